@@ -1,0 +1,1 @@
+//! Decides whether an HTTP request may become a WebSocket connection.

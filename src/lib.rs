@@ -1,0 +1,3 @@
+//! The native half of `nextrush-websocket`.
+
+pub mod handshake;
