@@ -1,3 +1,4 @@
 //! The native half of `nextrush-websocket`.
 
 pub mod handshake;
+pub mod protocol;

@@ -1,1 +1,18 @@
-//! Decides whether an HTTP request may become a WebSocket connection.
+//! Decides whether an HTTP request may become a WebSocket connection (RFC 6455 §4.2).
+//!
+//! Here live the checks of the request, the table of paths, the rules about origins, and the bytes of
+//! the answer: 101 or a refusal. What comes in is text that Node has parsed, and options that are set
+//! once. What never comes in: a socket, a clock, tokio, or a JavaScript value.
+
+pub mod accept;
+pub mod origin;
+pub mod path;
+mod regexp;
+pub mod reject;
+pub mod request;
+
+pub use accept::accept_response;
+pub use origin::{OriginError, OriginRules, OriginVerdict, RegExpSupport};
+pub use path::{PathError, PatternError, PatternProblem, RouteTable};
+pub use reject::{RejectReason, Rejection, quoted};
+pub use request::{UpgradeRequest, offered_protocols};

@@ -1,0 +1,150 @@
+//! The clock, the latency histogram and the CPU accounts of a measured window.
+
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The longest latency that is told apart from longer ones: one minute, in nanoseconds.
+const LONGEST: u64 = 60_000_000_000;
+
+/// Nanoseconds since the generator took its first look at the clock.
+#[derive(Clone, Copy)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that starts at zero.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Nanoseconds since the start.
+    pub fn now(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+/// Latencies of one window, recorded in nanoseconds, reported in microseconds.
+pub struct Latencies(Histogram<u64>);
+
+/// Quantiles in microseconds.
+#[derive(Serialize)]
+pub struct Quantiles {
+    p50: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
+}
+
+impl Latencies {
+    /// No latency yet.
+    pub fn new() -> Self {
+        Self(Histogram::new_with_bounds(100, LONGEST, 3).expect("valid histogram bounds"))
+    }
+
+    /// Records one, in nanoseconds.
+    pub fn record(&mut self, nanoseconds: u64) {
+        self.0.saturating_record(nanoseconds);
+    }
+
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Forgets them all.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// The quantiles in microseconds, with one decimal.
+    pub fn quantiles(&self) -> Quantiles {
+        let at = |quantile| micros(self.0.value_at_quantile(quantile));
+        Quantiles { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: micros(self.0.max()) }
+    }
+}
+
+/// Nanoseconds as microseconds with one decimal.
+pub fn micros(nanoseconds: u64) -> f64 {
+    (nanoseconds as f64 / 100.0).round() / 10.0
+}
+
+/// `count` things in `nanoseconds`, per second, with one decimal.
+pub fn per_second(count: u64, nanoseconds: u64) -> f64 {
+    (count as f64 * 1e10 / nanoseconds.max(1) as f64).round() / 10.0
+}
+
+/// CPU time that was used in a window, in microseconds. What the system does not tell is `null`.
+#[derive(Serialize)]
+pub struct CpuUse {
+    /// By the server, all of its threads.
+    server_us: Option<u64>,
+    /// By this generator.
+    generator_us: u64,
+    /// By everything on the machine, those two included.
+    machine_us: Option<u64>,
+}
+
+/// The CPU accounts at the start of a window.
+pub struct CpuMeter {
+    server: Option<u32>,
+    server_start: Option<u64>,
+    generator_start: u64,
+    machine_start: Option<u64>,
+}
+
+impl CpuMeter {
+    /// Notes where the accounts stand now. `server` is a process id.
+    pub fn start(server: Option<u32>) -> Self {
+        Self {
+            server,
+            server_start: server.and_then(process_cpu),
+            generator_start: own_cpu(),
+            machine_start: machine_cpu(),
+        }
+    }
+
+    /// What was used since.
+    pub fn stop(&self) -> CpuUse {
+        let since = |start: Option<u64>, now: Option<u64>| Some(now?.saturating_sub(start?));
+        CpuUse {
+            server_us: since(self.server_start, self.server.and_then(process_cpu)),
+            generator_us: own_cpu() - self.generator_start,
+            machine_us: since(self.machine_start, machine_cpu()),
+        }
+    }
+}
+
+/// User and system time of a process in microseconds, all threads (proc(5), fields 14 and 15).
+fn process_cpu(process: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field is the command in parentheses and may itself contain spaces.
+    let (_, after_command) = stat.rsplit_once(')')?;
+    let ticks = after_command.split_ascii_whitespace().skip(11).take(2);
+    ticks.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>().map(ticks_to_micros)
+}
+
+/// Busy time of all cores in microseconds: user, nice, system, irq, softirq and steal.
+fn machine_cpu() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let fields: Vec<u64> =
+        stat.lines().next()?.split_ascii_whitespace().skip(1).flat_map(str::parse).collect();
+    let (idle, iowait) = (fields.get(3)?, fields.get(4)?);
+    Some(ticks_to_micros(fields.iter().take(8).sum::<u64>() - idle - iowait))
+}
+
+/// User and system time of this process in microseconds.
+fn own_cpu() -> u64 {
+    // SAFETY: an all-zero rusage is a valid value of that plain C struct.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a valid, writable rusage for the length of the call.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    micros(usage.ru_utime) + micros(usage.ru_stime)
+}
+
+fn ticks_to_micros(ticks: u64) -> u64 {
+    // SAFETY: sysconf reads a constant and has no preconditions.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    ticks * 1_000_000 / u64::try_from(per_second).unwrap_or(100).max(1)
+}

@@ -1,0 +1,94 @@
+//! Where to connect to, and from which address.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+
+use crate::Failure;
+
+/// Connections from one source address to one port that are safely below the number of ephemeral
+/// ports (28,232 by default on Linux, from which others take as well).
+const PER_SOURCE: usize = 20_000;
+
+/// The server under load.
+#[derive(Clone)]
+pub struct Target {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The `Host` header.
+    pub host: String,
+    /// The path of the URL without a trailing slash; empty for the root.
+    pub path: String,
+}
+
+impl Target {
+    /// Reads `ws://host:port/path`; a port is required.
+    pub fn parse(url: &str) -> Result<Self, Failure> {
+        let rest = url
+            .strip_prefix("ws://")
+            .ok_or_else(|| format!("--url {url}: only ws:// is supported"))?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let address = host
+            .to_socket_addrs()
+            .map_err(|error| format!("--url {url}: {error} (expected ws://host:port/path)"))?
+            .next()
+            .ok_or_else(|| format!("--url {url}: the host has no address"))?;
+        let path = match path.trim_end_matches('/') {
+            "" => String::new(),
+            path => format!("/{path}"),
+        };
+        Ok(Self { address, host: host.to_owned(), path })
+    }
+
+    /// The same server, another path below this one's.
+    pub fn below(&self, path: &str) -> Self {
+        Self { path: format!("{}{path}", self.path), ..self.clone() }
+    }
+
+    /// The source address of the connection with this index, so that no address runs out of
+    /// ephemeral ports. Only loopback on Linux has more than one, and the first 20,000 connections
+    /// never need it.
+    pub fn source(&self, index: usize) -> Option<SocketAddr> {
+        self.nth_source(index / PER_SOURCE)
+    }
+
+    /// One of `count` source addresses in turn: for sockets that end quickly and leave their port
+    /// in TIME_WAIT.
+    pub fn rotating_source(&self, index: usize, count: usize) -> Option<SocketAddr> {
+        self.nth_source(index % count)
+    }
+
+    fn nth_source(&self, nth: usize) -> Option<SocketAddr> {
+        let many = cfg!(target_os = "linux") && self.address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST);
+        if nth == 0 || !many {
+            return None;
+        }
+        let last = u8::try_from(1 + nth).unwrap_or(u8::MAX);
+        Some(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_url() {
+        let target = Target::parse("ws://127.0.0.1:80/a/echo").expect("a good URL");
+        assert_eq!(target.address, SocketAddr::from(([127, 0, 0, 1], 80)));
+        assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:80", "/a/echo"));
+        assert_eq!(Target::parse("ws://127.0.0.1:80/").expect("a good URL").below("/room").path, "/room");
+    }
+
+    #[test]
+    fn refuses_other_schemes_and_a_missing_port() {
+        assert!(Target::parse("http://127.0.0.1:80/").is_err());
+        assert!(Target::parse("ws://127.0.0.1/").is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn moves_on_to_the_next_source_before_ports_run_out() {
+        let target = Target::parse("ws://127.0.0.1:80").expect("a good URL");
+        assert_eq!(target.source(19_999), None);
+        assert_eq!(target.source(20_000), Some(SocketAddr::from(([127, 0, 0, 2], 0))));
+    }
+}
