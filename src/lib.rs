@@ -1,4 +1,17 @@
-//! The native half of `nextrush-websocket`.
+//! The native half of `nextrush-websocket`: the WebSocket plugin of NextRush v2.
+//!
+//! Node accepts a connection and parses its upgrade request; JavaScript decides; from then on the
+//! connection belongs to this crate.
+//!
+//! | module | knows | never knows |
+//! | --- | --- | --- |
+//! | [`handshake`] | request headers, path patterns, origin rules | sockets, napi |
+//! | [`protocol`] | frames, messages, UTF-8, close codes | tokio, napi, rooms |
+//! | [`transport`] | the descriptor taken over from Node | frames |
+//! | [`engine`] | the I/O thread, connections, rooms, heartbeat, statistics | napi |
+//! | `binding` | options in, events out, the JavaScript classes | how a frame looks |
 
+pub mod engine;
 pub mod handshake;
 pub mod protocol;
+pub mod transport;

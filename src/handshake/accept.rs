@@ -26,14 +26,15 @@ const HANDSHAKE_PREFIX: &[u8] = b"sec-websocket-";
 /// The complete 101 response (RFC 6455 §4.2.2).
 ///
 /// `key` is the client's `Sec-WebSocket-Key`, which
-/// [`UpgradeRequest::check`](super::UpgradeRequest::check) has approved. `protocol` is the chosen one
-/// of the [offered](super::offered_protocols) subprotocols; it is left out where it is not a token.
+/// [`UpgradeRequest::check`](super::UpgradeRequest::check) has approved. `protocol` is the chosen
+/// one of the [offered](super::offered_protocols) subprotocols; it is left out where it is not a
+/// token.
 ///
 /// `extra` holds headers of the application, in their order. The rules are those of Node's own
-/// `setHeader`, but what it would throw on is dropped here: a name that is not a token, a value with
-/// control characters (CR, LF and NUL among them; a tab may stay) or with characters beyond U+00FF.
-/// Values are sent as Latin-1. Dropped as well is what the handshake owns: `Sec-WebSocket-*`, and all
-/// that describes the connection or a body.
+/// `setHeader`, but what it would throw on is dropped here: a name that is not a token, a value
+/// with control characters (CR, LF and NUL among them; a tab may stay) or with characters beyond
+/// U+00FF. Values are sent as Latin-1. Dropped as well is what the handshake owns:
+/// `Sec-WebSocket-*`, and all that describes the connection or a body.
 pub fn accept_response(key: &str, protocol: Option<&str>, extra: &[(String, String)]) -> Vec<u8> {
     let mut response = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
     push_header(&mut response, "Upgrade", b"websocket");
@@ -70,19 +71,14 @@ fn is_handshake_header(name: &str) -> bool {
 }
 
 fn is_reserved(name: &str) -> bool {
-    RESERVED
-        .iter()
-        .any(|reserved| name.eq_ignore_ascii_case(reserved))
+    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
 /// The value as Latin-1, or `None` where a character has no place in a header (RFC 9110 §5.5).
 ///
 /// A character is never cut down to a byte: U+010A would become a line end.
 fn latin1_value(value: &str) -> Option<Vec<u8>> {
-    value
-        .chars()
-        .map(|character| u8::try_from(character).ok().filter(is_value_byte))
-        .collect()
+    value.chars().map(|character| u8::try_from(character).ok().filter(is_value_byte)).collect()
 }
 
 fn is_value_byte(byte: &u8) -> bool {
@@ -94,7 +90,8 @@ mod tests {
     use super::*;
 
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-    const PLAIN: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    const PLAIN: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     fn with_header(name: &str, value: &str) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! Decides whether an HTTP request may become a WebSocket connection (RFC 6455 §4.2).
 //!
-//! Here live the checks of the request, the table of paths, the rules about origins, and the bytes of
-//! the answer: 101 or a refusal. What comes in is text that Node has parsed, and options that are set
-//! once. What never comes in: a socket, a clock, tokio, or a JavaScript value.
+//! Here live the checks of the request, the table of paths, the rules about origins, and the bytes
+//! of the answer: 101 or a refusal. What comes in is text that Node has parsed, and options that
+//! are set once. What never comes in: a socket, a clock, tokio, or a JavaScript value.
 
 pub mod accept;
 pub mod origin;

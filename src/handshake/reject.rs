@@ -3,14 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
-/// How many characters of a client's value a message repeats. Enough to recognise an origin or a key;
-/// a client cannot make us echo, or log, kilobytes.
+/// How many characters of a client's value a message repeats. Enough to recognise an origin or a
+/// key; a client cannot make us echo, or log, kilobytes.
 const SHOWN_CHARS: usize = 80;
 
 /// Why an upgrade request did not become a WebSocket connection.
 ///
-/// The variants are numbered in the order of [`RejectReason::ALL`], so `reason as usize` can index an
-/// array of counters.
+/// The variants are numbered in the order of [`RejectReason::ALL`], so `reason as usize` can index
+/// an array of counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectReason {
     /// The method is not GET (RFC 6455 §4.2.1).
@@ -111,9 +111,9 @@ impl RejectReason {
 
     /// The header lines that belong to the status, each with its line end.
     ///
-    /// A 405 must say what is allowed (RFC 9110 §15.5.6). A 426 must name the protocol in `Upgrade`,
-    /// which in turn must be an option of `Connection` (RFC 9110 §15.5.22 and §7.8), and the version
-    /// that would be accepted (RFC 6455 §4.4).
+    /// A 405 must say what is allowed (RFC 9110 §15.5.6). A 426 must name the protocol in
+    /// `Upgrade`, which in turn must be an option of `Connection` (RFC 9110 §15.5.22 and §7.8), and
+    /// the version that would be accepted (RFC 6455 §4.4).
     fn headers(self) -> &'static str {
         match self {
             RejectReason::Method => "Connection: close\r\nAllow: GET\r\n",
@@ -138,10 +138,7 @@ pub struct Rejection {
 impl Rejection {
     /// A refusal for `reason`. Pass values that came from the client through [`quoted`].
     pub fn new(reason: RejectReason, message: impl Into<String>) -> Self {
-        Rejection {
-            reason,
-            message: message.into(),
-        }
+        Rejection { reason, message: message.into() }
     }
 
     /// Why the request was refused.
@@ -157,7 +154,8 @@ impl Rejection {
     /// The complete HTTP/1.1 response, after which the connection closes (RFC 9112 §4).
     pub fn response(&self) -> Vec<u8> {
         format!(
-            "HTTP/1.1 {} {}\r\n{}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{}",
+            "HTTP/1.1 {} {}\r\n{}Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {}\r\n\r\n{}",
             self.reason.status(),
             self.reason.phrase(),
             self.reason.headers(),
@@ -178,7 +176,8 @@ impl Error for Rejection {}
 
 /// A client's value in double quotes, fit for a message or a log line.
 ///
-/// Everything that is not printable ASCII becomes `?`, and what exceeds 80 characters becomes `...`.
+/// Everything that is not printable ASCII becomes `?`, and what exceeds 80 characters becomes
+/// `...`.
 pub fn quoted(value: &str) -> String {
     let mut shown: String = value.chars().take(SHOWN_CHARS).map(printable).collect();
     if value.chars().nth(SHOWN_CHARS).is_some() {
@@ -204,10 +203,8 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_name_and_status() {
-        let table: Vec<_> = RejectReason::ALL
-            .iter()
-            .map(|reason| (reason.name(), reason.status()))
-            .collect();
+        let table: Vec<_> =
+            RejectReason::ALL.iter().map(|reason| (reason.name(), reason.status())).collect();
         assert_eq!(
             table,
             [
@@ -263,10 +260,7 @@ mod tests {
         for reason in RejectReason::ALL {
             let response = response_text(reason, "no");
             assert_eq!(response.contains("Allow:"), reason.status() == 405);
-            assert_eq!(
-                response.contains("Sec-WebSocket-Version:"),
-                reason.status() == 426
-            );
+            assert_eq!(response.contains("Sec-WebSocket-Version:"), reason.status() == 426);
         }
     }
 
@@ -297,9 +291,6 @@ mod tests {
         assert_eq!(quoted("h2c"), "\"h2c\"");
         assert_eq!(quoted("a\r\n\0é\u{202e}b"), "\"a?????b\"");
         assert_eq!(quoted(&"x".repeat(80)), format!("\"{}\"", "x".repeat(80)));
-        assert_eq!(
-            quoted(&"é".repeat(81)),
-            format!("\"{}...\"", "?".repeat(80))
-        );
+        assert_eq!(quoted(&"é".repeat(81)), format!("\"{}...\"", "?".repeat(80)));
     }
 }

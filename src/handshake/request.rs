@@ -42,8 +42,9 @@ impl UpgradeRequest<'_> {
     /// Whether this is an opening handshake that a server of RFC 6455 may accept (§4.2.1).
     ///
     /// # Errors
-    /// [`RejectReason::Method`] for anything but GET, [`RejectReason::Version`] for another protocol
-    /// version than 13, and [`RejectReason::BadRequest`] for a header that is missing or malformed.
+    /// [`RejectReason::Method`] for anything but GET, [`RejectReason::Version`] for another
+    /// protocol version than 13, and [`RejectReason::BadRequest`] for a header that is missing or
+    /// malformed.
     pub fn check(&self) -> Result<(), Rejection> {
         self.check_method()?;
         self.check_http_version()?;
@@ -51,8 +52,7 @@ impl UpgradeRequest<'_> {
         check_listed("Connection", self.connection, "upgrade")?;
         check_key(self.key)?;
         check_version(self.version)?;
-        self.protocols
-            .map_or(Ok(()), |value| offered_protocols(value).map(drop))
+        self.protocols.map_or(Ok(()), |value| offered_protocols(value).map(drop))
     }
 
     fn check_method(&self) -> Result<(), Rejection> {
@@ -83,8 +83,8 @@ impl UpgradeRequest<'_> {
 /// preference (RFC 6455 §4.1, item 10).
 ///
 /// # Errors
-/// [`RejectReason::BadRequest`] where the value is not a comma-separated list of at least one token,
-/// or names a subprotocol twice.
+/// [`RejectReason::BadRequest`] where the value is not a comma-separated list of at least one
+/// token, or names a subprotocol twice.
 pub fn offered_protocols(value: &str) -> Result<Vec<&str>, Rejection> {
     let offered: Vec<&str> = value.split(',').map(trim_list_space).collect();
     let malformed = offered.iter().any(|protocol| !is_token(protocol));
@@ -106,8 +106,7 @@ fn has_duplicate(elements: &[&str]) -> bool {
 
 fn check_listed(header: &str, value: Option<&str>, token: &str) -> Result<(), Rejection> {
     let listed = value.is_some_and(|list| {
-        list.split(',')
-            .any(|element| trim_list_space(element).eq_ignore_ascii_case(token))
+        list.split(',').any(|element| trim_list_space(element).eq_ignore_ascii_case(token))
     });
     if listed {
         return Ok(());
@@ -120,19 +119,14 @@ fn check_key(key: Option<&str>) -> Result<(), Rejection> {
     if key.is_some_and(is_key) {
         return Ok(());
     }
-    Err(bad_header(
-        "Sec-WebSocket-Key",
-        key,
-        "16 bytes in base64, which is 22 digits and \"==\"",
-    ))
+    Err(bad_header("Sec-WebSocket-Key", key, "16 bytes in base64, which is 22 digits and \"==\""))
 }
 
 /// As lenient as the `ws` library about the unused low bits of the last digit: some clients send
 /// random text of the right form, and the key only ever goes into a hash.
 fn is_key(key: &str) -> bool {
-    key.strip_suffix("==").is_some_and(|digits| {
-        digits.len() == KEY_DIGITS && digits.bytes().all(is_base64_digit)
-    })
+    key.strip_suffix("==")
+        .is_some_and(|digits| digits.len() == KEY_DIGITS && digits.bytes().all(is_base64_digit))
 }
 
 fn is_base64_digit(byte: u8) -> bool {
@@ -174,10 +168,7 @@ fn bad_request(message: String) -> Rejection {
 
 fn header_problem(header: &str, value: Option<&str>, accepted: &str) -> String {
     match value {
-        Some(value) => format!(
-            "header {header} is {}: accepted is {accepted}",
-            quoted(value)
-        ),
+        Some(value) => format!("header {header} is {}: accepted is {accepted}", quoted(value)),
         None => format!("header {header} is missing: accepted is {accepted}"),
     }
 }
@@ -217,10 +208,7 @@ mod tests {
             assert_eq!(rejection.reason(), RejectReason::Method);
         }
         assert_refused(
-            UpgradeRequest {
-                method: "POST",
-                ..GOOD
-            },
+            UpgradeRequest { method: "POST", ..GOOD },
             RejectReason::Method,
             "method \"POST\" cannot open a WebSocket connection: only GET can",
         );
@@ -229,27 +217,18 @@ mod tests {
     #[test]
     fn http_before_1_1_cannot_be_upgraded() {
         assert_refused(
-            UpgradeRequest {
-                http_version: (1, 0),
-                ..GOOD
-            },
+            UpgradeRequest { http_version: (1, 0), ..GOOD },
             RejectReason::BadRequest,
             "HTTP/1.0 cannot be upgraded: HTTP/1.1 or later is needed",
         );
-        let later = UpgradeRequest {
-            http_version: (2, 0),
-            ..GOOD
-        };
+        let later = UpgradeRequest { http_version: (2, 0), ..GOOD };
         assert_eq!(later.check(), Ok(()));
     }
 
     #[test]
     fn the_upgrade_token_is_found_in_a_list_in_any_case() {
         for value in ["WebSocket", "h2c, WEBSOCKET", "h2c,\twebsocket ,", "websocket, websocket"] {
-            let request = UpgradeRequest {
-                upgrade: Some(value),
-                ..GOOD
-            };
+            let request = UpgradeRequest { upgrade: Some(value), ..GOOD };
             assert_eq!(request.check(), Ok(()), "{value:?}");
         }
     }
@@ -257,26 +236,17 @@ mod tests {
     #[test]
     fn an_upgrade_without_the_token_is_refused() {
         for value in ["", "h2c", "websockets", "web socket", "websocket/13", "\"websocket\""] {
-            let request = UpgradeRequest {
-                upgrade: Some(value),
-                ..GOOD
-            };
+            let request = UpgradeRequest { upgrade: Some(value), ..GOOD };
             let rejection = request.check().unwrap_err();
             assert_eq!(rejection.reason(), RejectReason::BadRequest, "{value:?}");
         }
         assert_refused(
-            UpgradeRequest {
-                upgrade: Some("h2c"),
-                ..GOOD
-            },
+            UpgradeRequest { upgrade: Some("h2c"), ..GOOD },
             RejectReason::BadRequest,
             "header Upgrade is \"h2c\": accepted is a list that contains \"websocket\"",
         );
         assert_refused(
-            UpgradeRequest {
-                upgrade: None,
-                ..GOOD
-            },
+            UpgradeRequest { upgrade: None, ..GOOD },
             RejectReason::BadRequest,
             "header Upgrade is missing: accepted is a list that contains \"websocket\"",
         );
@@ -285,17 +255,11 @@ mod tests {
     #[test]
     fn the_connection_token_is_found_in_a_list_in_any_case() {
         for value in ["upgrade", "keep-alive, Upgrade", "UPGRADE,close"] {
-            let request = UpgradeRequest {
-                connection: Some(value),
-                ..GOOD
-            };
+            let request = UpgradeRequest { connection: Some(value), ..GOOD };
             assert_eq!(request.check(), Ok(()), "{value:?}");
         }
         assert_refused(
-            UpgradeRequest {
-                connection: Some("keep-alive"),
-                ..GOOD
-            },
+            UpgradeRequest { connection: Some("keep-alive"), ..GOOD },
             RejectReason::BadRequest,
             "header Connection is \"keep-alive\": accepted is a list that contains \"upgrade\"",
         );
@@ -303,11 +267,10 @@ mod tests {
 
     #[test]
     fn a_key_with_stray_low_bits_is_accepted() {
-        for key in ["AAAAAAAAAAAAAAAAAAAAAA==", "zzzzzzzzzzzzzzzzzzzzzz==", "+/+/+/+/+/+/+/+/+/+/+/=="] {
-            let request = UpgradeRequest {
-                key: Some(key),
-                ..GOOD
-            };
+        for key in
+            ["AAAAAAAAAAAAAAAAAAAAAA==", "zzzzzzzzzzzzzzzzzzzzzz==", "+/+/+/+/+/+/+/+/+/+/+/=="]
+        {
+            let request = UpgradeRequest { key: Some(key), ..GOOD };
             assert_eq!(request.check(), Ok(()), "{key:?}");
         }
     }
@@ -327,10 +290,7 @@ mod tests {
             " dGhlIHNhbXBsZSBub25jZQ==",
             "ééééééééééé==",
         ] {
-            let request = UpgradeRequest {
-                key: Some(key),
-                ..GOOD
-            };
+            let request = UpgradeRequest { key: Some(key), ..GOOD };
             let rejection = request.check().unwrap_err();
             assert_eq!(rejection.reason(), RejectReason::BadRequest, "{key:?}");
             assert!(rejection.message().starts_with("header Sec-WebSocket-Key is \""));
@@ -338,17 +298,15 @@ mod tests {
         assert_refused(
             UpgradeRequest { key: None, ..GOOD },
             RejectReason::BadRequest,
-            "header Sec-WebSocket-Key is missing: accepted is 16 bytes in base64, which is 22 digits and \"==\"",
+            "header Sec-WebSocket-Key is missing: accepted is 16 bytes in base64, \
+             which is 22 digits and \"==\"",
         );
     }
 
     #[test]
     fn another_version_than_13_asks_for_an_upgrade_of_the_client() {
         for version in ["8", "14", "013", "13, 8", "", "thirteen"] {
-            let request = UpgradeRequest {
-                version: Some(version),
-                ..GOOD
-            };
+            let request = UpgradeRequest { version: Some(version), ..GOOD };
             let rejection = request.check().unwrap_err();
             assert_eq!(rejection.reason(), RejectReason::Version, "{version:?}");
         }
@@ -357,10 +315,7 @@ mod tests {
     #[test]
     fn a_missing_version_is_a_bad_request() {
         assert_refused(
-            UpgradeRequest {
-                version: None,
-                ..GOOD
-            },
+            UpgradeRequest { version: None, ..GOOD },
             RejectReason::BadRequest,
             "header Sec-WebSocket-Version is missing: accepted is 13",
         );
@@ -381,40 +336,31 @@ mod tests {
 
     #[test]
     fn a_malformed_protocol_list_is_refused() {
-        for value in ["", " ", ",", "a,", ",a", "a,,b", "a b", "a;b", "a, a", "chät", "a\u{7f}", "a\r\nb"] {
-            let request = UpgradeRequest {
-                protocols: Some(value),
-                ..GOOD
-            };
+        for value in
+            ["", " ", ",", "a,", ",a", "a,,b", "a b", "a;b", "a, a", "chät", "a\u{7f}", "a\r\nb"]
+        {
+            let request = UpgradeRequest { protocols: Some(value), ..GOOD };
             let rejection = request.check().unwrap_err();
             assert_eq!(rejection.reason(), RejectReason::BadRequest, "{value:?}");
         }
         assert_refused(
-            UpgradeRequest {
-                protocols: Some("a, a"),
-                ..GOOD
-            },
+            UpgradeRequest { protocols: Some("a, a"), ..GOOD },
             RejectReason::BadRequest,
-            "header Sec-WebSocket-Protocol is \"a, a\": accepted is a comma-separated list of distinct tokens",
+            "header Sec-WebSocket-Protocol is \"a, a\": accepted is a \
+             comma-separated list of distinct tokens",
         );
     }
 
     #[test]
     fn extensions_are_left_to_their_negotiation() {
-        let request = UpgradeRequest {
-            extensions: Some(";;;"),
-            ..GOOD
-        };
+        let request = UpgradeRequest { extensions: Some(";;;"), ..GOOD };
         assert_eq!(request.check(), Ok(()));
     }
 
     #[test]
     fn a_message_does_not_echo_control_characters_or_kilobytes() {
         let long = format!("\r\n{}", "x".repeat(10_000));
-        let request = UpgradeRequest {
-            upgrade: Some(&long),
-            ..GOOD
-        };
+        let request = UpgradeRequest { upgrade: Some(&long), ..GOOD };
         let rejection = request.check().unwrap_err();
         assert!(rejection.message().len() < 200);
         assert!(!rejection.message().contains('\n'));

@@ -153,31 +153,20 @@ impl FrameReader {
 
     /// Reads on in the header; true once it is complete.
     fn take_header(&mut self, input: &mut &[u8]) -> Result<bool, BadFrame> {
-        let mut needed = 2;
-        loop {
-            let missing = needed - self.header_filled as usize;
+        while (self.header_filled as usize) < self.header_length() {
+            let missing = self.header_length() - self.header_filled as usize;
             let taken = missing.min(input.len());
+            if taken == 0 {
+                return Ok(false);
+            }
             let (head, rest) = input.split_at(taken);
             self.header[self.header_filled as usize..][..taken].copy_from_slice(head);
             self.header_filled += taken as u8;
             *input = rest;
-            if taken < missing {
-                return Ok(false);
-            }
-            let with_length = match self.header[1] {
-                0..=125 => 2,
-                126 => 4,
-                127 => 10,
-                _ => return Err(BadFrame("a server must not mask its frames")),
-            };
-            if with_length == needed {
-                break;
-            }
-            needed = with_length;
         }
         self.header_filled = 0;
         self.in_payload = true;
-        self.remaining = match self.header[1] {
+        self.remaining = match self.header[1] & 0x7F {
             126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
             127 => u64::from_be_bytes(self.header[2..10].try_into().expect("eight bytes")),
             short => u64::from(short),
@@ -186,8 +175,21 @@ impl FrameReader {
         Ok(true)
     }
 
+    /// The length of the header, as far as it is known: the second byte decides.
+    fn header_length(&self) -> usize {
+        match self.header[1] & 0x7F {
+            _ if self.header_filled < 2 => 2,
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        }
+    }
+
     /// Checks the header and opens the frame's account.
     fn start_frame(&mut self) -> Result<(), BadFrame> {
+        if self.header[1] & 0x80 != 0 {
+            return Err(BadFrame("a server must not mask its frames"));
+        }
         if self.header[0] & 0x70 != 0 {
             return Err(BadFrame("reserved bits are set, though no extension was offered"));
         }
@@ -197,7 +199,9 @@ impl FrameReader {
                 self.message_length += self.remaining;
                 Ok(())
             }
-            TEXT | BINARY if self.message_opcode != 0 => Err(BadFrame("a message inside a message")),
+            TEXT | BINARY if self.message_opcode != 0 => {
+                Err(BadFrame("a message inside a message"))
+            }
             opcode @ (TEXT | BINARY) => {
                 self.message_opcode = opcode;
                 self.message_length = self.remaining;

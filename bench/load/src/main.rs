@@ -6,8 +6,8 @@
 //!
 //! The map: `frame` knows bytes, `connection` one socket, `fleet` all of them; `echo`,
 //! `broadcast`, `idle`, `churn` and `httplag` are the scenarios; `http` is the blocking GET client
-//! of the last one; `measure` has the clock, the histogram and the CPU accounts; `limits` and
-//! `target` are what their names say.
+//! of the last one; `measure` has the clock, the histogram and the CPU accounts; `target` is the
+//! server's URL; `system` is the one place with `unsafe`.
 
 mod broadcast;
 mod churn;
@@ -18,8 +18,8 @@ mod frame;
 mod http;
 mod httplag;
 mod idle;
-mod limits;
 mod measure;
+mod system;
 mod target;
 
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ enum Scenario {
 }
 
 fn main() -> ExitCode {
-    limits::raise_descriptor_limit();
+    system::raise_descriptor_limit();
     let outcome = match Cli::parse().scenario {
         Scenario::Echo(options) => echo::run(&options),
         Scenario::Broadcast(options) => broadcast::run(&options),

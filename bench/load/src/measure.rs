@@ -5,6 +5,8 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::system::{own_cpu, ticks_to_micros};
+
 /// The longest latency that is told apart from longer ones: one minute, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;
 
@@ -45,6 +47,13 @@ impl Latencies {
     /// Records one, in nanoseconds.
     pub fn record(&mut self, nanoseconds: u64) {
         self.0.saturating_record(nanoseconds);
+    }
+
+    /// Records one, in nanoseconds, and those that would have started every `interval` after it
+    /// and ended with it.
+    pub fn record_corrected(&mut self, nanoseconds: u64, interval: u64) {
+        let within = nanoseconds.min(LONGEST);
+        self.0.record_correct(within, interval).expect("a value within bounds");
     }
 
     /// How many were recorded.
@@ -131,20 +140,4 @@ fn machine_cpu() -> Option<u64> {
         stat.lines().next()?.split_ascii_whitespace().skip(1).flat_map(str::parse).collect();
     let (idle, iowait) = (fields.get(3)?, fields.get(4)?);
     Some(ticks_to_micros(fields.iter().take(8).sum::<u64>() - idle - iowait))
-}
-
-/// User and system time of this process in microseconds.
-fn own_cpu() -> u64 {
-    // SAFETY: an all-zero rusage is a valid value of that plain C struct.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is a valid, writable rusage for the length of the call.
-    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
-    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
-    micros(usage.ru_utime) + micros(usage.ru_stime)
-}
-
-fn ticks_to_micros(ticks: u64) -> u64 {
-    // SAFETY: sysconf reads a constant and has no preconditions.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    ticks * 1_000_000 / u64::try_from(per_second).unwrap_or(100).max(1)
 }

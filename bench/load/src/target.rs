@@ -57,7 +57,8 @@ impl Target {
     }
 
     fn nth_source(&self, nth: usize) -> Option<SocketAddr> {
-        let many = cfg!(target_os = "linux") && self.address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let many =
+            cfg!(target_os = "linux") && self.address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST);
         if nth == 0 || !many {
             return None;
         }
@@ -75,7 +76,10 @@ mod tests {
         let target = Target::parse("ws://127.0.0.1:80/a/echo").expect("a good URL");
         assert_eq!(target.address, SocketAddr::from(([127, 0, 0, 1], 80)));
         assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:80", "/a/echo"));
-        assert_eq!(Target::parse("ws://127.0.0.1:80/").expect("a good URL").below("/room").path, "/room");
+        assert_eq!(
+            Target::parse("ws://127.0.0.1:80/").expect("a good URL").below("/room").path,
+            "/room"
+        );
     }
 
     #[test]

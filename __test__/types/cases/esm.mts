@@ -1,0 +1,29 @@
+// The package by its name, from an ES module.
+import type {
+  Application,
+  Context,
+  WebSocketApplication,
+  WebSocketPluginOptions,
+  WSConnection,
+  WSContext,
+  WSHandler,
+  WSMiddleware,
+  WSRoomManager,
+  WSStats,
+} from 'nextrush-websocket';
+import { hasWebSocketSupport, WebSocketPlugin, withWebSocket } from 'nextrush-websocket';
+
+const options: WebSocketPluginOptions = { path: '/ws' };
+const plugin: WebSocketPlugin = new WebSocketPlugin(options);
+const stats: WSStats = plugin.getStats();
+
+export function setUp(app: Application): WebSocketApplication {
+  plugin.install(app);
+  if (!hasWebSocketSupport(app)) throw new Error('not installed');
+  return withWebSocket(app);
+}
+
+// @ts-expect-error parts without a name of their own stay inside
+export type { WSRoomEvents } from 'nextrush-websocket';
+export type { Context, WSConnection, WSContext, WSHandler, WSMiddleware, WSRoomManager };
+export { stats };

@@ -1,0 +1,82 @@
+import type { IncomingMessage } from 'node:http';
+import { WebSocketPlugin, type WebSocketPluginOptions } from '../../../index.js';
+import type { Same } from '../fixtures/same.js';
+
+// All of them at once, and none.
+new WebSocketPlugin();
+new WebSocketPlugin(undefined);
+new WebSocketPlugin({});
+new WebSocketPlugin({
+  path: ['/ws', '/chat/*', '/rooms/:id'],
+  heartbeatMs: 0,
+  pongTimeoutMs: 20_000,
+  maxConnections: Infinity,
+  maxMessageSize: 64 * 1024,
+  allowOrigins: [/^https:\/\/.*\.example\.com$/i, 'http://localhost:*'],
+  verifyClient: () => true,
+  debug: true,
+  handshakeTimeoutMs: 1_000,
+  closeTimeoutMs: 1_000,
+  maxBackpressure: Infinity,
+  backpressurePolicy: 'drop',
+});
+
+// `undefined` stands for the default.
+new WebSocketPlugin({ path: undefined, heartbeatMs: undefined, verifyClient: undefined });
+
+// Exactly these.
+const all: Same<
+  WebSocketPluginOptions,
+  {
+    path?: string | string[];
+    heartbeatMs?: number;
+    pongTimeoutMs?: number;
+    maxConnections?: number;
+    maxMessageSize?: number;
+    allowOrigins?: (string | RegExp)[];
+    verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
+    debug?: boolean;
+    handshakeTimeoutMs?: number;
+    closeTimeoutMs?: number;
+    maxBackpressure?: number;
+    backpressurePolicy?: 'close' | 'drop';
+  }
+> = true;
+
+// The request of an inline `verifyClient` is inferred.
+new WebSocketPlugin({
+  verifyClient: async (req) => req.headers.authorization?.startsWith('Bearer ') ?? false,
+});
+
+new WebSocketPlugin({
+  // @ts-expect-error a path is a string
+  path: /^\/ws$/,
+});
+new WebSocketPlugin({
+  // @ts-expect-error a number, not a duration in words
+  heartbeatMs: '30s',
+});
+new WebSocketPlugin({
+  // @ts-expect-error a list
+  allowOrigins: 'https://example.com',
+});
+new WebSocketPlugin({
+  // @ts-expect-error decides by a boolean
+  verifyClient: () => 'yes',
+});
+new WebSocketPlugin({
+  // @ts-expect-error has no callback
+  verifyClient: (req: IncomingMessage, done: (ok: boolean) => void) => done(!!req),
+});
+new WebSocketPlugin({
+  // @ts-expect-error one of two words
+  backpressurePolicy: 'wait',
+});
+new WebSocketPlugin({
+  // @ts-expect-error no such option
+  maxPayload: 1024,
+});
+// @ts-expect-error options, not a path
+new WebSocketPlugin('/ws');
+
+export { all };

@@ -1,0 +1,107 @@
+import type { EventEmitter } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import {
+  WebSocketPlugin,
+  type WSConnection,
+  type WSRejectReason,
+  type WSStats,
+} from '../../../index.js';
+import type * as framework from '../fixtures/nextrush-shape.js';
+import type { Same } from '../fixtures/same.js';
+
+const plugin = new WebSocketPlugin();
+
+// A plugin of the framework, and an EventEmitter.
+const asPlugin: framework.Plugin = plugin;
+const asEmitter: EventEmitter = plugin;
+class Subclass extends WebSocketPlugin {}
+new Subclass({ path: '/ws' }).install({} as framework.Application);
+
+// Life cycle.
+const installed: boolean = plugin.isPluginInstalled();
+const valid: boolean = plugin.validateConfig();
+const healthy: Promise<boolean> = plugin.healthCheck();
+const cleaned: Promise<void> = plugin.cleanup();
+const name: string = plugin.getMetadata().name;
+const status: boolean = plugin.getStatus().installed;
+// @ts-expect-error cannot be renamed
+plugin.name = 'other';
+// @ts-expect-error nothing to install on
+plugin.install();
+// @ts-expect-error an application can `use` middleware
+plugin.install({ listen() {} });
+// @ts-expect-error an http.Server is no application
+plugin.install({} as import('node:http').Server);
+
+// Statistics.
+const stats: Same<
+  WSStats,
+  {
+    totalConnections: number;
+    rooms: string[];
+    handlers: number;
+    messagesReceived: number;
+    messagesSent: number;
+    bytesReceived: number;
+    bytesSent: number;
+    droppedMessages: number;
+    rejected: Record<WSRejectReason, number>;
+  }
+> = true;
+const returned: Same<ReturnType<WebSocketPlugin['getStats']>, WSStats> = true;
+const reasons: Same<
+  WSRejectReason,
+  | 'method'
+  | 'badRequest'
+  | 'version'
+  | 'path'
+  | 'origin'
+  | 'limit'
+  | 'unauthorized'
+  | 'verifyError'
+  | 'shuttingDown'
+  | 'timeout'
+  | 'application'
+  | 'transport'
+> = true;
+plugin.getStats().rooms.length.toFixed();
+
+// Events, with inference for inline listeners.
+plugin
+  .on('connection', (socket, req) => {
+    const same: Same<[typeof socket, typeof req], [WSConnection, IncomingMessage]> = true;
+    return same;
+  })
+  .once('close', (socket, code, reason) => {
+    const same: Same<[typeof socket, typeof code, typeof reason], [WSConnection, number, string]> =
+      true;
+    return same;
+  })
+  .on('error', (error, socket) => {
+    const same: Same<[typeof error, typeof socket], [Error, WSConnection | undefined]> = true;
+    return same;
+  })
+  .on('room:created', (room) => room.trim())
+  .off('room:destroyed', (room) => room.trim());
+plugin.emit('room:created', 'room');
+plugin.emit('error', new Error('on its own'));
+// @ts-expect-error no such event
+plugin.on('message', () => {});
+// @ts-expect-error the socket comes first
+plugin.on('close', (code: number) => code);
+// @ts-expect-error without its arguments
+plugin.emit('close');
+
+export {
+  asEmitter,
+  asPlugin,
+  cleaned,
+  healthy,
+  installed,
+  name,
+  reasons,
+  returned,
+  stats,
+  status,
+  valid,
+};

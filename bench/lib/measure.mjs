@@ -1,0 +1,97 @@
+/** One measurement: a fresh server, a look at the machine, the scenario. */
+import { foreignLoad } from './machine.mjs';
+import { startServer } from './server.mjs';
+
+/** Foreign load above which a measurement is repeated, in cores. */
+const QUIET = 0.2;
+
+/** How often at most. */
+const REPEATS = 2;
+
+/**
+ * One figure of a measurement.
+ * @typedef {object} Result
+ * @property {string} id what it is a figure of
+ * @property {string} title the same for people
+ * @property {number} value
+ * @property {string} unit
+ * @property {'more' | 'less'} better
+ * @property {number} [cpu] the server's CPU time per message in µs
+ * @property {Record<string, number | undefined>} details by label with unit
+ */
+
+/**
+ * @typedef {object} Sample
+ * @property {string} scenario
+ * @property {string} peer
+ * @property {number} round
+ * @property {Result[]} results
+ * @property {number} errors
+ * @property {string} [firstError]
+ * @property {number} [foreign] load of others on the machine, in cores
+ * @property {boolean} noisy whether that was too much, repeats included
+ * @property {any} report what the load generator said
+ */
+
+/**
+ * Measures; repeats where others keep the machine busy, and returns the quietest attempt.
+ * @param {object} job
+ * @param {import('./scenarios.mjs').Scenario} job.scenario
+ * @param {import('./peers.mjs').Peer} job.peer
+ * @param {number} job.round
+ * @param {import('./scenarios.mjs').Timing} job.timing
+ * @param {boolean} job.quietCheck
+ * @param {(remark: string) => void} job.say
+ * @returns {Promise<Sample>}
+ */
+export async function measure(job) {
+  let best = await attempt(job);
+  for (let repeat = 1; best.noisy && repeat <= REPEATS; repeat++) {
+    const percent = Math.round((best.foreign ?? 0) * 100);
+    job.say(`foreign load of ${percent} % of a core, measuring again (${repeat} of ${REPEATS})`);
+    const next = await attempt(job);
+    if ((next.foreign ?? 0) < (best.foreign ?? 0)) best = next;
+  }
+  return best;
+}
+
+/**
+ * @param {Parameters<typeof measure>[0]} job
+ * @returns {Promise<Sample>}
+ */
+async function attempt({ scenario, peer, round, timing, quietCheck }) {
+  const server = await startServer(peer);
+  try {
+    const before = quietCheck ? await foreignLoad() : undefined;
+    const report = await scenario.run(server, timing);
+    const loads = [before, ...(quietCheck ? foreignDuring(report) : [])].filter((it) => it !== undefined);
+    const foreign = loads.length > 0 ? Math.max(...loads) : undefined;
+    return {
+      scenario: scenario.name,
+      peer: peer.name,
+      round,
+      results: scenario.results(report),
+      errors: report.errors + (report.lost ?? 0),
+      firstError: report.first_end ?? report.first_error ?? undefined,
+      foreign,
+      noisy: (foreign ?? 0) > QUIET,
+      report,
+    };
+  } finally {
+    await server.stop();
+  }
+}
+
+/**
+ * What others used in the measured windows, in cores. Unknown where the server's own share is.
+ * @param {any} report
+ * @returns {(number | undefined)[]}
+ */
+function foreignDuring(report) {
+  const windows = report.phases ?? [report];
+  return windows.map((/** @type {any} */ window) => {
+    const { machine_us, server_us, generator_us } = window.cpu ?? {};
+    if (machine_us == null || server_us == null) return undefined;
+    return (machine_us - server_us - generator_us) / 1e6 / window.seconds;
+  });
+}

@@ -1,0 +1,112 @@
+/** The command line. */
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { scenarios } from './scenarios.mjs';
+
+const HELP = `node bench/run.mjs [options]
+
+  --quick               about a minute: one round, short measurements
+  --scenario NAME       only this one, or all whose name starts so; may be repeated
+  --all                 the whole catalogue, not only the default scenarios
+  --peers A,B           of ws, nextrush-websocket, bun (default: ws,nextrush-websocket)
+  --url NAME=ws://…     one more peer: a server that runs already; may be repeated
+  --build NAME=DIR      one more peer: nextrush-websocket from another checkout; may be repeated
+  --rounds N            measurements of each (default 3; 1 with --quick)
+  --seconds S           length of each measurement
+  --markdown            print a Markdown table
+  --no-quiet-check      do not look for foreign load, never repeat
+  --list                print the scenarios' names
+  --help
+`;
+
+/**
+ * @typedef {object} Options
+ * @property {boolean} quick
+ * @property {boolean} all
+ * @property {string[]} scenarios names or beginnings of names
+ * @property {string[]} peers
+ * @property {[name: string, value: string][]} urls
+ * @property {[name: string, value: string][]} builds
+ * @property {number} rounds
+ * @property {number | undefined} seconds
+ * @property {boolean} markdown
+ * @property {boolean} quietCheck
+ */
+
+/**
+ * Reads the command line; `--help`, `--list` and mistakes end the process.
+ * @param {string[]} args
+ * @returns {Options}
+ */
+export function parseOptions(args) {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        quick: { type: 'boolean', default: false },
+        all: { type: 'boolean', default: false },
+        scenario: { type: 'string', multiple: true, default: [] },
+        peers: { type: 'string', default: 'ws,nextrush-websocket' },
+        url: { type: 'string', multiple: true, default: [] },
+        build: { type: 'string', multiple: true, default: [] },
+        rounds: { type: 'string' },
+        seconds: { type: 'string' },
+        markdown: { type: 'boolean', default: false },
+        'no-quiet-check': { type: 'boolean', default: false },
+        list: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (values.help) end(HELP);
+    if (values.list) end(listing());
+    return {
+      quick: values.quick,
+      all: values.all,
+      scenarios: values.scenario,
+      peers: values.peers.split(',').filter(Boolean),
+      urls: values.url.map((text) => pair('--url', text)),
+      builds: values.build.map((text) => pair('--build', text)),
+      rounds: positive('--rounds', values.rounds) ?? (values.quick ? 1 : 3),
+      seconds: positive('--seconds', values.seconds),
+      markdown: values.markdown,
+      quietCheck: !values['no-quiet-check'],
+    };
+  } catch (error) {
+    process.stderr.write(`${error.message}\n\n${HELP}`);
+    process.exit(2);
+  }
+}
+
+/** @param {string} text */
+function end(text) {
+  process.stdout.write(text);
+  process.exit(0);
+}
+
+function listing() {
+  const mark = (/** @type {boolean} */ inDefault) => (inDefault ? ' ' : '+');
+  const lines = scenarios.map((it) => `${mark(it.inDefault)} ${it.name.padEnd(28)} ${it.title}`);
+  return `${lines.join('\n')}\n\n+ only with --all or --scenario\n`;
+}
+
+/**
+ * @param {string} option
+ * @param {string} text
+ * @returns {[string, string]}
+ */
+function pair(option, text) {
+  const at = text.indexOf('=');
+  if (at < 1) throw new Error(`${option} ${text}: expected NAME=…`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+/**
+ * @param {string} option
+ * @param {string | undefined} text
+ */
+function positive(option, text) {
+  if (text === undefined) return undefined;
+  const number = Number(text);
+  if (!(number > 0)) throw new Error(`${option} ${text}: expected a number above 0`);
+  return number;
+}

@@ -1,0 +1,84 @@
+//! Idle: open connections and keep them, so that somebody can look at the server's memory.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use mio::Waker;
+
+use crate::Failure;
+use crate::connection::Shared;
+use crate::fleet::{Fleet, WAKER};
+use crate::frame::TEXT;
+use crate::target::Target;
+
+/// How long the server may take to answer the close frames.
+const CLOSE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Options of `load idle`.
+#[derive(Args)]
+pub struct Options {
+    /// Any endpoint that says nothing on its own, ws://host:port/echo
+    #[arg(long)]
+    url: String,
+    /// Connections; above 20,000 they come from several 127.0.0.x addresses
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
+}
+
+/// Opens, prints `{"event":"open"}`, waits for a line or the end of stdin, closes, prints
+/// `{"event":"closed"}`.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut fleet = Fleet::new(Shared::new(TEXT, Vec::new(), false))?;
+    fleet.open(&Target::parse(&options.url)?, options.connections)?;
+    say(&format!(
+        r#"{{"event":"open","connections":{},"seconds":{:.3}}}"#,
+        fleet.open_count(),
+        start.elapsed().as_secs_f64()
+    ))?;
+    wait_for_line(&mut fleet)?;
+    let kept = fleet.open_count();
+    close_all(&mut fleet)?;
+    say(&format!(
+        r#"{{"event":"closed","kept":{kept},"unanswered":{},"errors":{}}}"#,
+        fleet.open_count(),
+        options.connections - kept
+    ))
+}
+
+/// Keeps answering pings until a line or the end of stdin arrives.
+fn wait_for_line(fleet: &mut Fleet) -> Result<(), Failure> {
+    let waker = Arc::new(Waker::new(fleet.registry(), WAKER)?);
+    std::thread::spawn({
+        let waker = Arc::clone(&waker);
+        move || {
+            let _ = io::stdin().read_line(&mut String::new());
+            waker.wake()
+        }
+    });
+    while !fleet.was_woken() {
+        fleet.turn(Duration::from_secs(1), |_, _, _| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// The close handshake on every open connection.
+fn close_all(fleet: &mut Fleet) -> Result<(), Failure> {
+    for connection in fleet.connections() {
+        // A connection that has ended already needs no close frame.
+        let _ = connection.close();
+    }
+    let start = Instant::now();
+    while fleet.open_count() > 0 && start.elapsed() < CLOSE_LIMIT {
+        fleet.turn(Duration::from_millis(100), |_, _, _| Ok(()))?;
+    }
+    Ok(())
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}

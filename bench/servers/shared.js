@@ -1,0 +1,123 @@
+/**
+ * What every bench server has in common, whatever serves its WebSockets: the text commands of
+ * `/room-command`, the HTTP answers, and how it tells the runner that it listens. Runs on Node and
+ * on Bun.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import process from 'node:process';
+
+/** The room that every connection to `/room` joins. */
+export const ROOM = 'room';
+
+/**
+ * Milliseconds between two samples of the event-loop delay, which are taken off what it reports.
+ * Fewer samples would miss short stalls, many more would drown long ones: p99 counts samples.
+ */
+const LOOP_RESOLUTION = 10;
+
+/** @type {Map<number, string>} */
+const texts = new Map();
+
+/**
+ * The text of a broadcast, the same string each time.
+ * @param {number} size bytes
+ */
+function text(size) {
+  const known = texts.get(size);
+  if (known !== undefined) return known;
+  const made = 'abcdefghijklmnopqrstuvwxyz'.repeat(Math.ceil(size / 26)).slice(0, size);
+  texts.set(size, made);
+  return made;
+}
+
+/**
+ * Understands the commands that arrive on `/room-command`:
+ * `COUNT SIZE` broadcasts so many messages of so many bytes at once, `timer RATE SIZE` one of them
+ * RATE times a second, `timer 0` ends that.
+ * @param {(message: string) => void} broadcast sends to everybody in {@link ROOM}
+ * @returns {(command: string | Buffer) => void}
+ */
+export function createCommander(broadcast) {
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  let timer;
+  return (command) => {
+    const words = command.toString().split(' ');
+    if (words[0] === 'timer') {
+      clearInterval(timer);
+      const [rate, size] = [Number(words[1]), Number(words[2])];
+      if (rate > 0) timer = setInterval(() => broadcast(text(size)), 1000 / rate);
+      return;
+    }
+    const [count, message] = [Number(words[0]), text(Number(words[1]))];
+    for (let sent = 0; sent < count; sent++) broadcast(message);
+  };
+}
+
+/** @type {ReturnType<typeof monitorEventLoopDelay> | undefined} */
+let loopDelay;
+
+/** Starts to measure the event-loop delay, or starts again. */
+function resetLoopDelay() {
+  loopDelay ??= monitorEventLoopDelay({ resolution: LOOP_RESOLUTION });
+  loopDelay.reset();
+  loopDelay.enable();
+  return 'ok';
+}
+
+/** Ends that measurement. Milliseconds, without the sampling interval. */
+function readLoopDelay() {
+  loopDelay?.disable();
+  const ms = (/** @type {number} */ ns) => Math.max(0, Math.round(ns / 1e4 - LOOP_RESOLUTION * 100) / 100);
+  return {
+    p50_ms: ms(loopDelay?.percentile(50) ?? 0),
+    p99_ms: ms(loopDelay?.percentile(99) ?? 0),
+    max_ms: ms(loopDelay?.max ?? 0),
+  };
+}
+
+/** Collects garbage, so that memory shows what is held and not what is left over. */
+function collectGarbage() {
+  if (typeof globalThis.Bun !== 'undefined') globalThis.Bun.gc(true);
+  else globalThis.gc?.();
+  return process.memoryUsage();
+}
+
+/**
+ * What plain HTTP requests get, by path.
+ * @type {Record<string, () => string | object>}
+ */
+export const httpAnswers = {
+  '/ping': () => 'ok',
+  '/loop-delay/reset': resetLoopDelay,
+  '/loop-delay': readLoopDelay,
+  '/gc': collectGarbage,
+};
+
+/**
+ * Answers a request on `node:http`.
+ * @type {import('node:http').RequestListener}
+ */
+export function onRequest(request, response) {
+  const answer = httpAnswers[request.url ?? '']?.();
+  if (answer === undefined) {
+    response.writeHead(404, { 'content-length': 0 }).end();
+    return;
+  }
+  const json = typeof answer !== 'string';
+  const body = json ? JSON.stringify(answer) : answer;
+  response
+    .writeHead(200, {
+      'content-type': json ? 'application/json' : 'text/plain',
+      'content-length': Buffer.byteLength(body),
+    })
+    .end(body);
+}
+
+/**
+ * Tells the runner where this server listens, and ends the process on SIGTERM.
+ * @param {number} port
+ */
+export function announce(port) {
+  process.on('SIGTERM', () => process.exit(0));
+  process.stdout.write(`${JSON.stringify({ listening: port, pid: process.pid })}\n`);
+}

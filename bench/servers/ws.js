@@ -1,0 +1,39 @@
+/** The `ws` package on `node:http`, used as its own documentation does. */
+import { createServer } from 'node:http';
+import { WebSocket, WebSocketServer } from 'ws';
+import { announce, createCommander, onRequest } from './shared.js';
+
+const server = createServer(onRequest);
+const wss = new WebSocketServer({ server, perMessageDeflate: false });
+
+/** @type {Set<WebSocket>} */
+const room = new Set();
+
+const command = createCommander((message) => {
+  for (const client of room) {
+    if (client.readyState === WebSocket.OPEN) client.send(message);
+  }
+});
+
+/** @type {Record<string, (socket: WebSocket) => void>} */
+const routes = {
+  '/echo': (socket) => {
+    socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+  },
+  '/room': (socket) => {
+    room.add(socket);
+    socket.on('close', () => room.delete(socket));
+  },
+  '/room-command': (socket) => {
+    socket.on('message', (data) => command(data.toString()));
+  },
+};
+
+wss.on('connection', (socket, request) => {
+  socket.on('error', () => {});
+  const route = routes[request.url ?? ''];
+  if (route) route(socket);
+  else socket.close(1008, 'no such path');
+});
+
+server.listen(0, '127.0.0.1', () => announce(server.address().port));

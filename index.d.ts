@@ -1,0 +1,776 @@
+/// <reference types="node" />
+
+import { EventEmitter } from 'node:events';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { ParsedUrlQuery } from 'node:querystring';
+
+export type {
+  Application,
+  Context,
+  ContextRequest,
+  ContextResponse,
+  HostApplication,
+  WebSocketApplication,
+  WebSocketMethods,
+  WebSocketPluginOptions,
+  WSConnection,
+  WSContext,
+  WSHandler,
+  WSMiddleware,
+  WSRejectReason,
+  WSRoomManager,
+  WSStats,
+};
+export { hasWebSocketSupport, WebSocketPlugin, withWebSocket };
+
+// ---------------------------------------------------------------------------
+// Options
+// ---------------------------------------------------------------------------
+
+/**
+ * What {@link WebSocketPlugin} can be told. Every option is optional, and `undefined` means its
+ * default. All of them are checked by the constructor: a wrong type throws a `TypeError`, a number
+ * out of range (negative, fractional, `NaN`) a `RangeError`; both name the option, the value and
+ * what is accepted.
+ */
+interface WebSocketPluginOptions {
+  /**
+   * Paths on which connections are accepted in addition to the routes of `app.ws`. A path is
+   * exact (`/ws`), has `:params` of exactly one non-empty segment each (`/rooms/:id`), or ends in
+   * a wildcard of one or more segments (`/api/ws/*`). Query strings never matter. A path without a
+   * handler is a live connection all the same: it counts and gets broadcasts.
+   *
+   * @default '/ws'
+   * @throws {TypeError} from the constructor for an empty path or one that does not start with `/`.
+   */
+  path?: string | string[];
+
+  /**
+   * Milliseconds between two ping frames to a connection (RFC 6455 §5.5.2). `0` turns the
+   * heartbeat off; a peer that vanishes without a word is then never noticed.
+   *
+   * @default 30000
+   */
+  heartbeatMs?: number;
+
+  /**
+   * Milliseconds after which a connection that has not answered a ping is ended, with code 1001
+   * (1006 where not even the close frame can be sent). Any frame of the peer counts as an answer.
+   *
+   * @default 45000
+   */
+  pongTimeoutMs?: number;
+
+  /**
+   * Upper limit of connections open at the same time, those still being verified included. One
+   * more is answered by HTTP 503. `Infinity` means no limit.
+   *
+   * @default 10000
+   */
+  maxConnections?: number;
+
+  /**
+   * Upper limit of one incoming message in bytes, counted over all of its fragments and before
+   * they are buffered. A longer one closes the connection with code 1009 (RFC 6455 §7.4.1).
+   * `Infinity` means no limit.
+   *
+   * @default 1048576
+   */
+  maxMessageSize?: number;
+
+  /**
+   * Accepted values of the `Origin` header (RFC 6455 §10.2): exact strings, strings with `*`
+   * (`http://localhost:*`, `https://*.example.com`; a star never crosses a `/`), or regular
+   * expressions. Anything else is answered by HTTP 403. An empty list accepts every origin and
+   * requests without one; a list that is not empty rejects a request without an `Origin`.
+   *
+   * @default []
+   */
+  allowOrigins?: (string | RegExp)[];
+
+  /**
+   * Decides whether a client may connect, after all the cheaper checks. A falsy result is answered
+   * by HTTP 401; a throw or a rejection by HTTP 500. Frames that the client sends meanwhile are
+   * kept. Limited by {@link WebSocketPluginOptions.handshakeTimeoutMs}.
+   *
+   * @default () => true
+   */
+  verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
+
+  /**
+   * Logs each decision (accepted, rejected and why, closed with which code) in one line.
+   *
+   * @default false
+   */
+  debug?: boolean;
+
+  /**
+   * Milliseconds that the HTTP middleware, {@link WebSocketPluginOptions.verifyClient} and the
+   * WebSocket middleware may take, each on its own. Whoever takes longer ends the attempt: by
+   * HTTP 503 before the upgrade, with close code 1008 after it.
+   *
+   * @default 10000
+   */
+  handshakeTimeoutMs?: number;
+
+  /**
+   * Milliseconds that the peer has to answer a close frame (RFC 6455 §7.1.1) before the
+   * connection is cut.
+   *
+   * @default 5000
+   */
+  closeTimeoutMs?: number;
+
+  /**
+   * Upper limit of the bytes queued for one connection that reads more slowly than it is written
+   * to. What happens then is up to {@link WebSocketPluginOptions.backpressurePolicy}. `Infinity`
+   * means no limit.
+   *
+   * @default 16777216
+   */
+  maxBackpressure?: number;
+
+  /**
+   * What happens to a message that does not fit into
+   * {@link WebSocketPluginOptions.maxBackpressure}: `'close'` ends the connection with code 1008,
+   * `'drop'` drops that message and counts it in {@link WSStats.droppedMessages}.
+   *
+   * @default 'close'
+   */
+  backpressurePolicy?: 'close' | 'drop';
+}
+
+// ---------------------------------------------------------------------------
+// Connections and rooms
+// ---------------------------------------------------------------------------
+
+/**
+ * One WebSocket connection, as middleware, handlers and events get it. It is the same object at
+ * every stage, so what middleware attaches to it is there in the handler.
+ */
+interface WSConnection {
+  /** Identifies the connection among all others: a version 4 UUID. */
+  id: string;
+
+  /** The URL of the upgrade request as it was sent: path and query, without a host. */
+  url: string;
+
+  /** Whether the connection is open and its peer has answered the heartbeat so far. */
+  isAlive: boolean;
+
+  /** When the peer last gave a sign of life, in milliseconds since the epoch. */
+  lastPong: number;
+
+  /** Bytes that have been sent with {@link WSConnection.send} and are not yet on the wire. */
+  readonly bufferedAmount: number;
+
+  /**
+   * Sends one message: a string as a text message, anything else as a binary one (RFC 6455 §5.6).
+   * Does nothing once the connection is closing or closed, as in browsers.
+   *
+   * @throws {TypeError} if `data` is of any other type.
+   */
+  send(data: string | Buffer | Uint8Array | ArrayBuffer): void;
+
+  /**
+   * Starts the closing handshake (RFC 6455 §7). What was sent before goes out first. Does nothing
+   * if the connection is closing already.
+   *
+   * @param code Close code, 1000 by default: 1000–1003, 1007–1014 or 3000–4999 (RFC 6455 §7.4).
+   * @param reason Text for the peer, at most 123 bytes of UTF-8.
+   * @throws {RangeError} for any other code, or a longer reason.
+   */
+  close(code?: number, reason?: string): void;
+
+  /**
+   * Enters a room. A second time changes nothing. Any string names a room; a room exists while it
+   * has members. Does nothing on a connection that has ended.
+   *
+   * @throws {TypeError} if `room` is not a string.
+   */
+  join(room: string): void;
+
+  /**
+   * Leaves a room; nothing happens if the connection is not in it. A connection that ends leaves
+   * all of its rooms.
+   *
+   * @throws {TypeError} if `room` is not a string.
+   */
+  leave(room: string): void;
+
+  /**
+   * Sends one message to everyone in the room except this connection, which need not be in the
+   * room itself. Also works inside of this connection's own `onClose` listeners.
+   *
+   * @throws {TypeError} if an argument is of another type.
+   */
+  broadcast(room: string, data: string | Buffer): void;
+
+  /**
+   * Adds a listener for messages: text arrives as a string, binary as a Buffer. What arrives
+   * before the handler has returned (or its promise has resolved) is kept and delivered then. A
+   * listener that throws or rejects closes this connection with code 1011 and is reported by the
+   * plugin's `error` event.
+   *
+   * @throws {TypeError} if `listener` is not a function.
+   */
+  onMessage(listener: (data: string | Buffer) => void): void;
+
+  /**
+   * Adds a listener for the end of the connection, called exactly once with the close code and the
+   * reason of the peer, or of this side where it closed first. 1005 means that the close frame had
+   * no code, 1006 that there was no close frame (RFC 6455 §7.1.5).
+   *
+   * @throws {TypeError} if `listener` is not a function.
+   */
+  onClose(listener: (code: number, reason: string) => void): void;
+
+  /** Sends a ping frame now, apart from the heartbeat (RFC 6455 §5.5.2). */
+  ping(): void;
+
+  /** Counts as a sign of life: starts {@link WebSocketPluginOptions.pongTimeoutMs} afresh. */
+  markAlive(): void;
+}
+
+/**
+ * Handles the connections of one `app.ws` route. It runs once the middleware has let the
+ * connection pass. A throw or a rejection closes the connection with code 1011 and is reported by
+ * the plugin's `error` event.
+ */
+type WSHandler = (socket: WSConnection) => void | Promise<void>;
+
+/** A {@link WSHandler} that also looks at the upgrade request. */
+type WSRequestHandler = (socket: WSConnection, req: IncomingMessage) => void | Promise<void>;
+
+/**
+ * Runs before the handler, in the order of `app.wsUse`. `next()` passes the connection on, also
+ * when it is called later; only its first call counts. Without it the handler does not run, and
+ * after {@link WebSocketPluginOptions.handshakeTimeoutMs} the connection is closed with code 1008.
+ * Closing the socket ends the chain. A throw or a rejection closes with code 1011 and is reported
+ * by the plugin's `error` event.
+ */
+type WSMiddleware = (
+  socket: WSConnection,
+  req: IncomingMessage,
+  next: () => void,
+) => void | Promise<void>;
+
+/** The events of a {@link WSRoomManager} with the arguments of their listeners. */
+interface WSRoomEvents {
+  /** The first connection has entered a room. */
+  'room:created': [room: string];
+  /** The last connection has left a room. */
+  'room:destroyed': [room: string];
+}
+
+/** The rooms of one plugin, reached from HTTP handlers as `ctx.wsRooms`. */
+interface WSRoomManager {
+  /**
+   * Sends one message to everyone in the room, except `exclude` where it is given. A room without
+   * members is no error.
+   *
+   * @throws {TypeError} if an argument is of another type.
+   */
+  broadcast(room: string, data: string | Buffer, exclude?: WSConnection): void;
+
+  /** Names of the rooms that have members at the moment. */
+  getRooms(): string[];
+
+  /** Adds a listener for a room event. */
+  on<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+
+  /** Adds a listener for the next room event of that name. */
+  once<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+
+  /** Removes a listener. */
+  off<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+}
+
+// ---------------------------------------------------------------------------
+// The host application
+// ---------------------------------------------------------------------------
+
+/**
+ * The request of a {@link Context}: Node's own, with what NextRush adds to it. A smaller host may
+ * leave the additions out.
+ */
+interface ContextRequest extends IncomingMessage {
+  /** Parsed body. */
+  body?: unknown;
+  /** Parameters of the matched route. */
+  params?: Record<string, string>;
+  /** Parsed query string. */
+  query?: ParsedUrlQuery;
+  /** Path without the query string. */
+  path?: string;
+  /** Address of the client. */
+  ip?: string;
+  /** `http` or `https`. */
+  protocol?: string;
+  /** Whether the request came over TLS. */
+  secure?: boolean;
+  /** URL before any rewriting. */
+  originalUrl?: string;
+}
+
+/** Where NextRush looks for a file that it sends, and whether it sends an `ETag` with it. */
+interface SendFileOptions {
+  root?: string;
+  etag?: boolean;
+}
+
+/**
+ * The response of a {@link Context}: Node's own, with what NextRush adds to it. Every host has the
+ * first four; NextRush has all of them.
+ */
+interface ContextResponse extends ServerResponse {
+  /** Sets the status code. */
+  status(code: number): ContextResponse;
+  /** Sends a value as JSON and ends the response. */
+  json(data: unknown): ContextResponse;
+  /** Sends text, bytes, or an object as JSON, and ends the response. */
+  send(data: string | Buffer | object): unknown;
+  /** Sets a header. */
+  set(name: string, value: string | number | string[]): ContextResponse;
+
+  /** Sends HTML. */
+  html?(data: string): ContextResponse;
+  /** Sends plain text. */
+  text?(data: string): ContextResponse;
+  /** Sends comma-separated values. */
+  csv?(data: string): ContextResponse;
+  /** Sends XML. */
+  xml?(data: string): ContextResponse;
+  /** Pipes a stream into the response. */
+  stream?(stream: NodeJS.ReadableStream, contentType?: string): void;
+  /** Renders a template. */
+  render?(
+    templateOrName: string,
+    data?: Record<string, unknown>,
+    options?: { layout?: string },
+  ): Promise<void>;
+  /** Sends a file. */
+  file?(path: string, options?: SendFileOptions): ContextResponse;
+  /** Sends a file. */
+  sendFile?(path: string, options?: SendFileOptions): ContextResponse;
+  /** Sends a file to be saved by the client. */
+  download?(path: string, filename?: string): ContextResponse;
+  /** Redirects, with 302 by default. */
+  redirect?(url: string, status?: number): ContextResponse;
+  /** Redirects with 301. */
+  redirectPermanent?(url: string): ContextResponse;
+  /** Redirects with 307. */
+  redirectTemporary?(url: string): ContextResponse;
+  /** Sets a header. */
+  header?(field: string, value: string): ContextResponse;
+  /** Reads a header that has been set. */
+  get?(name: string): string | number | string[] | undefined;
+  /** Removes a header that has been set. */
+  remove?(name: string): ContextResponse;
+  /** Removes a header that has been set. NextRush returns the response, Node itself nothing. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: one method with two hosts
+  removeHeader(field: string): ContextResponse | void;
+  /** Sets `Content-Type`. */
+  type?(type: string): ContextResponse;
+  /** Sets `Content-Length`, in bytes. */
+  length?(length: number): ContextResponse;
+  /** Sets `ETag`. */
+  etag?(etag: string): ContextResponse;
+  /** Sets `Last-Modified`. */
+  lastModified?(date: Date): ContextResponse;
+  /** Sets a cookie. */
+  cookie?(name: string, value: string, options?: object): ContextResponse;
+  /** Expires a cookie. */
+  clearCookie?(name: string, options?: object): ContextResponse;
+  /** Allows caching, in seconds. */
+  cache?(seconds: number): ContextResponse;
+  /** Forbids caching. */
+  noCache?(): ContextResponse;
+  /** Sets CORS headers. */
+  cors?(origin?: string): ContextResponse;
+  /** Sets security headers. */
+  security?(): ContextResponse;
+  /** Asks for compression. */
+  compress?(): ContextResponse;
+  /** Sends a success envelope as JSON. */
+  success?(data: unknown, message?: string): void;
+  /** Sends an error envelope as JSON. */
+  error?(message: string, code?: number, details?: unknown): void;
+  /** Sends one page of a list as JSON. */
+  paginate?(data: unknown[], page: number, limit: number, total: number): void;
+  /** Content type of a file extension. */
+  getContentTypeFromExtension?(ext: string): string;
+  /** Content type of a file. */
+  getSmartContentType?(filePath: string): string;
+  /** `ETag` of a file's status. */
+  generateETag?(stats: unknown): string;
+  /** Turns rows into comma-separated values. */
+  convertToCSV?(data: unknown[]): string;
+  /** Adds a timing header. */
+  time?(label?: string): ContextResponse;
+  /** Value at a dotted path. */
+  getNestedValue?(obj: unknown, path: string): unknown;
+  /** Truthiness as templates see it. */
+  isTruthy?(value: unknown): boolean;
+}
+
+/**
+ * The context of one HTTP request, as the plugin meets it. Required is what the plugin relies on;
+ * optional what NextRush has beyond that, listed so that its own `Context` can be cast to
+ * {@link WSContext} (TypeScript admits `as` only where one side has all the other's members).
+ */
+interface Context {
+  /** The request. */
+  req: ContextRequest;
+  /** The response. */
+  res: ContextResponse;
+  /** Request method, in upper case. */
+  method: string;
+  /** Request URL with its query string. */
+  url: string;
+  /** Path without the query string. */
+  path: string;
+  /** Parsed query string. */
+  query: ParsedUrlQuery;
+  /** Parameters of the matched route. */
+  params: Record<string, string>;
+  /** Parsed body; whatever the body parser made of it. */
+  body: unknown;
+  /** Request headers, in lower case. */
+  headers: IncomingHttpHeaders;
+  /** Identifies the request in logs. */
+  id: string | undefined;
+  /** Address of the client. */
+  ip: string;
+  /** Whether the request came over TLS. */
+  secure: boolean;
+  /** What middleware passes on to later middleware. */
+  state: Record<string, unknown>;
+
+  /** Identifies the request in logs, set by NextRush's request-id middleware. */
+  requestId?: string;
+  /** Logger of this request. */
+  logger?: {
+    log: (...args: unknown[]) => void;
+    error: (...args: unknown[]) => void;
+    warn: (...args: unknown[]) => void;
+    info: (...args: unknown[]) => void;
+  };
+  /** When the request began, in milliseconds since the epoch. */
+  startTime?: number;
+  /** `http` or `https`. */
+  protocol?: string;
+  /** Host without the port. */
+  hostname?: string;
+  /** Host with the port. */
+  host?: string;
+  /** Protocol and host. */
+  origin?: string;
+  /** The whole URL. */
+  href?: string;
+  /** Query string with its question mark. */
+  search?: string;
+  /** Parsed query string. */
+  searchParams?: URLSearchParams;
+  /** Status code of the response. */
+  status?: number;
+  /** Headers of the response. */
+  responseHeaders?: Record<string, string | number | string[]>;
+  /** Throws an HTTP error. */
+  throw?(status: number, message?: string): never;
+  /** Throws an HTTP error unless the condition holds. */
+  assert?(condition: unknown, status: number, message?: string): asserts condition;
+  /** Whether the client's copy is up to date. */
+  fresh?(): boolean;
+  /** Whether the client's copy is out of date. */
+  stale?(): boolean;
+  /** Whether the method is idempotent. */
+  idempotent?(): boolean;
+  /** Whether the response may be cached. */
+  cacheable?(): boolean;
+  /** Sets a header of the response. */
+  set?(name: string, value: string | number | string[]): void;
+  /** Sends a file. */
+  sendFile?(path: string, options?: SendFileOptions): void;
+  /** Renders a template. */
+  render?(
+    templateOrName: string,
+    data?: Record<string, unknown>,
+    options?: { layout?: string },
+  ): Promise<void>;
+  /** Sends a value as JSON. */
+  json?(data: unknown): void;
+  /** Sends text, bytes, or an object as JSON. */
+  send?(data: string | Buffer | object): void;
+  /** Redirects, with 302 by default. */
+  redirect?(url: string, statusCode?: number): void;
+  /** Sets a cookie. */
+  cookie?(name: string, value: string, options?: object): ContextResponse;
+}
+
+/**
+ * The context of one HTTP request once the plugin is installed. All three fields are set anew on
+ * every request, upgrade requests included.
+ */
+interface WSContext extends Context {
+  /** Whether this is a WebSocket upgrade request (RFC 6455 §4.1) on a path of the plugin. */
+  isWebSocket: boolean;
+  /** The connection, once the upgrade has taken place; otherwise `undefined`. */
+  ws?: WSConnection;
+  /** The rooms of the plugin. */
+  wsRooms: WSRoomManager;
+}
+
+/** Koa-style HTTP middleware: what comes after `await next()` runs on the way back. */
+type HttpMiddleware = (ctx: Context, next: () => Promise<void>) => void | Promise<void>;
+
+/** Handles the requests of one HTTP route. */
+type HttpHandler = (ctx: Context) => void | Promise<void>;
+
+/**
+ * The least that the plugin needs of an application: `use`, for its own HTTP middleware. The
+ * `http.Server` is taken from `getServer()` or `server`, or from `listen()` when that is called.
+ */
+interface HostApplication {
+  /** Adds an HTTP middleware. */
+  use(middleware: never): unknown;
+}
+
+/**
+ * A NextRush v2 application, structurally: the framework's own class and its own `Application`
+ * interface both fit without a cast.
+ */
+interface Application extends HostApplication {
+  /** Adds an HTTP middleware; they run in the order of `use`. */
+  use(middleware: HttpMiddleware): Application;
+  /** Adds a route for GET. */
+  get(path: string, handler: HttpHandler): Application;
+  /** Adds a route for POST. */
+  post(path: string, handler: HttpHandler): Application;
+  /** Adds a route for PUT. */
+  put(path: string, handler: HttpHandler): Application;
+  /** Adds a route for DELETE. */
+  delete(path: string, handler: HttpHandler): Application;
+  /** Adds a route for PATCH. */
+  patch(path: string, handler: HttpHandler): Application;
+  /** Starts to listen and returns the `http.Server`. */
+  listen(port?: number, host?: string | (() => void), callback?: () => void): unknown;
+  /** The `http.Server`, which exists before `listen`. */
+  getServer(): unknown;
+  /** Stops to listen. Open WebSocket connections are closed with code 1001 first. */
+  shutdown(): Promise<void>;
+}
+
+/** What the plugin adds to an application. */
+interface WebSocketMethods {
+  /**
+   * Adds a WebSocket route. Of several that match, the most specific one wins: exact, then
+   * `:params`, then a trailing wildcard, in whatever order they were added.
+   *
+   * @param path Like {@link WebSocketPluginOptions.path}.
+   * @param handler A {@link WSHandler}; it is also given the upgrade request.
+   * @returns The application.
+   * @throws {TypeError} for an invalid path, or a handler that is not a function.
+   */
+  ws(path: string, handler: WSRequestHandler): this;
+
+  /**
+   * Adds a WebSocket middleware, for all routes.
+   *
+   * @returns The application.
+   * @throws {TypeError} if `middleware` is not a function.
+   */
+  wsUse(middleware: WSMiddleware): this;
+
+  /**
+   * Sends one text message to every connection in the room, or to every connection on every path
+   * where no room is given.
+   *
+   * @returns The application.
+   * @throws {TypeError} if an argument is of another type.
+   */
+  wsBroadcast(message: string, room?: string): this;
+}
+
+/** An {@link Application} on which a {@link WebSocketPlugin} is installed. */
+interface WebSocketApplication extends Application, WebSocketMethods {}
+
+// In both of these the plugin's methods come first, so that they win over those of the same name
+// that NextRush's own `Application` declares as optional, with handler types of its own.
+
+/**
+ * Gives an application the type that it has once the plugin is installed. It is the same object.
+ *
+ * @throws {TypeError} if no {@link WebSocketPlugin} is installed on it.
+ */
+declare function withWebSocket<T extends HostApplication>(app: T): WebSocketMethods & T;
+
+/** Whether a {@link WebSocketPlugin} is installed on an application. */
+declare function hasWebSocketSupport<T extends HostApplication>(
+  app: T,
+): app is WebSocketMethods & T;
+/** Whether a value is an application on which a {@link WebSocketPlugin} is installed. */
+declare function hasWebSocketSupport(app: unknown): app is WebSocketMethods;
+
+// ---------------------------------------------------------------------------
+// The plugin
+// ---------------------------------------------------------------------------
+
+/** Why an upgrade request was rejected, and what it was answered by. */
+type WSRejectReason =
+  /** Not GET: HTTP 405 (RFC 6455 §4.1). */
+  | 'method'
+  /** Not a valid handshake: HTTP 400 (RFC 6455 §4.2.1). */
+  | 'badRequest'
+  /** Another version than 13: HTTP 426 (RFC 6455 §4.4). */
+  | 'version'
+  /** A path that nobody serves: HTTP 404. */
+  | 'path'
+  /** An origin that is not allowed: HTTP 403. */
+  | 'origin'
+  /** `maxConnections` reached: HTTP 503. */
+  | 'limit'
+  /** `verifyClient` said no: HTTP 401. */
+  | 'unauthorized'
+  /** `verifyClient` threw or rejected: HTTP 500. */
+  | 'verifyError'
+  /** The plugin or its server is shutting down: HTTP 503. */
+  | 'shuttingDown'
+  /** `handshakeTimeoutMs` exceeded: HTTP 503. */
+  | 'timeout'
+  /** The application's HTTP middleware answered the request itself. */
+  | 'application'
+  /** A kind of connection that the engine cannot take over. */
+  | 'transport';
+
+/** What {@link WebSocketPlugin.getStats} counts, from the plugin's construction on. */
+interface WSStats {
+  /** Connections open at the moment. */
+  totalConnections: number;
+  /** Names of the rooms that have members at the moment. */
+  rooms: string[];
+  /** Routes registered with `app.ws`. */
+  handlers: number;
+  /** Messages received. */
+  messagesReceived: number;
+  /** Messages sent, each delivery of a broadcast counted. */
+  messagesSent: number;
+  /** Payload bytes of the messages received. */
+  bytesReceived: number;
+  /** Payload bytes of the messages sent. */
+  bytesSent: number;
+  /** Messages dropped because they did not fit into `maxBackpressure`. */
+  droppedMessages: number;
+  /** Upgrade requests rejected, by reason. */
+  rejected: Record<WSRejectReason, number>;
+}
+
+/** The events of a {@link WebSocketPlugin} with the arguments of their listeners. */
+interface WebSocketPluginEvents extends WSRoomEvents {
+  /** A connection has been accepted; its middleware and handler run after this. */
+  connection: [socket: WSConnection, req: IncomingMessage];
+  /** A connection has ended. */
+  close: [socket: WSConnection, code: number, reason: string];
+  /**
+   * Middleware, a handler or a listener has thrown or rejected, with the connection where there is
+   * one. Printed to stderr where nobody listens.
+   */
+  error: [error: Error, socket?: WSConnection];
+}
+
+/** What {@link WebSocketPlugin.getMetadata} tells. */
+interface WebSocketPluginMetadata {
+  name: string;
+  version: string;
+  description: string;
+}
+
+/** What {@link WebSocketPlugin.getStatus} tells. */
+interface WebSocketPluginStatus {
+  name: string;
+  version: string;
+  /** Whether the plugin is installed on an application. */
+  installed: boolean;
+  [detail: string]: unknown;
+}
+
+/**
+ * The WebSocket plugin of NextRush v2.
+ *
+ * It emits `connection`, `close`, `error`, `room:created` and `room:destroyed`, and tells the
+ * application of each as `plugin:WebSocketPlugin:<event>`.
+ *
+ * @example
+ * const wsPlugin = new WebSocketPlugin({ path: '/ws' });
+ * wsPlugin.install(app);
+ * withWebSocket(app).ws('/ws', (socket) => socket.onMessage((data) => socket.send(data)));
+ */
+declare class WebSocketPlugin extends EventEmitter {
+  /**
+   * @throws {TypeError} for an option of the wrong type, or an invalid path or pattern.
+   * @throws {RangeError} for a number out of its range.
+   */
+  constructor(options?: WebSocketPluginOptions);
+
+  /** `'WebSocketPlugin'`. */
+  readonly name: string;
+  /** Version of this package. */
+  readonly version: string;
+  /** One line on what the plugin does. */
+  readonly description: string;
+
+  /**
+   * Installs the plugin: adds `ws`, `wsUse` and `wsBroadcast` to the application and its HTTP
+   * middleware to the chain, and takes over the WebSocket upgrades of its server.
+   *
+   * @throws {Error} if the plugin is installed already.
+   * @throws {TypeError} if `app` is not an application.
+   */
+  install(app: HostApplication): void;
+
+  /** Second step of NextRush's plugin life cycle, after {@link WebSocketPlugin.install}. */
+  init?(): void | Promise<void>;
+
+  /**
+   * Closes all connections with code 1001, rejects new ones, and resolves once every peer has
+   * answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over. Also runs when the HTTP
+   * server closes and when the application emits `shutdown`.
+   */
+  cleanup(): Promise<void>;
+
+  /** Whether the options are valid; always true, as the constructor throws otherwise. */
+  validateConfig(): boolean;
+
+  /** Whether the plugin is installed and accepts connections. */
+  healthCheck(): Promise<boolean>;
+
+  /** Name, version and description. */
+  getMetadata(): WebSocketPluginMetadata;
+
+  /** Whether {@link WebSocketPlugin.install} has been called. */
+  isPluginInstalled(): boolean;
+
+  /** The state of the plugin, for health pages and logs. */
+  getStatus(): WebSocketPluginStatus;
+
+  /** Counters and present numbers. Costs nothing while messages flow. */
+  getStats(): WSStats;
+
+  /** Adds a listener for an event of the plugin. */
+  on<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    listener: (...args: WebSocketPluginEvents[E]) => void,
+  ): this;
+  /** Adds a listener for the next event of that name. */
+  once<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    listener: (...args: WebSocketPluginEvents[E]) => void,
+  ): this;
+  /** Removes a listener. */
+  off<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    listener: (...args: WebSocketPluginEvents[E]) => void,
+  ): this;
+  /** Calls the listeners of an event; returns whether there were any. */
+  emit<E extends keyof WebSocketPluginEvents>(event: E, ...args: WebSocketPluginEvents[E]): boolean;
+}

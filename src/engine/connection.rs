@@ -1,0 +1,571 @@
+//! One connection on the I/O thread.
+//!
+//! A task reads, parses and reports ([`run`]). Writing happens wherever bytes were queued, by
+//! [`Connection::write`]; a second task waits for the socket only while it does not take more.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use socket2::Socket;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::sync::Notify;
+
+use super::ids::ConnectionId;
+use super::io_thread::IoThread;
+use super::outbox::{BufferPool, Outbox};
+use crate::protocol::{
+    Assembler, CloseFrame, MAX_CONTROL_PAYLOAD, Opcode, Sink, Violation, close, encode_frame,
+};
+
+/// Once our side is done, how long the peer has to end its own before the descriptor is closed.
+/// Closing earlier, with unread bytes, would reset the connection and could destroy the close
+/// frame on its way.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// More connections than this do not linger: whoever makes so many of them is not served by it.
+const MAX_LINGERING: usize = 1024;
+
+/// The part of a connection that both threads see.
+#[derive(Debug)]
+pub struct Shared {
+    /// Cleared by the I/O thread when the connection ends.
+    pub alive: AtomicBool,
+    /// When the last pong came, in milliseconds since 1970. Written by the I/O thread, and by the
+    /// JavaScript thread in `markAlive`.
+    pub last_pong: AtomicU64,
+    /// Bytes queued for the peer. The JavaScript thread adds what it sends to this connection, the
+    /// I/O thread adds the rest and subtracts what has been written.
+    pub buffered: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            alive: AtomicBool::new(true),
+            last_pong: AtomicU64::new(epoch_ms()),
+            buffered: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// Milliseconds since 1970, as JavaScript's `Date.now()`.
+pub(super) fn epoch_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// We sent a close frame and wait for the peer's.
+    Closing,
+    /// The end has been reported to JavaScript.
+    Ended,
+}
+
+/// How a connection ends.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// What JavaScript is told.
+    report: CloseFrame,
+    /// The close frame that the peer still has to get.
+    reply: Option<CloseFrame>,
+    /// Whether the socket is worth writing the rest to.
+    writable: bool,
+}
+
+impl Ending {
+    /// Without a close handshake: reset, end of stream, or a limit ran out.
+    pub fn lost() -> Self {
+        let report = CloseFrame { code: close::ABNORMAL, reason: "".into() };
+        Self { report, reply: None, writable: false }
+    }
+
+    fn by_peer(frame: CloseFrame, reply: bool) -> Self {
+        Self { reply: reply.then(|| frame.clone()), report: frame, writable: true }
+    }
+
+    fn failed(violation: Violation, reply: bool) -> Self {
+        Self::by_peer(CloseFrame { code: violation.code, reason: violation.reason.into() }, reply)
+    }
+
+    /// A close frame has been queued already; `report` is what it said.
+    fn announced(report: CloseFrame) -> Self {
+        Self { report, reply: None, writable: true }
+    }
+}
+
+/// Owned by the I/O thread.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub id: ConnectionId,
+    pub shared: Arc<Shared>,
+    socket: AsyncFd<Socket>,
+    outbox: RefCell<Outbox>,
+    phase: Cell<Phase>,
+    /// Set by whoever ends the connection from outside of its task.
+    verdict: RefCell<Option<Ending>>,
+    /// When the oldest unanswered ping was sent, in the thread's milliseconds.
+    pub pinged_at: Cell<Option<u64>>,
+    /// The latest ping that came while the peer does not read. Only that one has to be answered
+    /// (RFC 6455 §5.5.3), so a flood of pings cannot fill the outbox.
+    unanswered_ping: RefCell<Option<Box<[u8]>>>,
+    paused: Cell<bool>,
+    resumed: Notify,
+    /// A task waits for the socket to take more.
+    writer_waits: Cell<bool>,
+    /// Stands in a list of connections to be flushed.
+    pub dirty: Cell<bool>,
+}
+
+/// What came of writing the outbox.
+#[derive(Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    /// The socket takes no more for now; whether it took anything.
+    Blocked {
+        progress: bool,
+    },
+    Failed,
+}
+
+impl Connection {
+    pub fn new(id: ConnectionId, shared: Arc<Shared>, socket: Socket) -> io::Result<Self> {
+        Ok(Self {
+            id,
+            shared,
+            socket: AsyncFd::register(socket)?,
+            outbox: RefCell::default(),
+            phase: Cell::new(Phase::Open),
+            verdict: RefCell::default(),
+            pinged_at: Cell::new(None),
+            unanswered_ping: RefCell::default(),
+            paused: Cell::new(false),
+            resumed: Notify::new(),
+            writer_waits: Cell::new(false),
+            dirty: Cell::new(false),
+        })
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.phase.get() == Phase::Open
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.phase.get() == Phase::Closing
+    }
+
+    /// Queues bytes that JavaScript has counted already.
+    pub fn queue_counted(&self, frame: &[u8], pool: &mut BufferPool) {
+        self.outbox.borrow_mut().push(frame, pool);
+    }
+
+    /// As [`Self::queue_counted`], without a copy.
+    pub fn queue_counted_shared(&self, frame: &Bytes, pool: &mut BufferPool) {
+        self.outbox.borrow_mut().push_shared(frame, pool);
+    }
+
+    /// Queues bytes that nobody has counted.
+    pub fn queue(&self, frame: &[u8], pool: &mut BufferPool) {
+        self.shared.buffered.fetch_add(frame.len(), Ordering::Relaxed);
+        self.queue_counted(frame, pool);
+    }
+
+    /// As [`Self::queue`], without a copy.
+    pub fn queue_shared(&self, frame: &Bytes, pool: &mut BufferPool) {
+        self.shared.buffered.fetch_add(frame.len(), Ordering::Relaxed);
+        self.queue_counted_shared(frame, pool);
+    }
+
+    fn queue_control(&self, opcode: Opcode, payload: &[u8], pool: &mut BufferPool) {
+        let mut frame = Vec::with_capacity(2 + MAX_CONTROL_PAYLOAD);
+        encode_frame(&mut frame, opcode, payload);
+        self.queue(&frame, pool);
+    }
+
+    /// Takes back the count of a frame that JavaScript sent but that is not going to be written.
+    pub fn uncount(&self, len: usize) {
+        self.shared.buffered.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    /// Queues a ping, but never a second unanswered one for a peer that does not read.
+    pub fn ping(&self, pool: &mut BufferPool) {
+        if self.is_open() && !(self.writer_waits.get() && self.pinged_at.get().is_some()) {
+            self.queue_control(Opcode::Ping, b"", pool);
+        }
+    }
+
+    /// Starts the close handshake. Returns whether that was news.
+    pub fn start_close(&self, frame: &CloseFrame, pool: &mut BufferPool) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.queue_control(Opcode::Close, &frame.payload(), pool);
+        self.phase.set(Phase::Closing);
+        true
+    }
+
+    /// The peer is silent for too long: it is told with 1001, if that can still be written.
+    pub fn give_up_on_silent_peer(&self, pool: &mut BufferPool) {
+        let frame = CloseFrame { code: close::GOING_AWAY, reason: "no pong in time".into() };
+        self.start_close(&frame, pool);
+        match self.write(pool) {
+            Written::All => self.interrupt(Ending::announced(frame)),
+            Written::Blocked { .. } | Written::Failed => self.interrupt(Ending::lost()),
+        }
+    }
+
+    /// The queue is over its limit: what has not begun to leave is dropped, and the peer is told
+    /// with 1008 should it read again.
+    pub fn overflow(&self, pool: &mut BufferPool) {
+        if !self.is_open() {
+            return;
+        }
+        let dropped = self.outbox.borrow_mut().drop_unsent();
+        self.uncount(dropped);
+        let reason = "maxBackpressure exceeded: the peer reads too slowly";
+        let frame = CloseFrame { code: close::POLICY_VIOLATION, reason: reason.into() };
+        self.start_close(&frame, pool);
+        self.interrupt(Ending::announced(frame));
+    }
+
+    /// Ends the connection from outside of its task, which sees an end of stream and reports.
+    pub fn interrupt(&self, ending: Ending) {
+        self.verdict.borrow_mut().get_or_insert(ending);
+        // Fails only where the peer has gone, and then the task sees that as well.
+        let _ = self.socket.get_ref().shutdown(Shutdown::Read);
+        self.resume();
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
+    pub fn pause(&self) {
+        self.paused.set(true);
+    }
+
+    pub fn resume(&self) {
+        if self.paused.replace(false) {
+            self.resumed.notify_one();
+        }
+    }
+
+    /// Writes as much of the outbox as the socket takes.
+    fn write(&self, pool: &mut BufferPool) -> Written {
+        let mut outbox = self.outbox.borrow_mut();
+        let mut progress = false;
+        while !outbox.is_empty() {
+            let slices = outbox.slices();
+            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+            let sent = match &slices[..] {
+                [one] => self.socket.get_ref().send_with_flags(one, NO_SIGNAL),
+                many => self.socket.get_ref().send_vectored_with_flags(many, NO_SIGNAL),
+            };
+            drop(slices);
+            match sent {
+                Ok(count) => {
+                    progress |= count > 0;
+                    outbox.consume(count, pool);
+                    self.uncount(count);
+                    if count < asked {
+                        return Written::Blocked { progress };
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Written::Blocked { progress };
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    let len = outbox.len();
+                    *outbox = Outbox::default();
+                    self.uncount(len);
+                    return Written::Failed;
+                }
+            }
+        }
+        Written::All
+    }
+
+    /// Writes what is queued now, and leaves the rest to a task where the socket takes no more.
+    pub fn flush(self: &Rc<Self>, io: &Rc<IoThread>) {
+        if self.writer_waits.get() {
+            return;
+        }
+        let written = self.write(&mut io.pool.borrow_mut());
+        match written {
+            Written::All => {}
+            Written::Failed => self.interrupt(Ending::lost()),
+            Written::Blocked { .. } => {
+                self.writer_waits.set(true);
+                tokio::task::spawn_local(write_rest(io.clone(), self.clone()));
+            }
+        }
+    }
+
+    /// Writes until the outbox is empty or the socket fails.
+    async fn drain(&self, io: &IoThread) -> bool {
+        loop {
+            let Ok(mut ready) = self.socket.writable().await else { return false };
+            let written = self.write(&mut io.pool.borrow_mut());
+            match written {
+                Written::All => return true,
+                Written::Failed => return false,
+                Written::Blocked { progress } => {
+                    if progress {
+                        // The peer reads, so it lives, even if its pong waits behind our data.
+                        self.pinged_at.set(None);
+                    }
+                    ready.clear_ready();
+                }
+            }
+        }
+    }
+}
+
+/// A peer that is gone must not raise SIGPIPE.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const NO_SIGNAL: i32 = 0x4000;
+/// Node ignores SIGPIPE, which covers systems without the flag.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const NO_SIGNAL: i32 = 0;
+
+async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
+    loop {
+        if !connection.drain(&io).await {
+            connection.writer_waits.set(false);
+            return connection.interrupt(Ending::lost());
+        }
+        match connection.unanswered_ping.take() {
+            Some(ping) if connection.phase.get() != Phase::Ended => {
+                connection.queue_control(Opcode::Pong, &ping, &mut io.pool.borrow_mut());
+            }
+            _ => return connection.writer_waits.set(false),
+        }
+    }
+}
+
+/// The life of a connection: reads until it ends, then reports that and winds down.
+pub(super) async fn run(io: Rc<IoThread>, connection: Rc<Connection>, replay: Vec<u8>) {
+    let ending = read_until_end(&io, &connection, replay).await;
+    finish(&io, &connection, ending);
+}
+
+async fn read_until_end(io: &IoThread, connection: &Rc<Connection>, replay: Vec<u8>) -> Ending {
+    let mut assembler = Assembler::new(io.settings.max_message_size);
+    if let Some(ending) = feed_replay(io, connection, &mut assembler, replay) {
+        return ending;
+    }
+    loop {
+        io.inbox.wait_for_room().await;
+        while connection.paused.get() {
+            connection.resumed.notified().await;
+        }
+        let Ok(mut ready) = connection.socket.readable().await else { return Ending::lost() };
+        match read_once(io, connection, &mut assembler, &mut ready) {
+            ReadOutcome::Again => {}
+            ReadOutcome::Full => tokio::task::yield_now().await,
+            ReadOutcome::End(ending) => return ending,
+        }
+    }
+}
+
+/// Bytes that Node had read before the connection was taken over.
+fn feed_replay(
+    io: &IoThread,
+    connection: &Rc<Connection>,
+    assembler: &mut Assembler,
+    mut replay: Vec<u8>,
+) -> Option<Ending> {
+    if replay.is_empty() { None } else { receive(io, connection, assembler, &mut replay) }
+}
+
+enum ReadOutcome {
+    Again,
+    /// The buffer was filled: others get their turn before the next read.
+    Full,
+    End(Ending),
+}
+
+fn read_once(
+    io: &IoThread,
+    connection: &Rc<Connection>,
+    assembler: &mut Assembler,
+    ready: &mut AsyncFdReadyGuard<'_, Socket>,
+) -> ReadOutcome {
+    let mut scratch = io.scratch.borrow_mut();
+    match connection.socket.get_ref().read(&mut scratch) {
+        Ok(0) => ReadOutcome::End(connection.verdict.take().unwrap_or_else(Ending::lost)),
+        Ok(count) => {
+            let full = count == scratch.len();
+            if !full {
+                // The socket is empty, so the read that would only say so is saved. An end of
+                // stream is a readiness of its own, which this does not clear.
+                ready.clear_ready();
+            }
+            match receive(io, connection, assembler, &mut scratch[..count]) {
+                Some(ending) => ReadOutcome::End(ending),
+                None if full => ReadOutcome::Full,
+                None => ReadOutcome::Again,
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            ready.clear_ready();
+            ReadOutcome::Again
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadOutcome::Again,
+        Err(_) => ReadOutcome::End(connection.verdict.take().unwrap_or_else(Ending::lost)),
+    }
+}
+
+/// Parses bytes, posts what they say and answers pings.
+fn receive(
+    io: &IoThread,
+    connection: &Rc<Connection>,
+    assembler: &mut Assembler,
+    bytes: &mut [u8],
+) -> Option<Ending> {
+    if let Some(ending) = connection.verdict.take() {
+        return Some(ending);
+    }
+    connection.pinged_at.set(None);
+    let mut reception =
+        Reception { io, connection, messages: 0, payload: 0, pongs: false, close: None };
+    let result = assembler.feed(bytes, &mut reception);
+    let Reception { messages, payload, pongs, close, .. } = reception;
+    if messages > 0 {
+        io.counters.received(messages, payload);
+        io.batch_changed();
+    }
+    if pongs {
+        io.mark_dirty(connection);
+    }
+    let reply = connection.is_open();
+    match (result, close) {
+        (Err(violation), _) => Some(Ending::failed(violation, reply)),
+        (Ok(()), Some(frame)) => Some(Ending::by_peer(frame, reply)),
+        (Ok(()), None) => None,
+    }
+}
+
+/// Where the assembler puts what it finds in the bytes of one read.
+struct Reception<'a> {
+    io: &'a IoThread,
+    connection: &'a Rc<Connection>,
+    messages: u64,
+    payload: u64,
+    pongs: bool,
+    close: Option<CloseFrame>,
+}
+
+impl Reception<'_> {
+    /// Data that arrives after we started to close is dropped, as in browsers.
+    fn counts(&mut self, len: usize) -> bool {
+        let counts = self.connection.is_open();
+        if counts {
+            self.messages += 1;
+            self.payload += len as u64;
+        }
+        counts
+    }
+}
+
+impl Sink for Reception<'_> {
+    fn message(&mut self, is_text: bool, payload: &[u8]) {
+        if self.counts(payload.len()) {
+            let slot = self.connection.id.slot;
+            self.io.post_if_full();
+            self.io.batch.borrow_mut().push_message(slot, is_text, payload);
+        }
+    }
+
+    fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
+        if self.counts(payload.len()) {
+            let slot = self.connection.id.slot;
+            self.io.post_if_full();
+            self.io.batch.borrow_mut().push_owned(slot, is_text, payload);
+        }
+    }
+
+    fn ping(&mut self, payload: &[u8]) {
+        if !self.connection.is_open() {
+            return;
+        }
+        if self.connection.writer_waits.get() {
+            *self.connection.unanswered_ping.borrow_mut() = Some(payload.into());
+        } else {
+            let pool = &mut self.io.pool.borrow_mut();
+            self.connection.queue_control(Opcode::Pong, payload, pool);
+            self.pongs = true;
+        }
+    }
+
+    fn pong(&mut self, _payload: &[u8]) {
+        self.connection.shared.last_pong.store(epoch_ms(), Ordering::Relaxed);
+    }
+
+    fn close(&mut self, frame: CloseFrame) {
+        self.close = Some(frame);
+    }
+}
+
+fn finish(io: &Rc<IoThread>, connection: &Rc<Connection>, ending: Ending) {
+    if let Some(reply) = &ending.reply {
+        let pool = &mut io.pool.borrow_mut();
+        connection.queue_control(Opcode::Close, &reply.payload(), pool);
+    }
+    connection.phase.set(Phase::Ended);
+    connection.shared.alive.store(false, Ordering::Relaxed);
+    io.forget(connection.id);
+    io.batch.borrow_mut().push_closed(connection.id.slot, ending.report);
+    io.batch_changed();
+    if ending.writable {
+        tokio::task::spawn_local(wind_down(io.clone(), connection.clone()));
+    } else {
+        connection.hang_up();
+    }
+}
+
+impl Connection {
+    /// Ends both directions at once, which also wakes a task that waits to write.
+    fn hang_up(&self) {
+        let len = std::mem::take(&mut *self.outbox.borrow_mut()).len();
+        self.uncount(len);
+        // Fails only where the peer has gone already.
+        let _ = self.socket.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+/// Lets the last bytes reach the peer before the descriptor is closed.
+async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
+    let limit = io.settings.close_timeout;
+    let drained = tokio::time::timeout(limit, connection.drain(&io)).await;
+    if drained == Ok(true) && io.winding_down.get() < MAX_LINGERING {
+        io.winding_down.set(io.winding_down.get() + 1);
+        let _ = connection.socket.get_ref().shutdown(Shutdown::Write);
+        // Running out of time is as good as the end of stream.
+        let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
+        io.winding_down.set(io.winding_down.get() - 1);
+        io.wound_down.notify_one();
+    }
+    connection.hang_up();
+}
+
+async fn discard_until_end(io: &IoThread, connection: &Connection) {
+    loop {
+        let Ok(mut ready) = connection.socket.readable().await else { return };
+        let read = connection.socket.get_ref().read(&mut io.scratch.borrow_mut());
+        match read {
+            Ok(0) => return,
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}

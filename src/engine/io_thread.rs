@@ -1,0 +1,490 @@
+//! The thread on which every connection lives: one tokio runtime, no locks on its own state.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::Notify;
+
+use super::connection::{self, Connection, Ending};
+use super::deadlines::Deadlines;
+use super::ids::ConnectionId;
+use super::inbox::{Batch, Inbox};
+use super::oplog::{Broadcast, Op, OpLog, Segment, Target};
+use super::outbox::BufferPool;
+use super::stats::Counters;
+use super::{Adoption, Overflow, Settings};
+use crate::protocol::CloseFrame;
+use crate::protocol::close;
+
+/// Bytes read from a socket at a time, into one buffer that all connections share.
+const READ_BYTES: usize = 64 << 10;
+
+/// Connections written to in one go on behalf of broadcasts, before reads, pongs and direct sends
+/// get their turn.
+const BROADCAST_WRITES: usize = 256;
+
+/// Broadcasts to the same recipients are joined into one piece of up to this many bytes.
+const MERGED_BYTES: usize = 64 << 10;
+
+/// Limits that run out within this time of each other are handled in one wake-up.
+const TIMER_GRANULARITY: u64 = 10;
+
+/// How long connections that are winding down keep the thread after a graceful stop.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Everything on the I/O thread. Owned by it, shared by its tasks, never seen by another thread.
+pub(super) struct IoThread {
+    pub settings: Settings,
+    pub inbox: Arc<Inbox>,
+    pub counters: Arc<Counters>,
+    log: Arc<OpLog>,
+    /// By slot. Ended connections are not in here.
+    connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    /// Events to be posted once the tasks that are ready have run.
+    pub batch: RefCell<Batch>,
+    /// Tells the posting task that the batch is no longer empty.
+    batch_filled: Notify,
+    /// The buffer that sockets are read into.
+    pub scratch: RefCell<Box<[u8]>>,
+    pub pool: RefCell<BufferPool>,
+    /// Connections with direct sends or pongs to be written.
+    dirty: RefCell<Vec<Rc<Connection>>>,
+    /// Connections with nothing but broadcasts to be written.
+    dirty_broadcast: RefCell<VecDeque<Rc<Connection>>>,
+    /// When the next ping is due.
+    heartbeats: RefCell<Deadlines>,
+    /// When a ping must have been answered.
+    pongs: RefCell<Deadlines>,
+    /// When a close frame must have been answered.
+    closes: RefCell<Deadlines>,
+    /// Tells the timer task that a queue is no longer empty.
+    limits_changed: Notify,
+    started: Instant,
+    /// Connections that linger for the peer's end of stream, and the news that one has finished.
+    pub winding_down: Cell<usize>,
+    pub wound_down: Notify,
+}
+
+/// Body of the I/O thread: says through `started` whether it could start, returns after
+/// [`Op::Stop`].
+pub(super) fn run(
+    settings: Settings,
+    log: Arc<OpLog>,
+    inbox: Arc<Inbox>,
+    counters: Arc<Counters>,
+    started: &SyncSender<io::Result<()>>,
+) {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default());
+    let (runtime, result) = match runtime {
+        Ok(runtime) => (Some(runtime), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    // The other side waits for this; it cannot have gone.
+    let _ = started.send(result);
+    let Some(runtime) = runtime else { return };
+    runtime.block_on(async move {
+        let io = Rc::new(IoThread::new(settings, log, inbox, counters));
+        tokio::task::spawn_local(post_batches(io.clone()));
+        tokio::task::spawn_local(watch_limits(io.clone()));
+        carry_out(io).await;
+    });
+}
+
+/// Carries out the operation log until it says to stop.
+async fn carry_out(io: Rc<IoThread>) {
+    let mut segments = Vec::new();
+    loop {
+        if io.dirty_broadcast.borrow().is_empty() {
+            io.log.take(&mut segments).await;
+        } else {
+            tokio::task::yield_now().await;
+            io.log.try_take(&mut segments);
+        }
+        for mut segment in segments.drain(..) {
+            let stop = io.apply(&mut segment);
+            io.log.recycle(segment);
+            if stop {
+                io.flush_direct();
+                return wait_for_wind_down(&io).await;
+            }
+        }
+        io.flush_direct();
+        io.flush_broadcasts();
+    }
+}
+
+/// After a stop: lets close frames get out, but not for long.
+async fn wait_for_wind_down(io: &IoThread) {
+    let all_done = async {
+        while io.winding_down.get() > 0 {
+            io.wound_down.notified().await;
+        }
+    };
+    tokio::select! {
+        () = all_done => {}
+        () = io.log.abandoned() => {}
+        () = tokio::time::sleep(STOP_LIMIT) => {}
+    }
+}
+
+/// Runs behind the tasks that were ready when the batch got its first event, so that one wake of
+/// the JavaScript thread covers what they all read.
+async fn post_batches(io: Rc<IoThread>) {
+    loop {
+        io.batch_filled.notified().await;
+        io.post();
+    }
+}
+
+/// Pings, and ends connections whose limits run out.
+async fn watch_limits(io: Rc<IoThread>) {
+    loop {
+        let due = [&io.heartbeats, &io.pongs, &io.closes]
+            .into_iter()
+            .filter_map(|limits| limits.borrow().next())
+            .min();
+        match due {
+            None => io.limits_changed.notified().await,
+            Some(due) => {
+                let wait = due.saturating_sub(io.now()).max(TIMER_GRANULARITY);
+                let changed = io.limits_changed.notified();
+                let _ = tokio::time::timeout(Duration::from_millis(wait), changed).await;
+            }
+        }
+        io.enforce_limits();
+    }
+}
+
+impl IoThread {
+    fn new(
+        settings: Settings,
+        log: Arc<OpLog>,
+        inbox: Arc<Inbox>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            inbox,
+            counters,
+            log,
+            connections: RefCell::default(),
+            batch: RefCell::default(),
+            batch_filled: Notify::new(),
+            scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            pool: RefCell::default(),
+            dirty: RefCell::default(),
+            dirty_broadcast: RefCell::default(),
+            heartbeats: RefCell::new(Deadlines::new(millis(settings.heartbeat))),
+            pongs: RefCell::new(Deadlines::new(millis(settings.pong_timeout))),
+            closes: RefCell::new(Deadlines::new(millis(settings.close_timeout))),
+            limits_changed: Notify::new(),
+            started: Instant::now(),
+            winding_down: Cell::new(0),
+            wound_down: Notify::new(),
+            settings,
+        }
+    }
+
+    /// Milliseconds since the thread started.
+    fn now(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    fn get(&self, id: ConnectionId) -> Option<Rc<Connection>> {
+        let connections = self.connections.borrow();
+        let connection = connections.get(id.slot as usize)?.as_ref()?;
+        (connection.id == id).then(|| connection.clone())
+    }
+
+    /// Takes an ended connection off the table.
+    pub fn forget(&self, id: ConnectionId) {
+        if let Some(entry) = self.connections.borrow_mut().get_mut(id.slot as usize) {
+            *entry = None;
+        }
+    }
+
+    fn all(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().iter().flatten().cloned().collect()
+    }
+
+    /// Has the batch posted soon.
+    pub fn batch_changed(&self) {
+        self.batch_filled.notify_one();
+    }
+
+    /// Posts a batch that should not grow any more.
+    pub fn post_if_full(&self) {
+        if self.batch.borrow().is_full() {
+            self.post();
+        }
+    }
+
+    fn post(&self) {
+        let mut batch = self.batch.borrow_mut();
+        if !batch.is_empty() {
+            *batch = self.inbox.post(std::mem::take(&mut batch));
+        }
+    }
+
+    /// Has a connection written to before anything else.
+    pub fn mark_dirty(&self, connection: &Rc<Connection>) {
+        if !connection.dirty.replace(true) {
+            self.dirty.borrow_mut().push(connection.clone());
+            self.log.nudge();
+        }
+    }
+
+    fn mark_dirty_broadcast(&self, connection: &Rc<Connection>) {
+        if !connection.dirty.replace(true) {
+            self.dirty_broadcast.borrow_mut().push_back(connection.clone());
+        }
+    }
+
+    fn flush_direct(self: &Rc<Self>) {
+        let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        for connection in dirty.drain(..) {
+            connection.dirty.set(false);
+            connection.flush(self);
+        }
+        // Keeps the allocation, unless flushing marked something meanwhile.
+        let mut slot = self.dirty.borrow_mut();
+        if slot.is_empty() {
+            *slot = dirty;
+        }
+    }
+
+    fn flush_broadcasts(self: &Rc<Self>) {
+        for _ in 0..BROADCAST_WRITES {
+            let Some(connection) = self.dirty_broadcast.borrow_mut().pop_front() else { return };
+            connection.dirty.set(false);
+            connection.flush(self);
+        }
+    }
+
+    /// Carries out one segment. Returns whether it says to stop.
+    fn apply(self: &Rc<Self>, segment: &mut Segment) -> bool {
+        let Segment { ops, bytes } = segment;
+        let mut ops = ops.drain(..).peekable();
+        while let Some(op) = ops.next() {
+            match op {
+                Op::Adopt(adoption) => self.adopt(*adoption),
+                Op::Frame(id, range) => self.send(id, range.len(), |connection, pool| {
+                    connection.queue_counted(&bytes[range], pool);
+                }),
+                Op::SharedFrame(id, frame) => self.send(id, frame.len(), |connection, pool| {
+                    connection.queue_counted_shared(&frame, pool);
+                }),
+                Op::Broadcast(mut broadcast) => {
+                    let mut count = 1;
+                    let mut merged = None;
+                    while let Some(Op::Broadcast(next)) = ops.peek() {
+                        let so_far = merged.as_ref().map_or(broadcast.frame.len(), BytesMut::len);
+                        if !broadcast.same_recipients(next)
+                            || so_far + next.frame.len() > MERGED_BYTES
+                        {
+                            break;
+                        }
+                        merged
+                            .get_or_insert_with(|| BytesMut::from(&broadcast.frame[..]))
+                            .extend_from_slice(&next.frame);
+                        count += 1;
+                        ops.next();
+                    }
+                    if let Some(merged) = merged {
+                        broadcast.frame = merged.freeze();
+                    }
+                    self.broadcast(&broadcast, count);
+                }
+                Op::Close(id, frame) => self.close(id, &frame),
+                Op::Overflow(id) => self.with(id, |connection| {
+                    connection.overflow(&mut self.pool.borrow_mut());
+                    self.mark_dirty(connection);
+                }),
+                Op::Ping(id) => self.with(id, |connection| {
+                    connection.ping(&mut self.pool.borrow_mut());
+                    self.mark_dirty(connection);
+                }),
+                Op::MarkAlive(id) => self.with(id, |connection| connection.pinged_at.set(None)),
+                Op::Pause(id) => self.with(id, |connection| connection.pause()),
+                Op::Resume(id) => self.with(id, |connection| connection.resume()),
+                Op::TerminateAll => {
+                    for connection in self.all() {
+                        connection.interrupt(Ending::lost());
+                    }
+                }
+                Op::Stop => return true,
+            }
+        }
+        false
+    }
+
+    fn with(&self, id: ConnectionId, act: impl FnOnce(&Rc<Connection>)) {
+        if let Some(connection) = self.get(id) {
+            act(&connection);
+        }
+    }
+
+    fn adopt(self: &Rc<Self>, adoption: Adoption) {
+        let Adoption { id, shared, socket, response, replay } = adoption;
+        let connection = match Connection::new(id, shared.clone(), socket) {
+            Ok(connection) => Rc::new(connection),
+            Err(error) => {
+                shared.alive.store(false, Ordering::Relaxed);
+                let reason = format!("the socket could not be watched: {error}").into();
+                let frame = CloseFrame { code: close::ABNORMAL, reason };
+                self.batch.borrow_mut().push_closed(id.slot, frame);
+                return self.batch_changed();
+            }
+        };
+        {
+            let mut connections = self.connections.borrow_mut();
+            let index = id.slot as usize;
+            if connections.len() <= index {
+                connections.resize(index + 1, None);
+            }
+            connections[index] = Some(connection.clone());
+        }
+        connection.queue(&response, &mut self.pool.borrow_mut());
+        self.mark_dirty(&connection);
+        if !self.settings.heartbeat.is_zero() {
+            self.start_limit(&self.heartbeats, id);
+        }
+        tokio::task::spawn_local(connection::run(self.clone(), connection, replay));
+    }
+
+    fn send(
+        &self,
+        id: ConnectionId,
+        len: usize,
+        queue: impl FnOnce(&Connection, &mut BufferPool),
+    ) {
+        // A connection that has ended took its count along; one that is closing sends no more.
+        let Some(connection) = self.get(id) else { return };
+        if !connection.is_open() {
+            return connection.uncount(len);
+        }
+        queue(&connection, &mut self.pool.borrow_mut());
+        self.mark_dirty(&connection);
+        self.counters.sent(1, len as u64);
+    }
+
+    fn broadcast(self: &Rc<Self>, broadcast: &Broadcast, count: u64) {
+        let mut recipients = 0;
+        let mut dropped = 0;
+        let mut deliver = |connection: &Rc<Connection>| {
+            if broadcast.except == Some(connection.id) || !connection.is_open() {
+                return;
+            }
+            if self.fits(connection, broadcast.frame.len()) {
+                recipients += 1;
+                connection.queue_shared(&broadcast.frame, &mut self.pool.borrow_mut());
+                self.mark_dirty_broadcast(connection);
+            } else {
+                dropped += 1;
+                if self.settings.overflow == Overflow::Close {
+                    connection.overflow(&mut self.pool.borrow_mut());
+                    self.mark_dirty_broadcast(connection);
+                }
+            }
+        };
+        let connections = self.connections.borrow();
+        match &broadcast.target {
+            Target::All => connections.iter().flatten().for_each(deliver),
+            Target::Members(members) => {
+                for id in members.iter() {
+                    if let Some(Some(connection)) = connections.get(id.slot as usize)
+                        && connection.id == *id
+                    {
+                        deliver(connection);
+                    }
+                }
+            }
+        }
+        drop(connections);
+        self.counters.sent(recipients * count, recipients * broadcast.frame.len() as u64);
+        self.counters.dropped(dropped * count);
+    }
+
+    /// Whether a connection's queue takes `len` bytes more. A message that is alone always fits.
+    fn fits(&self, connection: &Connection, len: usize) -> bool {
+        let buffered = connection.shared.buffered.load(Ordering::Relaxed);
+        buffered == 0 || buffered.saturating_add(len) <= self.settings.max_backpressure
+    }
+
+    fn close(&self, id: ConnectionId, frame: &CloseFrame) {
+        self.with(id, |connection| {
+            if connection.start_close(frame, &mut self.pool.borrow_mut()) {
+                connection.resume();
+                self.mark_dirty(connection);
+                self.start_limit(&self.closes, id);
+            }
+        });
+    }
+
+    fn start_limit(&self, limits: &RefCell<Deadlines>, id: ConnectionId) {
+        if limits.borrow_mut().start(self.now(), id) {
+            self.limits_changed.notify_one();
+        }
+    }
+
+    fn enforce_limits(self: &Rc<Self>) {
+        let now = self.now();
+        while let Some(id) = take_due(&self.closes, now) {
+            self.with(id, |connection| {
+                if connection.is_closing() {
+                    connection.interrupt(Ending::lost());
+                }
+            });
+        }
+        while let Some(id) = take_due(&self.pongs, now) {
+            self.with(id, |connection| self.check_pong(connection, now));
+        }
+        while let Some(id) = take_due(&self.heartbeats, now) {
+            self.with(id, |connection| self.beat(connection, now));
+        }
+    }
+
+    fn beat(self: &Rc<Self>, connection: &Rc<Connection>, now: u64) {
+        if !connection.is_open() {
+            return;
+        }
+        connection.ping(&mut self.pool.borrow_mut());
+        connection.flush(self);
+        if connection.pinged_at.get().is_none() && !self.settings.pong_timeout.is_zero() {
+            connection.pinged_at.set(Some(now));
+            self.start_limit(&self.pongs, connection.id);
+        }
+        self.start_limit(&self.heartbeats, connection.id);
+    }
+
+    fn check_pong(self: &Rc<Self>, connection: &Rc<Connection>, now: u64) {
+        let Some(pinged_at) = connection.pinged_at.get() else { return };
+        if !connection.is_open() || now - pinged_at < millis(self.settings.pong_timeout) {
+            return;
+        }
+        if self.inbox.is_full() || connection.is_paused() {
+            // We do not read, so the pong may well be there: the peer gets its time again.
+            connection.pinged_at.set(Some(now));
+            return self.start_limit(&self.pongs, connection.id);
+        }
+        connection.give_up_on_silent_peer(&mut self.pool.borrow_mut());
+    }
+}
+
+fn take_due(limits: &RefCell<Deadlines>, now: u64) -> Option<ConnectionId> {
+    limits.borrow_mut().take_due(now)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,183 @@
+//! What JavaScript asked for, on its way to the I/O thread.
+//!
+//! `send`, `broadcast`, `close`, `ping` and the adoption of new connections append to one ordered
+//! log, so they take effect in the order in which JavaScript made them. The JavaScript thread
+//! fills a [`Segment`] without a lock and hands it over once per dispatch or tick.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::Adoption;
+use super::ids::ConnectionId;
+use crate::protocol::CloseFrame;
+
+/// A segment is handed over early when it holds this many operations or bytes, so that a long
+/// synchronous loop of sends starts to leave before it ends.
+const SEGMENT_OPS: usize = 4096;
+const SEGMENT_BYTES: usize = 1 << 20;
+
+/// Segments kept for reuse.
+const SPARE_SEGMENTS: usize = 4;
+
+/// One request to the I/O thread.
+#[derive(Debug)]
+pub enum Op {
+    /// Takes over a connection; the first operation of its slot.
+    Adopt(Box<Adoption>),
+    /// Queues an encoded data frame that lies in the segment's bytes.
+    Frame(ConnectionId, Range<usize>),
+    /// Queues an encoded data frame that has its own allocation.
+    SharedFrame(ConnectionId, Bytes),
+    /// Queues an encoded data frame for many connections.
+    Broadcast(Broadcast),
+    /// Starts the close handshake.
+    Close(ConnectionId, Box<CloseFrame>),
+    /// Ends a connection whose queue is over its limit with 1008.
+    Overflow(ConnectionId),
+    /// Sends a ping.
+    Ping(ConnectionId),
+    /// Counts as a sign of life.
+    MarkAlive(ConnectionId),
+    /// Stops reading from the connection.
+    Pause(ConnectionId),
+    /// Goes on reading.
+    Resume(ConnectionId),
+    /// Ends every connection without a handshake.
+    TerminateAll,
+    /// Ends the I/O thread once connections that are winding down have finished.
+    Stop,
+}
+
+/// A frame for many.
+#[derive(Debug)]
+pub struct Broadcast {
+    /// Who gets it.
+    pub target: Target,
+    /// Who does not, although a member.
+    pub except: Option<ConnectionId>,
+    /// The encoded frame.
+    pub frame: Bytes,
+}
+
+/// Recipients of a broadcast.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Every open connection.
+    All,
+    /// The members of a room when the broadcast was made.
+    Members(Arc<[ConnectionId]>),
+}
+
+impl Target {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, Self::All) => true,
+            (Self::Members(one), Self::Members(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Broadcast {
+    /// Whether `other` goes to the same connections, so that both can be written as one.
+    pub(super) fn same_recipients(&self, other: &Self) -> bool {
+        self.except == other.except && self.target.is(&other.target)
+    }
+}
+
+/// A stretch of the log.
+#[derive(Debug, Default)]
+pub struct Segment {
+    /// In the order in which JavaScript made them.
+    pub ops: Vec<Op>,
+    /// Encoded frames that [`Op::Frame`] points into.
+    pub bytes: Vec<u8>,
+}
+
+impl Segment {
+    /// Whether it should be handed over without waiting for the end of the tick.
+    pub fn is_full(&self) -> bool {
+        self.ops.len() >= SEGMENT_OPS || self.bytes.len() >= SEGMENT_BYTES
+    }
+
+    /// Forgets its contents but keeps its memory, unless it grew out of proportion.
+    pub(super) fn recycle(mut self) -> Option<Self> {
+        self.ops.clear();
+        self.bytes.clear();
+        let keep =
+            self.bytes.capacity() <= 2 * SEGMENT_BYTES && self.ops.capacity() <= 2 * SEGMENT_OPS;
+        keep.then_some(self)
+    }
+}
+
+/// The log between the threads.
+#[derive(Debug, Default)]
+pub struct OpLog {
+    /// Guards segments that wait and spare ones; held for a few moves only.
+    queue: Mutex<Queue>,
+    ready: Notify,
+    /// The JavaScript thread waits for the I/O thread to end.
+    abandoned: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Segment>,
+    spare: Vec<Segment>,
+}
+
+impl OpLog {
+    /// JavaScript thread: appends `segment` and returns an empty one.
+    pub fn append(&self, segment: Segment) -> Segment {
+        let spare = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.waiting.push(segment);
+            queue.spare.pop()
+        };
+        self.ready.notify_one();
+        spare.unwrap_or_default()
+    }
+
+    /// I/O thread: waits for segments, or for a nudge, and moves what is there into `out`.
+    pub(super) async fn take(&self, out: &mut Vec<Segment>) {
+        self.ready.notified().await;
+        self.try_take(out);
+    }
+
+    /// JavaScript thread: the I/O thread shall not wait for anything after a stop.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.ready.notify_one();
+    }
+
+    /// I/O thread: returns once the log is abandoned.
+    pub(super) async fn abandoned(&self) {
+        while !self.abandoned.load(Ordering::Acquire) {
+            self.ready.notified().await;
+        }
+    }
+
+    /// I/O thread: ends a wait for segments, because something else is to be written.
+    pub(super) fn nudge(&self) {
+        self.ready.notify_one();
+    }
+
+    /// I/O thread: moves the segments that wait into `out`.
+    pub(super) fn try_take(&self, out: &mut Vec<Segment>) {
+        out.append(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner).waiting);
+    }
+
+    /// I/O thread: gives a segment that has been carried out back for reuse.
+    pub(super) fn recycle(&self, segment: Segment) {
+        if let Some(segment) = segment.recycle() {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if queue.spare.len() < SPARE_SEGMENTS {
+                queue.spare.push(segment);
+            }
+        }
+    }
+}

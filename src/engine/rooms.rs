@@ -1,0 +1,167 @@
+//! Named groups of connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use rustc_hash::{FxBuildHasher, FxHashSet};
+
+use super::ids::ConnectionId;
+
+/// All rooms of an engine.
+///
+/// Changed by the JavaScript thread only, so that a change applies at once and in order with the
+/// broadcasts around it. The map is concurrent because other threads may read it: a broadcast that
+/// another node announces is delivered without a detour over JavaScript.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    by_name: DashMap<Arc<str>, Room, FxBuildHasher>,
+    /// Numbers rooms in the order of their creation.
+    created: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Room {
+    number: u64,
+    members: FxHashSet<ConnectionId>,
+    /// The members as broadcasts capture them; made anew by the first broadcast after a change.
+    snapshot: Option<Arc<[ConnectionId]>>,
+}
+
+/// The rooms that one connection is in. Owned by the JavaScript thread, beside the connection.
+#[derive(Debug, Default)]
+pub struct Memberships(FxHashSet<Arc<str>>);
+
+impl Rooms {
+    /// Adds a member. Returns whether that created the room. Joining twice is joining once.
+    pub fn join(&self, id: ConnectionId, own: &mut Memberships, name: &str) -> bool {
+        if own.0.contains(name) {
+            return false;
+        }
+        let name: Arc<str> = name.into();
+        let mut created = false;
+        let mut room = self.by_name.entry(name.clone()).or_insert_with(|| {
+            created = true;
+            let number = self.created.fetch_add(1, Ordering::Relaxed);
+            Room { number, members: FxHashSet::default(), snapshot: None }
+        });
+        room.members.insert(id);
+        room.snapshot = None;
+        drop(room);
+        own.0.insert(name);
+        created
+    }
+
+    /// Removes a member. Returns whether that destroyed the room. Leaving a room that was never
+    /// joined does nothing.
+    pub fn leave(&self, id: ConnectionId, own: &mut Memberships, name: &str) -> bool {
+        own.0.remove(name) && self.remove(id, name)
+    }
+
+    /// Removes a member from all its rooms and returns the names of those that this destroyed.
+    pub fn leave_all(&self, id: ConnectionId, own: &mut Memberships) -> Vec<Arc<str>> {
+        let own = std::mem::take(own);
+        own.0.into_iter().filter(|name| self.remove(id, name)).collect()
+    }
+
+    fn remove(&self, id: ConnectionId, name: &str) -> bool {
+        let Some(mut room) = self.by_name.get_mut(name) else { return false };
+        room.members.remove(&id);
+        room.snapshot = None;
+        let empty = room.members.is_empty();
+        drop(room);
+        if empty {
+            self.by_name.remove(name);
+        }
+        empty
+    }
+
+    /// The members of a room at this moment, or `None` where there is no such room.
+    pub fn members(&self, name: &str) -> Option<Arc<[ConnectionId]>> {
+        let mut room = self.by_name.get_mut(name)?;
+        if room.snapshot.is_none() {
+            room.snapshot = Some(room.members.iter().copied().collect());
+        }
+        room.snapshot.clone()
+    }
+
+    /// Names of all rooms, oldest first.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let mut rooms: Vec<(u64, Arc<str>)> =
+            self.by_name.iter().map(|room| (room.number, room.key().clone())).collect();
+        rooms.sort_unstable_by_key(|(number, _)| *number);
+        rooms.into_iter().map(|(_, name)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(slot: u32) -> ConnectionId {
+        ConnectionId { slot, generation: 0 }
+    }
+
+    fn names(rooms: &Rooms) -> Vec<String> {
+        rooms.names().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_join_creates_a_room_and_the_last_leave_destroys_it() {
+        let rooms = Rooms::default();
+        let (mut one, mut two) = (Memberships::default(), Memberships::default());
+        assert!(rooms.join(id(1), &mut one, "a"));
+        assert!(!rooms.join(id(2), &mut two, "a"));
+        assert!(!rooms.leave(id(1), &mut one, "a"));
+        assert!(rooms.leave(id(2), &mut two, "a"));
+        assert!(rooms.names().is_empty() && rooms.members("a").is_none());
+    }
+
+    #[test]
+    fn joining_twice_is_once_and_leaving_unjoined_is_nothing() {
+        let rooms = Rooms::default();
+        let (mut one, mut two) = (Memberships::default(), Memberships::default());
+        rooms.join(id(1), &mut one, "a");
+        assert!(!rooms.join(id(1), &mut one, "a"));
+        assert_eq!(rooms.members("a").unwrap().len(), 1);
+        assert!(!rooms.leave(id(2), &mut two, "a"));
+        assert!(!rooms.leave(id(1), &mut one, "b"));
+        assert_eq!(rooms.members("a").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_captured_membership_does_not_change_and_is_shared_until_a_change() {
+        let rooms = Rooms::default();
+        let (mut one, mut two) = (Memberships::default(), Memberships::default());
+        rooms.join(id(1), &mut one, "a");
+        let before = rooms.members("a").unwrap();
+        assert!(Arc::ptr_eq(&before, &rooms.members("a").unwrap()));
+        rooms.join(id(2), &mut two, "a");
+        assert_eq!((before.len(), rooms.members("a").unwrap().len()), (1, 2));
+    }
+
+    #[test]
+    fn leaving_all_names_the_rooms_that_are_gone() {
+        let rooms = Rooms::default();
+        let (mut one, mut two) = (Memberships::default(), Memberships::default());
+        for name in ["", "b", "ü \u{0}", "shared"] {
+            rooms.join(id(1), &mut one, name);
+        }
+        rooms.join(id(2), &mut two, "shared");
+        assert_eq!(names(&rooms), ["", "b", "ü \u{0}", "shared"]);
+        let mut gone = rooms.leave_all(id(1), &mut one);
+        gone.sort_unstable();
+        assert_eq!(gone.len(), 3);
+        assert_eq!(names(&rooms), ["shared"]);
+        assert!(rooms.leave_all(id(1), &mut one).is_empty());
+    }
+
+    #[test]
+    fn the_same_slot_of_another_generation_is_another_member() {
+        let rooms = Rooms::default();
+        let (mut old, mut new) = (Memberships::default(), Memberships::default());
+        rooms.join(id(1), &mut old, "a");
+        rooms.join(ConnectionId { slot: 1, generation: 1 }, &mut new, "a");
+        assert_eq!(rooms.members("a").unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,56 @@
+//! Numbers about the engine that cost nothing on the hot path.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Totals since the engine was made. Added to by the I/O thread, once per read or flush rather
+/// than once per message; `dropped` also by the JavaScript thread. Read from anywhere.
+#[derive(Debug, Default)]
+pub struct Counters {
+    messages_received: AtomicU64,
+    bytes_received: AtomicU64,
+    messages_sent: AtomicU64,
+    bytes_sent: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// A reading of [`Counters`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Whole data messages received.
+    pub messages_received: u64,
+    /// Bytes of their payloads.
+    pub bytes_received: u64,
+    /// Data messages queued for a peer; a broadcast counts once per recipient.
+    pub messages_sent: u64,
+    /// Bytes of their frames.
+    pub bytes_sent: u64,
+    /// Messages dropped because a peer's queue was full.
+    pub dropped: u64,
+}
+
+impl Counters {
+    pub(super) fn received(&self, messages: u64, bytes: u64) {
+        self.messages_received.fetch_add(messages, Relaxed);
+        self.bytes_received.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn sent(&self, messages: u64, bytes: u64) {
+        self.messages_sent.fetch_add(messages, Relaxed);
+        self.bytes_sent.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn dropped(&self, messages: u64) {
+        self.dropped.fetch_add(messages, Relaxed);
+    }
+
+    /// The totals now.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            messages_received: self.messages_received.load(Relaxed),
+            bytes_received: self.bytes_received.load(Relaxed),
+            messages_sent: self.messages_sent.load(Relaxed),
+            bytes_sent: self.bytes_sent.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+        }
+    }
+}
