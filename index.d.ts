@@ -37,17 +37,19 @@ interface WebSocketPluginOptions {
   /**
    * Paths on which connections are accepted in addition to the routes of `app.ws`. A path is
    * exact (`/ws`), has `:params` of exactly one non-empty segment each (`/rooms/:id`), or ends in
-   * a wildcard of one or more segments (`/api/ws/*`). Query strings never matter. A path without a
-   * handler is a live connection all the same: it counts and gets broadcasts.
+   * a wildcard of one or more segments (`/api/ws/*`). Query strings and one trailing slash never
+   * matter. A path without a handler is a live connection all the same: it counts and gets
+   * broadcasts.
    *
    * @default '/ws'
-   * @throws {TypeError} from the constructor for an empty path or one that does not start with `/`.
+   * @throws {TypeError} from the constructor for an empty list, and for a path that is empty or
+   * not valid.
    */
   path?: string | string[];
 
   /**
-   * Milliseconds between two ping frames to a connection (RFC 6455 §5.5.2). `0` turns the
-   * heartbeat off; a peer that vanishes without a word is then never noticed.
+   * Milliseconds between two ping frames to a connection (RFC 6455 §5.5.2), at most 2147483647.
+   * `0` turns the heartbeat off; a peer that vanishes without a word is then never noticed.
    *
    * @default 30000
    */
@@ -56,6 +58,7 @@ interface WebSocketPluginOptions {
   /**
    * Milliseconds after which a connection that has not answered a ping is ended, with code 1001
    * (1006 where not even the close frame can be sent). Any frame of the peer counts as an answer.
+   * At most 2147483647; `0` waits for ever.
    *
    * @default 45000
    */
@@ -71,17 +74,18 @@ interface WebSocketPluginOptions {
 
   /**
    * Upper limit of one incoming message in bytes, counted over all of its fragments and before
-   * they are buffered. A longer one closes the connection with code 1009 (RFC 6455 §7.4.1).
-   * `Infinity` means no limit.
+   * they are buffered. A longer one closes the connection with code 1009 (RFC 6455 §7.4.1). At
+   * least 1, at most 536870888: JavaScript has no longer strings.
    *
    * @default 1048576
    */
   maxMessageSize?: number;
 
   /**
-   * Accepted values of the `Origin` header (RFC 6455 §10.2): exact strings, strings with `*`
-   * (`http://localhost:*`, `https://*.example.com`; a star never crosses a `/`), or regular
-   * expressions. Anything else is answered by HTTP 403. An empty list accepts every origin and
+   * Accepted values of the `Origin` header (RFC 6455 §10.2): exact strings, strings with `*`, or
+   * regular expressions. A `*` stands for one or more letters, digits, `.`, `_`, `~` or `-`, so
+   * that `http://localhost:*` is any port and `https://*.example.com` any subdomain; on its own it
+   * is every origin. Anything else is answered by HTTP 403. An empty list accepts every origin and
    * requests without one; a list that is not empty rejects a request without an `Origin`.
    *
    * @default []
@@ -107,7 +111,7 @@ interface WebSocketPluginOptions {
   /**
    * Milliseconds that the HTTP middleware, {@link WebSocketPluginOptions.verifyClient} and the
    * WebSocket middleware may take, each on its own. Whoever takes longer ends the attempt: by
-   * HTTP 503 before the upgrade, with close code 1008 after it.
+   * HTTP 503 before the upgrade, with close code 1008 after it. At least 1, at most 2147483647.
    *
    * @default 10000
    */
@@ -115,7 +119,7 @@ interface WebSocketPluginOptions {
 
   /**
    * Milliseconds that the peer has to answer a close frame (RFC 6455 §7.1.1) before the
-   * connection is cut.
+   * connection is cut. At least 1, at most 2147483647.
    *
    * @default 5000
    */
@@ -123,8 +127,8 @@ interface WebSocketPluginOptions {
 
   /**
    * Upper limit of the bytes queued for one connection that reads more slowly than it is written
-   * to. What happens then is up to {@link WebSocketPluginOptions.backpressurePolicy}. `Infinity`
-   * means no limit.
+   * to. What happens then is up to {@link WebSocketPluginOptions.backpressurePolicy}. At least 1;
+   * `Infinity` means no limit.
    *
    * @default 16777216
    */
@@ -155,10 +159,13 @@ interface WSConnection {
   /** The URL of the upgrade request as it was sent: path and query, without a host. */
   url: string;
 
-  /** Whether the connection is open and its peer has answered the heartbeat so far. */
+  /** Whether the connection has not ended. */
   isAlive: boolean;
 
-  /** When the peer last gave a sign of life, in milliseconds since the epoch. */
+  /**
+   * When the last pong came, in milliseconds since the epoch; before the first one, when the
+   * connection began.
+   */
   lastPong: number;
 
   /** Bytes that have been sent with {@link WSConnection.send} and are not yet on the wire. */
@@ -228,7 +235,7 @@ interface WSConnection {
   /** Sends a ping frame now, apart from the heartbeat (RFC 6455 §5.5.2). */
   ping(): void;
 
-  /** Counts as a sign of life: starts {@link WebSocketPluginOptions.pongTimeoutMs} afresh. */
+  /** Counts as a pong of the peer: sets `lastPong` to now and ends the wait for an answer. */
   markAlive(): void;
 }
 
@@ -657,7 +664,7 @@ interface WSStats {
   messagesSent: number;
   /** Payload bytes of the messages received. */
   bytesReceived: number;
-  /** Payload bytes of the messages sent. */
+  /** Bytes of the frames that carried the messages sent. */
   bytesSent: number;
   /** Messages dropped because they did not fit into `maxBackpressure`. */
   droppedMessages: number;

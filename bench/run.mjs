@@ -20,20 +20,35 @@ import { summarize } from './lib/statistics.mjs';
 /** @param {string} line progress and remarks; stdout has only the table */
 const say = (line) => process.stderr.write(`${line}\n`);
 
+let failures = 0;
 const options = parseOptions(process.argv.slice(2));
-const scenarios = selectScenarios(options);
-await prepare(options, say);
-const peers = await selectPeers(options, say);
-const samples = await runAll();
-const rows = summarize(samples, peers[0].name);
-const machine = await describeMachine(peers);
+try {
+  await run();
+} catch (error) {
+  say(/** @type {Error} */ (error).message);
+  process.exitCode = 1;
+}
 
-process.stdout.write((options.markdown ? formatMarkdown : formatTable)(rows, machine));
-say(`\nAll samples: ${writeJson({ machine, options, rows, samples })}`);
-process.exitCode = samples.some((sample) => sample.errors > 0) ? 1 : 0;
+async function run() {
+  const scenarios = selectScenarios(options);
+  prepare(options, say);
+  const peers = selectPeers(options, say);
+  const samples = await measureAll(scenarios, peers);
+  const rows = summarize(samples, peers[0].name);
+  const machine = describeMachine(peers);
 
-/** Every scenario, round by round, the peers taking turns within a round. */
-async function runAll() {
+  process.stdout.write((options.markdown ? formatMarkdown : formatTable)(rows, machine));
+  say(`\nAll samples: ${writeJson({ machine, options, rows, samples })}`);
+  const wrong = failures > 0 || samples.some(({ errors }) => errors > 0);
+  process.exitCode = wrong ? 1 : 0;
+}
+
+/**
+ * Every scenario, round by round, the peers taking turns within a round.
+ * @param {import('./lib/scenarios.mjs').Scenario[]} scenarios
+ * @param {import('./lib/peers.mjs').Peer[]} peers
+ */
+async function measureAll(scenarios, peers) {
   /** @type {import('./lib/measure.mjs').Sample[]} */
   const collected = [];
   const total = scenarios.length * options.rounds * peers.length;
@@ -46,20 +61,40 @@ async function runAll() {
           say(`${label}: left out, needs a server of our own`);
           continue;
         }
-        const sample = await measure({
-          scenario,
-          peer,
-          round,
-          timing: timing(scenario, options),
-          quietCheck: options.quietCheck,
-          say: (remark) => say(`${label}: ${remark}`),
-        });
-        collected.push(sample);
-        say(`${label}: ${describe(sample)}`);
+        const sample = await attempt(scenario, peer, round, (remark) => say(`${label}: ${remark}`));
+        if (sample) collected.push(sample);
       }
     }
   }
   return collected;
+}
+
+/**
+ * One measurement. A server or a generator that fails costs this measurement, not the run.
+ * @param {import('./lib/scenarios.mjs').Scenario} scenario
+ * @param {import('./lib/peers.mjs').Peer} peer
+ * @param {number} round
+ * @param {(remark: string) => void} remark
+ */
+async function attempt(scenario, peer, round, remark) {
+  const { quietCheck } = options;
+  try {
+    const job = {
+      scenario,
+      peer,
+      round,
+      timing: timing(scenario, options),
+      quietCheck,
+      say: remark,
+    };
+    const sample = await measure(job);
+    remark(describe(sample));
+    return sample;
+  } catch (error) {
+    failures++;
+    remark(`FAILED: ${/** @type {Error} */ (error).message}`);
+    return undefined;
+  }
 }
 
 /** @param {import('./lib/measure.mjs').Sample} sample */

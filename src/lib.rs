@@ -11,6 +11,7 @@
 //! | [`engine`] | the I/O thread, connections, rooms, heartbeat, statistics | napi |
 //! | `binding` | options in, events out, the JavaScript classes | how a frame looks |
 
+mod binding;
 pub mod engine;
 pub mod handshake;
 pub mod protocol;

@@ -1,12 +1,15 @@
 /** The load generator, as its own process. */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { loadBinary } from './paths.mjs';
+import { startProcess } from './processes.mjs';
 
 /** How long a run may take beyond its own seconds, in milliseconds: opening, and servers that
  * take many seconds to end what they were asked for. */
 const PATIENCE = 90_000;
+
+/** @typedef {import('node:stream').Readable} Readable */
+/** @typedef {import('node:stream').Writable} Writable */
 
 /**
  * Options by name, as the generator's command line has them: `inFlight: 16` is `--in-flight 16`,
@@ -24,6 +27,7 @@ export async function runLoad(scenario, options) {
   const child = start(scenario, options);
   child.stdin.end();
   const limit = setTimeout(() => child.kill(), PATIENCE + 4000 * Number(options.seconds ?? 0));
+  /** @type {string[]} */
   const lines = [];
   createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));
   const [code] = await once(child, 'close');
@@ -53,7 +57,12 @@ export async function openIdle(options) {
  * @param {LoadOptions} options
  */
 function start(scenario, options) {
-  return spawn(loadBinary, [scenario, ...toArguments(options)], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = startProcess(loadBinary, [scenario, ...toArguments(options)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  return /** @type {import('node:child_process').ChildProcessByStdio<Writable, Readable, null>} */ (
+    child
+  );
 }
 
 /** @param {LoadOptions} options */

@@ -26,7 +26,7 @@ export async function foreignLoad() {
   const start = performance.now();
   await sleep(WATCH);
   // A tick is 10 ms on every Linux that Node runs on (USER_HZ).
-  return ((busyTicks() ?? before) - before) * 10 / (performance.now() - start);
+  return (((busyTicks() ?? before) - before) * 10) / (performance.now() - start);
 }
 
 /** Ticks that all cores together were busy since the start: user, nice, system, irq, softirq, steal. */
@@ -44,14 +44,24 @@ function busyTicks() {
  * What belongs beside every figure.
  * @param {import('./peers.mjs').Peer[]} peers
  */
-export async function describeMachine(peers) {
+export function describeMachine(peers) {
   return {
     cpu: os.cpus()[0]?.model.trim() ?? 'unknown',
     cores: os.cpus().length,
     memory_gib: Math.round(os.totalmem() / 2 ** 30),
     system: `${os.type()} ${os.release()} ${os.arch()}`,
+    // Congestion control also paces loopback: bbr and cubic differ in large messages.
+    tcp: tcpCongestionControl(),
     node: process.version,
     date: new Date().toISOString(),
     peers: Object.fromEntries(peers.map(({ name, version }) => [name, version])),
   };
+}
+
+function tcpCongestionControl() {
+  try {
+    return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim();
+  } catch {
+    return 'unknown';
+  }
 }

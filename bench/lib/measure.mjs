@@ -27,7 +27,7 @@ const REPEATS = 2;
  * @property {number} round
  * @property {Result[]} results
  * @property {number} errors
- * @property {string} [firstError]
+ * @property {string} firstError what they are, where there are any
  * @property {number} [foreign] load of others on the machine, in cores
  * @property {boolean} noisy whether that was too much, repeats included
  * @property {any} report what the load generator said
@@ -64,7 +64,9 @@ async function attempt({ scenario, peer, round, timing, quietCheck }) {
   try {
     const before = quietCheck ? await foreignLoad() : undefined;
     const report = await scenario.run(server, timing);
-    const loads = [before, ...(quietCheck ? foreignDuring(report) : [])].filter((it) => it !== undefined);
+    const loads = [before, ...(quietCheck ? foreignDuring(report) : [])].filter(
+      (it) => it !== undefined,
+    );
     const foreign = loads.length > 0 ? Math.max(...loads) : undefined;
     return {
       scenario: scenario.name,
@@ -72,7 +74,7 @@ async function attempt({ scenario, peer, round, timing, quietCheck }) {
       round,
       results: scenario.results(report),
       errors: report.errors + (report.lost ?? 0),
-      firstError: report.first_end ?? report.first_error ?? undefined,
+      firstError: report.first_end ?? report.first_error ?? 'lost or wrong messages',
       foreign,
       noisy: (foreign ?? 0) > QUIET,
       report,
@@ -92,6 +94,6 @@ function foreignDuring(report) {
   return windows.map((/** @type {any} */ window) => {
     const { machine_us, server_us, generator_us } = window.cpu ?? {};
     if (machine_us == null || server_us == null) return undefined;
-    return (machine_us - server_us - generator_us) / 1e6 / window.seconds;
+    return Math.max(0, machine_us - server_us - generator_us) / 1e6 / window.seconds;
   });
 }

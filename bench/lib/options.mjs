@@ -72,7 +72,7 @@ export function parseOptions(args) {
       quietCheck: !values['no-quiet-check'],
     };
   } catch (error) {
-    process.stderr.write(`${error.message}\n\n${HELP}`);
+    process.stderr.write(`${/** @type {Error} */ (error).message}\n\n${HELP}`);
     process.exit(2);
   }
 }

@@ -14,7 +14,11 @@ import { bunBinary, inBench, rootDirectory } from './paths.mjs';
  */
 
 /** `--expose-gc` costs nothing until `/gc` is asked for. */
-const node = (/** @type {string} */ file) => [process.execPath, '--expose-gc', inBench('servers', file)];
+const node = (/** @type {string} */ file) => [
+  process.execPath,
+  '--expose-gc',
+  inBench('servers', file),
+];
 
 /**
  * A peer, or the reason why it cannot take part.
@@ -43,13 +47,19 @@ const known = {
  * among them. Says of the others why they cannot.
  * @param {import('./options.mjs').Options} options
  * @param {(line: string) => void} say
- * @returns {Promise<Peer[]>}
+ * @returns {Peer[]}
  */
-export async function selectPeers(options, say) {
+export function selectPeers(options, say) {
   const candidates = [
-    ...options.peers.map((name) => [name, known[name]?.() ?? `known are ${Object.keys(known).join(', ')}`]),
+    ...options.peers.map((name) => [
+      name,
+      known[name]?.() ?? `known are ${Object.keys(known).join(', ')}`,
+    ]),
     ...options.builds.map(([name, directory]) => [name, addon(name, path.resolve(directory))]),
-    ...options.urls.map(([name, url]) => [name, { name, url: url.replace(/\/$/, ''), version: url }]),
+    ...options.urls.map(([name, url]) => [
+      name,
+      { name, url: url.replace(/\/$/, ''), version: url },
+    ]),
   ];
   for (const [name, reason] of candidates) {
     if (typeof reason === 'string') say(`Peer ${name} is left out: ${reason}`);
@@ -67,10 +77,16 @@ export async function selectPeers(options, say) {
  */
 function addon(name, root) {
   const environment = { NEXTRUSH_WEBSOCKET_ROOT: root };
-  const script = 'require(process.env.NEXTRUSH_WEBSOCKET_ROOT).WebSocketPlugin.name && require(process.env.NEXTRUSH_WEBSOCKET_ROOT + "/package.json").version';
+  const script =
+    'require(process.env.NEXTRUSH_WEBSOCKET_ROOT).WebSocketPlugin.name && require(process.env.NEXTRUSH_WEBSOCKET_ROOT + "/package.json").version';
   const { version, problem } = probe([process.execPath, '-p', script], environment);
   return version
-    ? { name, command: node('nextrush-websocket.js'), environment, version: `nextrush-websocket ${version}` }
+    ? {
+        name,
+        command: node('nextrush-websocket.js'),
+        environment,
+        version: `nextrush-websocket ${version}`,
+      }
     : `${root} does not load, is it built? (${problem})`;
 }
 

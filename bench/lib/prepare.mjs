@@ -8,7 +8,7 @@ import { benchDirectory, bunBinary, inBench } from './paths.mjs';
  * @param {import('./options.mjs').Options} options
  * @param {(line: string) => void} say
  */
-export async function prepare(options, say) {
+export function prepare(options, say) {
   const wantsBun = options.peers.includes('bun');
   if (!isInstalled() || (wantsBun && !existsSync(bunBinary))) {
     say('Installing the peers (npm ci in bench/) …');
@@ -17,7 +17,14 @@ export async function prepare(options, say) {
     run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error', optional]);
   }
   say('Building the load generator (cargo build --release) …');
-  run('cargo', ['build', '--release', '--locked', '--quiet', '--manifest-path', inBench('load/Cargo.toml')]);
+  run('cargo', [
+    'build',
+    '--release',
+    '--locked',
+    '--quiet',
+    '--manifest-path',
+    inBench('load/Cargo.toml'),
+  ]);
 }
 
 /** Whether `node_modules` is there and not older than the lock file. */

@@ -6,7 +6,16 @@ import { inBench } from './paths.mjs';
 /** @typedef {import('./statistics.mjs').Row} Row */
 /** @typedef {Awaited<ReturnType<typeof import('./machine.mjs').describeMachine>>} Machine */
 
-const HEADINGS = ['scenario', 'server', 'median', 'unit', 'min – max', 'ratio', 'CPU µs/msg', 'more'];
+const HEADINGS = [
+  'scenario',
+  'server',
+  'median',
+  'unit',
+  'min – max',
+  'ratio',
+  'CPU µs/msg',
+  'more',
+];
 const NUMERIC = [false, false, true, false, true, true, true, false];
 
 const LEGEND =
@@ -14,12 +23,16 @@ const LEGEND =
   'CPU: of the server process, per message (per delivery, per connection).';
 
 /**
- * Three significant digits at least, thousands with commas.
+ * Two to three significant digits at least, thousands with commas.
  * @param {number} value
  */
 export function formatNumber(value) {
-  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
-  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const small = Math.abs(value) >= 10 ? 1 : 2;
+  const digits = Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : small;
+  return value.toLocaleString('en-US', {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
 }
 
 /**
@@ -27,7 +40,9 @@ export function formatNumber(value) {
  * @returns {string[]}
  */
 function cells(row) {
-  const details = Object.entries(row.details).map(([label, value]) => `${label} ${formatNumber(value)}`);
+  const details = Object.entries(row.details).map(
+    ([label, value]) => `${label} ${formatNumber(value)}`,
+  );
   if (row.errors > 0) details.unshift(`${row.errors} ERRORS`);
   if (row.noisy > 0) details.push(`noisy rounds: ${row.noisy}`);
   return [
@@ -43,9 +58,9 @@ function cells(row) {
 }
 
 /** @param {Machine} machine */
-function machineLine({ cpu, cores, memory_gib, system, node, date, peers }) {
+function machineLine({ cpu, cores, memory_gib, system, node, tcp, date, peers }) {
   const versions = Object.values(peers).join(', ');
-  return `${cores} × ${cpu}, ${memory_gib} GiB, ${system}, Node ${node}, ${date.slice(0, 10)}; ${versions}`;
+  return `${cores} × ${cpu}, ${memory_gib} GiB, ${system}, TCP ${tcp}, Node ${node}, ${date.slice(0, 10)}; ${versions}`;
 }
 
 /**
@@ -58,7 +73,9 @@ export function formatTable(rows, machine) {
   const widths = HEADINGS.map((_, column) => Math.max(...table.map((line) => line[column].length)));
   const lines = table.map((line) =>
     line
-      .map((cell, column) => (NUMERIC[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
+      .map((cell, column) =>
+        NUMERIC[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column]),
+      )
       .join('  ')
       .trimEnd(),
   );

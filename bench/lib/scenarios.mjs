@@ -27,7 +27,8 @@ const WARMUP = 0.7;
 const QUICK_WARMUP = 0.4;
 
 const anybody = () => true;
-const onlyOwnProcess = (/** @type {import('./peers.mjs').Peer} */ peer) => peer.command !== undefined;
+const onlyOwnProcess = (/** @type {import('./peers.mjs').Peer} */ peer) =>
+  peer.command !== undefined;
 
 /** Bytes for people: 20 B, 1 KiB. */
 const bytes = (/** @type {number} */ size) => (size < 1024 ? `${size} B` : `${size / 1024} KiB`);
@@ -37,7 +38,8 @@ const bytes = (/** @type {number} */ size) => (size < 1024 ? `${size} B` : `${si
  * @param {any} cpu
  * @param {number} count
  */
-const cpuEach = (cpu, count) => (cpu?.server_us != null && count > 0 ? cpu.server_us / count : undefined);
+const cpuEach = (cpu, count) =>
+  cpu?.server_us != null && count > 0 ? cpu.server_us / count : undefined;
 
 /**
  * @param {{ connections: number, inFlight: number, size: number, burst?: boolean }} shape
@@ -57,7 +59,15 @@ function echo({ connections, inFlight, size, burst = false }, { inDefault = fals
     quickSeconds: 1,
     canMeasure: anybody,
     run: (server, timing) =>
-      runLoad('echo', { url: `${server.url}/echo`, pid: server.pid, connections, inFlight, size, burst, ...timing }),
+      runLoad('echo', {
+        url: `${server.url}/echo`,
+        pid: server.pid,
+        connections,
+        inFlight,
+        size,
+        burst,
+        ...timing,
+      }),
     results: (report) => [
       {
         id: name,
@@ -92,7 +102,14 @@ function broadcast({ members, perCommand, size }, { inDefault = false } = {}) {
     quickSeconds: 1,
     canMeasure: anybody,
     run: (server, timing) =>
-      runLoad('broadcast', { url: server.url, pid: server.pid, members, perCommand, size, ...timing }),
+      runLoad('broadcast', {
+        url: server.url,
+        pid: server.pid,
+        members,
+        perCommand,
+        size,
+        ...timing,
+      }),
     results: (report) => [
       {
         id: name,
@@ -136,7 +153,10 @@ function idle({ connections }, { inDefault = false } = {}) {
     canMeasure: onlyOwnProcess,
     run: (server) => measureMemory(server, connections),
     results: (report) => [
-      { ...figure('', report.bytes_each), details: { 'baseline MiB': report.baseline_bytes / 2 ** 20 } },
+      {
+        ...figure('', report.bytes_each),
+        details: { 'baseline MiB': report.baseline_bytes / 2 ** 20 },
+      },
       figure(' after close', report.bytes_each_after_close),
     ],
   };
@@ -188,7 +208,15 @@ function httplag({ members, rates, size, driver }, { inDefault = false } = {}) {
     quickSeconds: 1.5,
     canMeasure: anybody,
     run: (server, timing) =>
-      runLoad('httplag', { url: server.url, pid: server.pid, members, rates: rates.join(), size, driver, ...timing }),
+      runLoad('httplag', {
+        url: server.url,
+        pid: server.pid,
+        members,
+        rates: rates.join(),
+        size,
+        driver,
+        ...timing,
+      }),
     results: (report) =>
       report.phases.map((/** @type {any} */ phase) => ({
         id: `${name}-${phase.rate}`,
@@ -200,7 +228,7 @@ function httplag({ members, rates, size, driver }, { inDefault = false } = {}) {
         details: {
           'p50 ms': phase.http_us.p50 / 1000,
           'loop delay p99 ms': phase.loop_delay?.p99_ms,
-          max: phase.loop_delay?.max_ms,
+          'max ms': phase.loop_delay?.max_ms,
           'broadcasts/s': phase.rate > 0 ? phase.achieved : undefined,
         },
       })),
@@ -245,12 +273,14 @@ export const scenarios = [
  */
 export function selectScenarios({ scenarios: wanted, all }) {
   if (wanted.length === 0) return scenarios.filter((scenario) => all || scenario.inDefault);
-  const exact = scenarios.filter(({ name }) => wanted.includes(name));
-  const names = new Set(exact.map(({ name }) => name));
-  const open = wanted.filter((name) => !names.has(name));
-  const missing = open.filter((start) => !scenarios.some(({ name }) => name.startsWith(start)));
-  if (missing.length > 0) throw new Error(`no scenario ${missing.join(', ')}; see --list`);
-  return scenarios.filter(({ name }) => names.has(name) || open.some((start) => name.startsWith(start)));
+  const named = (/** @type {Scenario} */ { name }, /** @type {string} */ start) =>
+    name === start || name.startsWith(`${start}-`);
+  const unknown = wanted.filter((start) => !scenarios.some((scenario) => named(scenario, start)));
+  if (unknown.length > 0) throw new Error(`no scenario ${unknown.join(', ')}; see --list`);
+  const exact = (/** @type {string} */ start) => scenarios.some(({ name }) => name === start);
+  return scenarios.filter((scenario) =>
+    wanted.some((start) => (exact(start) ? scenario.name === start : named(scenario, start))),
+  );
 }
 
 /**

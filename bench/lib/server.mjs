@@ -1,8 +1,8 @@
 /** A server under load, as its own process. */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import { startProcess } from './processes.mjs';
 
 /** How long a server may take to listen, in milliseconds. */
 const START_LIMIT = 15_000;
@@ -26,7 +26,7 @@ export async function startServer(peer) {
   if (!peer.command) return { url: /** @type {string} */ (peer.url), stop: async () => {} };
   // The shell raises the limit on descriptors as far as it may, then becomes the server.
   const raised = 'ulimit -n "$(ulimit -Hn)"; exec "$@"';
-  const child = spawn('sh', ['-c', raised, 'sh', ...peer.command], {
+  const child = startProcess('sh', ['-c', raised, 'sh', ...peer.command], {
     env: { ...process.env, ...peer.environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -49,14 +49,21 @@ export async function startServer(peer) {
  */
 function firstLine(child, name) {
   return new Promise((resolve, reject) => {
-    const limit = setTimeout(() => reject(new Error(`${name} did not listen in time`)), START_LIMIT);
+    const limit = setTimeout(
+      () => reject(new Error(`${name} did not listen in time`)),
+      START_LIMIT,
+    );
     const fail = (/** @type {Error} */ error) => {
       clearTimeout(limit);
       reject(error);
     };
     child.once('error', fail);
-    child.once('exit', (code) => fail(new Error(`${name} ended with status ${code} before it listened`)));
-    const lines = createInterface({ input: child.stdout });
+    child.once('exit', (code) =>
+      fail(new Error(`${name} ended with status ${code} before it listened`)),
+    );
+    const lines = createInterface({
+      input: /** @type {import('node:stream').Readable} */ (child.stdout),
+    });
     lines.on('line', (line) => {
       // A server may print other lines, before and after.
       if (!line.startsWith('{"listening"')) return;

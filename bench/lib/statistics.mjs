@@ -42,7 +42,12 @@ export function summarize(samples, baseline) {
   }
   return [...figures.values()].flatMap((entries) => {
     const peers = [...new Set(entries.map(({ peer }) => peer))];
-    const rows = peers.map((peer) => toRow(peer, entries.filter((entry) => entry.peer === peer)));
+    const rows = peers.map((peer) =>
+      toRow(
+        peer,
+        entries.filter((entry) => entry.peer === peer),
+      ),
+    );
     const reference = rows.find(({ peer }) => peer === baseline)?.median;
     const [{ result }] = entries;
     return rows.map((row) => ({ ...row, ratio: ratio(row.median, reference, result.better) }));

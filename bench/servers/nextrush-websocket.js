@@ -5,12 +5,11 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import process from 'node:process';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { announce, createCommander, httpAnswers, ROOM } from './shared.js';
 
-const root = path.resolve(
-  process.env.NEXTRUSH_WEBSOCKET_ROOT ?? path.join(import.meta.dirname, '../..'),
-);
+const root =
+  process.env.NEXTRUSH_WEBSOCKET_ROOT ?? fileURLToPath(new URL('../..', import.meta.url));
 const { WebSocketPlugin, withWebSocket } = createRequire(import.meta.url)(root);
 const { createApp } = await import(pathToFileURL(path.join(root, 'examples/host/index.js')).href);
 

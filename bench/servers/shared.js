@@ -67,7 +67,8 @@ function resetLoopDelay() {
 /** Ends that measurement. Milliseconds, without the sampling interval. */
 function readLoopDelay() {
   loopDelay?.disable();
-  const ms = (/** @type {number} */ ns) => Math.max(0, Math.round(ns / 1e4 - LOOP_RESOLUTION * 100) / 100);
+  const ms = (/** @type {number} */ ns) =>
+    Math.max(0, Math.round(ns / 1e4 - LOOP_RESOLUTION * 100) / 100);
   return {
     p50_ms: ms(loopDelay?.percentile(50) ?? 0),
     p99_ms: ms(loopDelay?.percentile(99) ?? 0),

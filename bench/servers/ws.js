@@ -36,4 +36,7 @@ wss.on('connection', (socket, request) => {
   else socket.close(1008, 'no such path');
 });
 
-server.listen(0, '127.0.0.1', () => announce(server.address().port));
+server.listen(0, '127.0.0.1', () => {
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  announce(port);
+});

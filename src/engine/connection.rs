@@ -136,10 +136,13 @@ enum Written {
 
 impl Connection {
     pub fn new(id: ConnectionId, shared: Arc<Shared>, socket: Socket) -> io::Result<Self> {
+        // SAFETY: the socket owns its descriptor and is neither closed nor exchanged while the
+        // `AsyncFd` has it; `Socket::as_raw_fd` always names that descriptor.
+        let socket = unsafe { AsyncFd::register(socket) }?;
         Ok(Self {
             id,
             shared,
-            socket: AsyncFd::register(socket)?,
+            socket,
             outbox: RefCell::default(),
             phase: Cell::new(Phase::Open),
             verdict: RefCell::default(),

@@ -170,12 +170,7 @@ struct State {
 
 impl Inbox {
     pub(super) fn new(wake: Wake) -> Self {
-        Self {
-            state: Mutex::default(),
-            full: AtomicBool::new(false),
-            room: Notify::new(),
-            wake,
-        }
+        Self { state: Mutex::default(), full: AtomicBool::new(false), room: Notify::new(), wake }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

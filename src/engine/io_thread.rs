@@ -362,12 +362,7 @@ impl IoThread {
         tokio::task::spawn_local(connection::run(self.clone(), connection, replay));
     }
 
-    fn send(
-        &self,
-        id: ConnectionId,
-        len: usize,
-        queue: impl FnOnce(&Connection, &mut BufferPool),
-    ) {
+    fn send(&self, id: ConnectionId, len: usize, queue: impl FnOnce(&Connection, &mut BufferPool)) {
         // A connection that has ended took its count along; one that is closing sends no more.
         let Some(connection) = self.get(id) else { return };
         if !connection.is_open() {

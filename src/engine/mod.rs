@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use socket2::Socket;
 
-pub use connection::Shared;
+use connection::Shared;
 pub use ids::{ConnectionId, MAX_SLOTS};
 use inbox::{Inbox, Wake};
 use oplog::{Broadcast, Op, OpLog, Segment, Target};
@@ -181,7 +181,12 @@ impl Engine {
 
     /// Hands `socket` over to the I/O thread, at the operation's place in the log. Returns `None`
     /// when every slot is taken.
-    pub fn adopt(&self, socket: Socket, response: Vec<u8>, replay: Vec<u8>) -> Option<ConnectionId> {
+    pub fn adopt(
+        &self,
+        socket: Socket,
+        response: Vec<u8>,
+        replay: Vec<u8>,
+    ) -> Option<ConnectionId> {
         let shared = Arc::new(Shared::new());
         let id = self.slots.borrow_mut().occupy(shared.clone())?;
         self.append(Op::Adopt(Box::new(Adoption { id, shared, socket, response, replay })));
@@ -193,9 +198,23 @@ impl Engine {
         self.slots.borrow_mut().vacate(id);
     }
 
-    /// What both threads see of a connection, or `None` once it has been released.
-    pub fn shared(&self, id: ConnectionId) -> Option<Arc<Shared>> {
-        Some(self.slots.borrow().get(id)?.shared.clone())
+    fn shared<R>(&self, id: ConnectionId, read: impl FnOnce(&Shared) -> R) -> Option<R> {
+        self.slots.borrow().get(id).map(|connection| read(&connection.shared))
+    }
+
+    /// Whether the connection has not ended.
+    pub fn is_alive(&self, id: ConnectionId) -> bool {
+        self.shared(id, |shared| shared.alive.load(Ordering::Relaxed)).unwrap_or(false)
+    }
+
+    /// When the last pong came, in milliseconds since 1970.
+    pub fn last_pong(&self, id: ConnectionId) -> Option<u64> {
+        self.shared(id, |shared| shared.last_pong.load(Ordering::Relaxed))
+    }
+
+    /// Bytes queued for the peer.
+    pub fn buffered_amount(&self, id: ConnectionId) -> usize {
+        self.shared(id, |shared| shared.buffered.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Appends the frame that `encode` writes behind the bytes of the log and whose range it
@@ -298,10 +317,10 @@ impl Engine {
 
     /// Counts as a pong from the peer.
     pub fn mark_alive(&self, id: ConnectionId) {
-        if let Some(shared) = self.shared(id) {
+        self.shared(id, |shared| {
             shared.last_pong.store(connection::epoch_ms(), Ordering::Relaxed);
-            self.append(Op::MarkAlive(id));
-        }
+        });
+        self.append(Op::MarkAlive(id));
     }
 
     /// Stops or resumes reading from a connection.
@@ -358,7 +377,8 @@ impl Slots {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                let slot = u32::try_from(self.entries.len()).ok().filter(|slot| *slot < MAX_SLOTS)?;
+                let slot =
+                    u32::try_from(self.entries.len()).ok().filter(|slot| *slot < MAX_SLOTS)?;
                 self.entries.push(Slot { generation: 0, connection: None });
                 slot
             }

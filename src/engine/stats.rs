@@ -28,6 +28,20 @@ pub struct Totals {
     pub dropped: u64,
 }
 
+impl std::ops::Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            messages_received: self.messages_received + other.messages_received,
+            bytes_received: self.bytes_received + other.bytes_received,
+            messages_sent: self.messages_sent + other.messages_sent,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            dropped: self.dropped + other.dropped,
+        }
+    }
+}
+
 impl Counters {
     pub(super) fn received(&self, messages: u64, bytes: u64) {
         self.messages_received.fetch_add(messages, Relaxed);

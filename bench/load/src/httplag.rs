@@ -211,17 +211,21 @@ impl Lag<'_> {
         Ok(self.fleet.connection(commander).send(TEXT, command.as_bytes())?)
     }
 
+    /// Sends the next command if its time has come; returns the time until the one after.
+    fn send_what_is_due(&mut self) -> Result<Duration, Failure> {
+        let Some((mut due, interval)) = self.commands_due else { return Ok(TICK) };
+        if Instant::now() >= due {
+            self.command(&format!("1 {}", self.options.size))?;
+            due += interval;
+            self.commands_due = Some((due, interval));
+        }
+        Ok(due.saturating_duration_since(Instant::now()))
+    }
+
     /// Reads what the room gets, and sends the commands that are due, as long as `condition`.
     fn receive_while(&mut self, condition: impl Fn() -> bool) -> Result<(), Failure> {
         while condition() {
-            let mut timeout = TICK;
-            if let Some((due, interval)) = self.commands_due {
-                if Instant::now() >= due {
-                    self.command(&format!("1 {}", self.options.size))?;
-                    self.commands_due = Some((due + interval, interval));
-                }
-                timeout = timeout.min((due + interval).saturating_duration_since(Instant::now()));
-            }
+            let timeout = self.send_what_is_due()?.min(TICK);
             self.fleet.turn(timeout, |_, _, batch| {
                 self.deliveries += batch.messages as u64;
                 self.wrong += batch.wrong;

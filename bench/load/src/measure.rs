@@ -90,7 +90,7 @@ pub struct CpuUse {
     server_us: Option<u64>,
     /// By this generator.
     generator_us: u64,
-    /// By everything on the machine, those two included.
+    /// By every process on the machine, those two included.
     machine_us: Option<u64>,
 }
 
@@ -133,11 +133,12 @@ fn process_cpu(process: u32) -> Option<u64> {
     ticks.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>().map(ticks_to_micros)
 }
 
-/// Busy time of all cores in microseconds: user, nice, system, irq, softirq and steal.
+/// Busy time of all cores in microseconds: user, nice, system and steal. Not irq and softirq: some
+/// kernels count those of loopback traffic to the processes as well, others only there.
 fn machine_cpu() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let fields: Vec<u64> =
         stat.lines().next()?.split_ascii_whitespace().skip(1).flat_map(str::parse).collect();
-    let (idle, iowait) = (fields.get(3)?, fields.get(4)?);
-    Some(ticks_to_micros(fields.iter().take(8).sum::<u64>() - idle - iowait))
+    let busy = [0, 1, 2, 7].into_iter().map(|field| fields.get(field));
+    busy.sum::<Option<u64>>().map(ticks_to_micros)
 }

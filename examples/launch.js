@@ -1,0 +1,53 @@
+/** How the examples start and stop; nothing in here is about WebSockets. */
+
+import { once } from 'node:events';
+import { existsSync, realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * @typedef {object} StartOptions
+ * @property {number} [port] 0 lets the system choose one.
+ * @property {string} [host]
+ */
+
+/**
+ * Starts to listen and resolves when clients can connect.
+ *
+ * @param {import('./host/index.d.ts').Application} app
+ * @param {import('../index.js').WebSocketPlugin} wsPlugin
+ * @param {StartOptions} [options]
+ */
+export async function launch(app, wsPlugin, { port = 3000, host } = {}) {
+  const server = app.listen(port, host);
+  await once(server, 'listening');
+  return {
+    app,
+    server,
+    wsPlugin,
+    /** Closes every connection and the server. */
+    async close() {
+      await wsPlugin.cleanup();
+      await app.shutdown();
+    },
+  };
+}
+
+/**
+ * Starts an example if its file is the one that Node was told to run: on `PORT` (3000 by default),
+ * until the process is interrupted.
+ *
+ * @param {ImportMeta} meta `import.meta` of the example.
+ * @param {(options: StartOptions) => Promise<{ server: import('node:http').Server, close(): Promise<void> }>} start
+ */
+export async function startIfMain(meta, start) {
+  const main = process.argv[1];
+  if (!main || !existsSync(main) || realpathSync(main) !== fileURLToPath(meta.url)) return;
+
+  const { server, close } = await start({
+    port: Number(process.env.PORT ?? 3000),
+    host: process.env.HOST,
+  });
+  console.log(`http://localhost:${server.address().port}`);
+  process.once('SIGINT', close);
+  process.once('SIGTERM', close);
+}

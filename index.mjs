@@ -1,0 +1,3 @@
+import addon from './index.js';
+
+export const { WebSocketPlugin, withWebSocket, hasWebSocketSupport } = addon;

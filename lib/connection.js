@@ -1,0 +1,227 @@
+'use strict';
+
+const { binaryView, checkClose, checkFunction, checkMessage, checkString } = require('./check.js');
+const { isThenable } = require('./errors.js');
+
+const OPEN = 0;
+const CLOSING = 1;
+const CLOSED = 2;
+
+/** The handler has not been called: messages wait for it. */
+const BEFORE_HANDLER = 0;
+/** The handler has been called and its promise is pending. */
+const IN_HANDLER = 1;
+/** Messages go to the listeners as they come. */
+const DELIVERING = 2;
+
+/** Bytes of messages held for a handler above which the socket is no longer read. */
+const MAX_HELD_BYTES = 64 * 1024;
+
+/** Strings from this many characters on are measured before they are copied. */
+const LONG_TEXT = 8 * 1024;
+
+/**
+ * What the other files of this folder do with a connection and its users cannot, by name: filled
+ * in by the class, which alone sees its private fields.
+ */
+const internals = {};
+
+/** Adds to a listener field, which is flat: `null`, one function, or an array. */
+function withListener(listeners, listener) {
+  if (listeners === null) return listener;
+  return typeof listeners === 'function' ? [listeners, listener] : [...listeners, listener];
+}
+
+/**
+ * One WebSocket connection, as handlers and middleware see it. `index.d.ts` documents its methods.
+ */
+class Connection {
+  #engine;
+  #slot;
+  #generation;
+  #state = OPEN;
+  #stage = BEFORE_HANDLER;
+  #messageListeners = null;
+  #closeListeners = null;
+  /** Messages that came before the handler was ready for them. */
+  #held = null;
+  #heldBytes = 0;
+  /** Code and reason once the connection has ended. */
+  #end = null;
+  /** When `isAlive` was set to false, as lastPong of that moment; a later pong clears it. */
+  #doubtedAt = null;
+
+  constructor(engine, { id, slot, generation }, url) {
+    this.id = id;
+    this.url = url;
+    this.#engine = engine;
+    this.#slot = slot;
+    this.#generation = generation;
+  }
+
+  get isAlive() {
+    if (this.#state !== OPEN || !this.#engine.isAlive(this.#slot, this.#generation)) return false;
+    return this.#doubtedAt === null || this.lastPong > this.#doubtedAt;
+  }
+
+  set isAlive(alive) {
+    if (alive) this.markAlive();
+    else this.#doubtedAt = this.lastPong;
+  }
+
+  get lastPong() {
+    if (this.#end !== null) return this.#end.lastPong;
+    return this.#engine.lastPong(this.#slot, this.#generation);
+  }
+
+  /** Only a pong or `markAlive` moves it; assigning is allowed, as the type says, and ignored. */
+  set lastPong(_time) {}
+
+  get bufferedAmount() {
+    if (this.#state === CLOSED) return 0;
+    return this.#engine.bufferedAmount(this.#slot, this.#generation);
+  }
+
+  send(data) {
+    if (typeof data === 'string') {
+      if (this.#state !== OPEN) return;
+      const { hot } = this.#engine;
+      if (data.length < LONG_TEXT) hot.sendText(this.#slot, this.#generation, data);
+      else hot.sendLongText(this.#slot, this.#generation, data);
+    } else {
+      const view = binaryView('send', data);
+      if (this.#state !== OPEN) return;
+      this.#engine.hot.sendBinary(this.#slot, this.#generation, view);
+    }
+    this.#engine.scheduleFlush();
+  }
+
+  close(code = 1000, reason = '') {
+    checkClose(code, reason);
+    if (this.#state !== OPEN) return;
+    this.#state = CLOSING;
+    this.#held = null;
+    this.#engine.close(this.#slot, this.#generation, code, reason);
+  }
+
+  join(room) {
+    checkString('join', 'room', room);
+    if (this.#state === OPEN) this.#engine.join(this.#slot, this.#generation, room);
+  }
+
+  leave(room) {
+    checkString('leave', 'room', room);
+    if (this.#state !== CLOSED) this.#engine.leave(this.#slot, this.#generation, room);
+  }
+
+  broadcast(room, data) {
+    checkString('broadcast', 'room', room);
+    this.#engine.broadcast(checkMessage('broadcast', data), room, this);
+  }
+
+  onMessage(listener) {
+    checkFunction('onMessage', 'listener', listener);
+    this.#messageListeners = withListener(this.#messageListeners, listener);
+    // A handler that goes on for long, or for ever, gets its messages from now on.
+    if (this.#stage === IN_HANDLER) queueMicrotask(() => this.#startDelivery());
+  }
+
+  onClose(listener) {
+    checkFunction('onClose', 'listener', listener);
+    this.#closeListeners = withListener(this.#closeListeners, listener);
+    // The connection ended while the handler was still busy: its clean-up has to run all the same.
+    if (this.#end !== null) {
+      queueMicrotask(() => this.#call(listener, this.#end.code, this.#end.reason));
+    }
+  }
+
+  ping() {
+    if (this.#state === OPEN) this.#engine.ping(this.#slot, this.#generation);
+  }
+
+  markAlive() {
+    this.#doubtedAt = null;
+    if (this.#state === OPEN) this.#engine.markAlive(this.#slot, this.#generation);
+  }
+
+  /** Calls a listener; what it throws or rejects with ends this connection and nothing else. */
+  #call(listener, first, second) {
+    try {
+      const result = listener(first, second);
+      if (isThenable(result)) result.then(undefined, (error) => this.#fail(error));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #callAll(listeners, first, second) {
+    if (listeners === null) return;
+    if (typeof listeners === 'function') this.#call(listeners, first, second);
+    else for (const listener of listeners) this.#call(listener, first, second);
+  }
+
+  #fail(error) {
+    this.close(1011, 'internal error');
+    this.#engine.report(error, this);
+  }
+
+  #receive(data) {
+    if (this.#stage === DELIVERING) {
+      if (this.#state === OPEN) this.#callAll(this.#messageListeners, data);
+    } else if (this.#state === OPEN) {
+      this.#hold(data);
+    }
+  }
+
+  #hold(data) {
+    this.#held ??= [];
+    this.#held.push(data);
+    const before = this.#heldBytes;
+    this.#heldBytes += data.length;
+    if (before < MAX_HELD_BYTES && this.#heldBytes >= MAX_HELD_BYTES) {
+      this.#engine.setPaused(this.#slot, this.#generation, true);
+    }
+  }
+
+  #startDelivery() {
+    if (this.#stage === DELIVERING) return;
+    const held = this.#held;
+    this.#held = null;
+    this.#stage = DELIVERING;
+    if (held === null) return;
+    if (this.#heldBytes >= MAX_HELD_BYTES && this.#state === OPEN) {
+      this.#engine.setPaused(this.#slot, this.#generation, false);
+    }
+    for (const data of held) {
+      // What arrived before the peer's end is delivered; what we closed on is not.
+      if (this.#state === CLOSING) return;
+      this.#callAll(this.#messageListeners, data);
+    }
+  }
+
+  static {
+    Object.assign(internals, {
+      isOpen: (connection) => connection.#state === OPEN,
+      isClosed: (connection) => connection.#state === CLOSED,
+      slotOf: (connection) => connection.#slot,
+      generationOf: (connection) => connection.#generation,
+      receive: (connection, data) => connection.#receive(data),
+      fail: (connection, error) => connection.#fail(error),
+      startDelivery: (connection) => connection.#startDelivery(),
+      startHandler(connection) {
+        connection.#stage = IN_HANDLER;
+      },
+      end(connection, code, reason) {
+        const lastPong = connection.lastPong;
+        connection.#state = CLOSED;
+        connection.#end = { code, reason, lastPong };
+      },
+      announceEnd(connection) {
+        const { code, reason } = connection.#end;
+        connection.#callAll(connection.#closeListeners, code, reason);
+      },
+    });
+  }
+}
+
+module.exports = { Connection, internals };

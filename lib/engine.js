@@ -1,0 +1,189 @@
+'use strict';
+
+const { Connection, internals } = require('./connection.js');
+
+/** Kinds of events; `src/binding/hot.rs` says what their values are. */
+const KIND_SHARED_BINARY = 1;
+const KIND_CLOSED = 2;
+
+/**
+ * The JavaScript side of the native engine: the table of connections, the delivery of events and
+ * the flushing of operations.
+ *
+ * Operations collect in a log of the native half and are handed over once per dispatch, or once
+ * per tick outside of one.
+ */
+class Engine {
+  #native;
+  #host;
+  /** Connections by slot. */
+  #connections = [];
+  #open = 0;
+  /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
+  #flushDue = false;
+  #onEmpty = null;
+
+  /** The native functions that run per message. */
+  hot = null;
+
+  /**
+   * @param native the native plugin
+   * @param host told of ends, errors and rooms: `onEnd`, `onError`, `onRoomCreated`,
+   *   `onRoomDestroyed`
+   */
+  constructor(native, host) {
+    this.#native = native;
+    this.#host = host;
+  }
+
+  get open() {
+    return this.#open;
+  }
+
+  /** Hands a socket's descriptor over and returns the connection. Throws where that fails. */
+  adopt({ fd, key, protocol, headers, replay, url }) {
+    if (!this.#native.started) this.hot = this.#native.start(this.#pump);
+    const adopted = this.#native.adopt(fd, key, protocol, headers, replay);
+    const connection = new Connection(this, adopted, url);
+    this.#connections[adopted.slot] = connection;
+    this.#open += 1;
+    this.scheduleFlush();
+    return connection;
+  }
+
+  /** Runs on every wake: delivers what waits, then hands over what listeners asked for. */
+  #pump = () => {
+    this.#flushDue = true;
+    let more = false;
+    try {
+      more = this.hot.drain(this.#dispatch);
+    } finally {
+      this.#flush();
+    }
+    // The rest waits a turn, so that HTTP and timers are not starved.
+    if (more) setImmediate(this.#pump);
+  };
+
+  /** Takes events as pairs of a code and a value. Nothing may be thrown out of here. */
+  #dispatch = (shared, ...pairs) => {
+    for (let index = 0; index < pairs.length; index += 2) {
+      const code = pairs[index];
+      const value = pairs[index + 1];
+      const connection = this.#connections[code >>> 2];
+      if (connection === undefined) continue;
+      switch (code & 3) {
+        case KIND_SHARED_BINARY: {
+          const start = Math.floor(value / 65536);
+          internals.receive(connection, shared.subarray(start, start + (value % 65536)));
+          break;
+        }
+        case KIND_CLOSED:
+          this.#end(connection, Number(value.slice(0, 4)), value.slice(4));
+          break;
+        default:
+          internals.receive(connection, value);
+      }
+    }
+  };
+
+  #end(connection, code, reason) {
+    internals.end(connection, code, reason);
+    const slot = internals.slotOf(connection);
+    this.#connections[slot] = undefined;
+    this.#open -= 1;
+    const destroyed = this.#native.release(slot, internals.generationOf(connection));
+    for (const room of destroyed) this.#host.onRoomDestroyed(room);
+    internals.announceEnd(connection);
+    this.#host.onEnd(connection, code, reason);
+    if (this.#open === 0) {
+      this.#connections.length = 0;
+      this.#onEmpty?.();
+    }
+  }
+
+  scheduleFlush() {
+    if (this.#flushDue) return;
+    this.#flushDue = true;
+    process.nextTick(this.#flush);
+  }
+
+  #flush = () => {
+    this.#flushDue = false;
+    this.hot?.flush();
+  };
+
+  report(error, connection) {
+    this.#host.onError(error, connection);
+  }
+
+  isAlive(slot, generation) {
+    return this.#native.isAlive(slot, generation);
+  }
+
+  lastPong(slot, generation) {
+    return this.#native.lastPong(slot, generation) ?? 0;
+  }
+
+  bufferedAmount(slot, generation) {
+    return this.#native.bufferedAmount(slot, generation);
+  }
+
+  close(slot, generation, code, reason) {
+    this.#native.close(slot, generation, code, reason);
+    this.scheduleFlush();
+  }
+
+  ping(slot, generation) {
+    this.#native.ping(slot, generation);
+    this.scheduleFlush();
+  }
+
+  markAlive(slot, generation) {
+    this.#native.markAlive(slot, generation);
+    this.scheduleFlush();
+  }
+
+  setPaused(slot, generation, paused) {
+    this.#native.setPaused(slot, generation, paused);
+    this.scheduleFlush();
+  }
+
+  join(slot, generation, room) {
+    if (this.#native.join(slot, generation, room)) this.#host.onRoomCreated(room);
+  }
+
+  leave(slot, generation, room) {
+    if (this.#native.leave(slot, generation, room)) this.#host.onRoomDestroyed(room);
+  }
+
+  /** Sends a checked message to a room, or to everyone, except one connection. */
+  broadcast(message, room, except) {
+    if (except === undefined) {
+      this.#native.wsBroadcast(message, room);
+    } else {
+      const slot = internals.slotOf(except);
+      this.#native.wsBroadcast(message, room, slot, internals.generationOf(except));
+    }
+    this.scheduleFlush();
+  }
+
+  /** Starts the close handshake with everyone. */
+  closeAll(code, reason) {
+    for (const connection of this.#connections) connection?.close(code, reason);
+  }
+
+  /** Resolves once no connection is open, or after `limitMs`, when the rest has been cut off. */
+  async whenEmpty(limitMs) {
+    if (this.#open === 0) return;
+    let timer;
+    const empty = new Promise((resolve) => {
+      this.#onEmpty = resolve;
+      timer = setTimeout(() => this.#native.terminateAll(), limitMs);
+    });
+    await empty;
+    clearTimeout(timer);
+    this.#onEmpty = null;
+  }
+}
+
+module.exports = { Engine };

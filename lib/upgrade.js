@@ -1,0 +1,280 @@
+'use strict';
+
+const { ServerResponse } = require('node:http');
+const { Writable } = require('node:stream');
+
+const { isThenable } = require('./errors.js');
+const { drain, rememberAddresses, whyNotAdoptable } = require('./handoff.js');
+
+/** On a request that is an upgrade under way: its {@link Upgrade}. */
+const UPGRADE = Symbol('nextrush-websocket upgrade');
+
+/** How long a refused client has to take the response and close. */
+const REFUSAL_LINGER_MS = 1000;
+
+const HUBS = new WeakMap();
+
+/** Has `plugin`, the internals of a WebSocketPlugin, serve the upgrade requests of `server`. */
+function attach(server, plugin) {
+  let hub = HUBS.get(server);
+  if (hub === undefined) {
+    hub = new Hub(server);
+    HUBS.set(server, hub);
+  }
+  hub.add(plugin);
+}
+
+/** The one `'upgrade'` listener that all plugins on a server share. */
+class Hub {
+  #server;
+  #plugins = [];
+
+  constructor(server) {
+    this.#server = server;
+    server.on('upgrade', (req, socket, head) => this.#route(req, socket, head));
+  }
+
+  add(plugin) {
+    if (!this.#plugins.includes(plugin)) this.#plugins.push(plugin);
+  }
+
+  #route(req, socket, head) {
+    const serving = this.#plugins.find((plugin) => plugin.serves(req.url));
+    // A path that nobody here serves may be another listener's.
+    if (serving === undefined && this.#server.listenerCount('upgrade') > 1) return;
+    const plugin = serving ?? this.#plugins[0];
+    // A client may reset the connection at any time from now on.
+    socket.on('error', ignore);
+    new Upgrade(plugin, this.#server, req, socket, head).start();
+  }
+}
+
+function ignore() {}
+
+/** One upgrade request on its way to a connection or a refusal. `lib/plugin.js` decides. */
+class Upgrade {
+  /** The connection once there is one. */
+  connection = null;
+
+  #server;
+  #head;
+  #response = null;
+  /** Neither accepted nor refused. */
+  #pending = true;
+  /** Counts against the limit. */
+  #admitted = false;
+  #accepting = null;
+  #timer;
+
+  constructor(plugin, server, req, socket, head) {
+    this.plugin = plugin;
+    this.req = req;
+    this.socket = socket;
+    this.#server = server;
+    this.#head = head;
+  }
+
+  /** Number of the route, or -1 where the path has no handler. */
+  route = -1;
+
+  /** Runs the checks that need no user code, then the application's middleware. */
+  start() {
+    const { req, socket, plugin } = this;
+    const admission = plugin.admit(req);
+    if (typeof admission !== 'number') return this.#refuseWith(admission);
+    this.route = admission;
+    this.#admitted = true;
+    plugin.upgrades.add(this);
+    socket.once('close', this.#onSocketClose);
+    if (!plugin.hasGate || !this.#runThroughApplication()) this.accept();
+    if (this.#pending) this.#timer = setTimeout(this.#onTimeout, plugin.handshakeTimeoutMs);
+  }
+
+  /**
+   * Has the application serve the request as it serves any other. The plugin's own middleware
+   * then finds this upgrade on the request and accepts it. Returns false where nobody serves.
+   */
+  #runThroughApplication() {
+    const { req } = this;
+    req[UPGRADE] = this;
+    // Node gives an upgrade request no end. Without one, a body parser would wait for ever, and
+    // by reading would have Node read and drop the first frames.
+    req.complete = true;
+    req.push(null);
+    const response = new ServerResponse(req);
+    response.shouldKeepAlive = false;
+    response.assignSocket(new ResponseSink(this));
+    response.once('finish', this.#onResponded);
+    this.#response = response;
+    return this.#server.emit('request', req, response);
+  }
+
+  /** Whether what the application writes goes to the client. */
+  get takesResponse() {
+    return this.#pending;
+  }
+
+  #onResponded = () => {
+    if (!this.#pending) return;
+    this.#settle();
+    const { statusCode } = this.#response;
+    this.plugin.refuse(this.req, 'application', `the application answered with ${statusCode}`);
+    endGracefully(this.socket);
+  };
+
+  #onSocketClose = () => {
+    if (!this.#pending) return;
+    this.#settle();
+    this.plugin.log(this.req.url, 'the client left during the handshake');
+    this.#response?.destroy();
+  };
+
+  #onTimeout = () => {
+    this.refuse('timeout', 'the handshake was not completed in time');
+  };
+
+  /** Leaves the pending state. */
+  #settle() {
+    this.#pending = false;
+    clearTimeout(this.#timer);
+    this.socket.removeListener('close', this.#onSocketClose);
+    if (this.#admitted && this.connection === null) {
+      this.#admitted = false;
+      this.plugin.withdraw();
+    }
+    this.plugin.upgrades.delete(this);
+  }
+
+  /** Answers with an HTTP response, unless the application has begun one. */
+  refuse(reason, message) {
+    if (this.#pending) this.#refuseWith(this.plugin.refuse(this.req, reason, message));
+  }
+
+  #refuseWith(rejection) {
+    const begun = this.#response?.headersSent === true;
+    this.#settle();
+    if (begun) return this.socket.destroy();
+    this.socket.write(rejection.response);
+    endGracefully(this.socket);
+  }
+
+  /**
+   * Verifies the client and takes the connection over. Returns the connection, or `null` where
+   * there is none to be had, or a promise of that; called again, the same.
+   */
+  accept() {
+    this.#accepting ??= this.#verify();
+    return this.#accepting;
+  }
+
+  #verify() {
+    const { verifyClient } = this.plugin;
+    if (verifyClient === undefined) return this.#takeOver(true);
+    let verdict;
+    try {
+      verdict = verifyClient(this.req);
+    } catch (error) {
+      return this.#onVerifyError(error);
+    }
+    if (!isThenable(verdict)) return this.#takeOver(verdict);
+    return verdict.then(
+      (settled) => this.#takeOver(settled),
+      (error) => this.#onVerifyError(error),
+    );
+  }
+
+  #onVerifyError(error) {
+    this.plugin.reportError(error);
+    this.refuse('verifyError', 'the client could not be verified');
+    return null;
+  }
+
+  #takeOver(verified) {
+    if (!this.#pending) return null;
+    if (!verified) {
+      this.refuse('unauthorized', 'verifyClient refused this client');
+      return null;
+    }
+    // The application has begun its own response: that is what the client gets.
+    if (this.#response?.headersSent) return null;
+    const obstacle = whyNotAdoptable(this.socket);
+    if (obstacle !== null) {
+      this.refuse('transport', `this connection cannot become a WebSocket: ${obstacle}`);
+      return null;
+    }
+    const { req, socket } = this;
+    rememberAddresses(socket);
+    const replay = drain(socket, this.#head);
+    try {
+      this.connection = this.plugin.adopt({
+        fd: socket._handle.fd,
+        key: req.headers['sec-websocket-key'],
+        protocol: undefined,
+        headers: headersOf(this.#response),
+        replay,
+        url: req.url,
+      });
+    } catch (error) {
+      this.plugin.reportError(error);
+      this.refuse('limit', 'the server has no resources left for this connection');
+      return null;
+    }
+    this.#settle();
+    // The engine has its own descriptor: this closes Node's, without a word on the wire.
+    socket.destroy();
+    this.plugin.connected(this.connection, req, this.route);
+    return this.connection;
+  }
+}
+
+/** Headers that the application set before the upgrade, for the 101: names and values in turn. */
+function headersOf(response) {
+  const headers = [];
+  if (response === null) return headers;
+  for (const name of response.getRawHeaderNames()) {
+    const value = response.getHeader(name);
+    for (const one of Array.isArray(value) ? value : [value]) headers.push(name, String(one));
+  }
+  return headers;
+}
+
+/** Ends our side and gives the client a moment to read what it was told. */
+function endGracefully(socket) {
+  const destroy = () => socket.destroy();
+  // Unread bytes would turn the end into a reset, which may destroy the response on its way.
+  socket.resume();
+  socket.once('end', destroy);
+  socket.end(() => setTimeout(destroy, REFUSAL_LINGER_MS).unref());
+}
+
+/**
+ * The socket of an upgrade request's ServerResponse: passes on what the application answers before
+ * the upgrade, and swallows what it writes afterwards, so that not a byte gets between frames.
+ */
+class ResponseSink extends Writable {
+  #upgrade;
+
+  constructor(upgrade) {
+    super({ decodeStrings: false });
+    this.#upgrade = upgrade;
+  }
+
+  get remoteAddress() {
+    return this.#upgrade.socket.remoteAddress;
+  }
+
+  get encrypted() {
+    return this.#upgrade.socket.encrypted;
+  }
+
+  setTimeout() {
+    return this;
+  }
+
+  _write(chunk, encoding, callback) {
+    if (!this.#upgrade.takesResponse) return callback();
+    this.#upgrade.socket.write(chunk, encoding, () => callback());
+  }
+}
+
+module.exports = { UPGRADE, attach };

@@ -1,0 +1,493 @@
+//! The functions that run for every message.
+//!
+//! napi-rs class methods cost about 420 ns a call, raw Node-API functions about 50 ns (measured
+//! with the prototype of this design), which matters here and nowhere else. Every function carries
+//! the engine as its Node-API data pointer, so nothing is looked up.
+//!
+//! Events go to JavaScript in calls of up to [`PAIRS`] pairs `(code, value)`; an array of events
+//! or a call per event cost several times as much. `code` is `slot * 4 + kind`.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, c_void};
+use std::ops::Range;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::*;
+use napi::{Env, check_status, sys};
+
+use super::waker::Waker;
+use crate::engine::inbox::{Batch, Event, What};
+use crate::engine::{ConnectionId, Engine};
+use crate::protocol::{MAX_HEADER, Opcode, encode_header};
+
+/// Events per call of the dispatcher.
+const PAIRS: usize = 32;
+
+/// Events delivered before the event loop gets its turn.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// Spare bytes offered to Node for a text of unknown length, so that most take one call.
+const TEXT_GUESS: usize = 4 << 10;
+
+/// Binary messages from this many bytes on become a Buffer without being copied.
+const EXTERNAL_BUFFER: usize = 64 << 10;
+
+/// The value is the message: a string, or a Buffer of its own.
+const KIND_MESSAGE: u32 = 0;
+/// The value is `start * 65536 + length` of a message in the Buffer that the call carries.
+const KIND_SHARED_BINARY: u32 = 1;
+/// The value is a string: four digits of the close code, then the reason.
+const KIND_CLOSED: u32 = 2;
+
+/// An engine as the hot functions and the plugin share it.
+pub(super) struct EngineHandle {
+    /// Taken out when the environment ends. Never borrowed over a call into JavaScript.
+    engine: RefCell<Option<Engine>>,
+    pub waker: Arc<Waker>,
+}
+
+impl EngineHandle {
+    pub fn new(engine: Engine, waker: Arc<Waker>) -> Rc<Self> {
+        Rc::new(Self { engine: RefCell::new(Some(engine)), waker })
+    }
+
+    /// Runs `act` with the engine, unless it has been shut down.
+    pub fn with<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
+        self.engine.borrow().as_ref().map(act)
+    }
+
+    /// Ends the I/O thread and waits for it.
+    pub fn shut_down(&self) {
+        // Taken out first: joining must not happen under the borrow.
+        let engine = self.engine.borrow_mut().take();
+        drop(engine);
+    }
+
+    /// An object with the hot functions: `sendText(slot, generation, text)`,
+    /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()` and
+    /// `drain(dispatch)`, which returns whether more events wait.
+    pub fn functions<'env>(self: &Rc<Self>, env: &'env Env) -> Result<Object<'env>> {
+        let mut object = Object::new(env)?;
+        for (name, callback) in FUNCTIONS {
+            let function = self.function(env, name, *callback)?;
+            object.set_c_named_property(name, function)?;
+        }
+        Ok(object)
+    }
+
+    fn function<'env>(
+        self: &Rc<Self>,
+        env: &'env Env,
+        name: &CStr,
+        callback: RawFunction,
+    ) -> Result<Unknown<'env>> {
+        let data = Rc::into_raw(self.clone()).cast_mut().cast::<c_void>();
+        let mut value = ptr::null_mut();
+        // SAFETY: `data` is a counted pointer that stays valid until `release_handle` takes it
+        // back, which Node does after the function can no longer be called.
+        unsafe {
+            let created = sys::napi_create_function(
+                env.raw(),
+                name.as_ptr(),
+                name.count_bytes() as isize,
+                Some(callback),
+                data,
+                &mut value,
+            );
+            let finalized = if created == sys::Status::napi_ok {
+                sys::napi_add_finalizer(
+                    env.raw(),
+                    value,
+                    data,
+                    Some(release_handle),
+                    ptr::null_mut(),
+                    ptr::null_mut(),
+                )
+            } else {
+                created
+            };
+            if finalized != sys::Status::napi_ok {
+                drop(Rc::from_raw(data.cast::<Self>()));
+            }
+            check_status!(finalized, "a function of the addon could not be created")?;
+            Unknown::from_napi_value(env.raw(), value)
+        }
+    }
+}
+
+type RawFunction = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
+const FUNCTIONS: &[(&CStr, RawFunction)] = &[
+    (c"sendText", send_text),
+    (c"sendLongText", send_long_text),
+    (c"sendBinary", send_binary),
+    (c"flush", flush),
+    (c"drain", drain),
+];
+
+unsafe extern "C" fn release_handle(_env: sys::napi_env, data: *mut c_void, _hint: *mut c_void) {
+    // SAFETY: the counted pointer that `EngineHandle::function` gave away; this is its one return.
+    drop(unsafe { Rc::from_raw(data.cast::<EngineHandle>().cast_const()) });
+}
+
+/// Arguments of a hot function and the engine it belongs to.
+struct Call<'a, const N: usize> {
+    env: sys::napi_env,
+    handle: &'a EngineHandle,
+    args: [sys::napi_value; N],
+}
+
+impl<const N: usize> Call<'_, N> {
+    /// # Safety
+    /// To be called first in a Node-API callback, with that callback's arguments. The callback
+    /// must be one of [`FUNCTIONS`], whose data pointer is a live [`EngineHandle`].
+    unsafe fn read(env: sys::napi_env, info: sys::napi_callback_info) -> Option<Self> {
+        let mut args = [ptr::null_mut(); N];
+        let mut argc = N;
+        let mut data = ptr::null_mut();
+        // SAFETY: `args` has room for the `argc` values it announces. The data pointer lives as
+        // long as the function that is being called.
+        unsafe {
+            let status = sys::napi_get_cb_info(
+                env,
+                info,
+                &mut argc,
+                args.as_mut_ptr(),
+                ptr::null_mut(),
+                &mut data,
+            );
+            (status == sys::Status::napi_ok && argc == N).then(|| Self {
+                env,
+                handle: &*data.cast::<EngineHandle>(),
+                args,
+            })
+        }
+    }
+
+    fn u32(&self, index: usize) -> Option<u32> {
+        let mut value = 0;
+        // SAFETY: a value of the current callback, and memory for the result.
+        let status = unsafe { sys::napi_get_value_uint32(self.env, self.args[index], &mut value) };
+        (status == sys::Status::napi_ok).then_some(value)
+    }
+
+    fn connection(&self) -> Option<ConnectionId> {
+        Some(ConnectionId { slot: self.u32(0)?, generation: self.u32(1)? })
+    }
+}
+
+/// The facade checks types before it calls, so the hot functions have nothing to report: a wrong
+/// argument does nothing.
+unsafe extern "C" fn send_text(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<3>::read(env, info) }
+        && let Some(id) = call.connection()
+    {
+        call.handle.with(|engine| {
+            engine.send(id, |bytes| encode_text(env, call.args[2], bytes, TEXT_GUESS));
+        });
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn send_long_text(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<3>::read(env, info) }
+        && let Some(id) = call.connection()
+    {
+        let frame = text_frame(env, call.args[2]);
+        call.handle.with(|engine| engine.send_owned(id, frame));
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn send_binary(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<3>::read(env, info) }
+        && let Some(id) = call.connection()
+    {
+        let (mut data, mut len) = (ptr::null_mut(), 0);
+        // SAFETY: a value of the current callback, and memory for both results.
+        let status = unsafe { sys::napi_get_buffer_info(env, call.args[2], &mut data, &mut len) };
+        if status == sys::Status::napi_ok {
+            let payload = if len == 0 {
+                &[]
+            } else {
+                // SAFETY: Node gives the view's memory, which JavaScript cannot change or free
+                // before this callback returns.
+                unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) }
+            };
+            call.handle.with(|engine| send_bytes(engine, id, payload));
+        }
+    }
+    ptr::null_mut()
+}
+
+/// Frames from this many bytes on get their own allocation, which is not copied again.
+pub(super) const OWN_FRAME: usize = 16 << 10;
+
+fn send_bytes(engine: &Engine, id: ConnectionId, payload: &[u8]) {
+    if payload.len() >= OWN_FRAME {
+        let mut frame = Vec::new();
+        crate::protocol::encode_frame(&mut frame, Opcode::Binary, payload);
+        engine.send_owned(id, frame);
+    } else {
+        engine.send(id, |bytes| {
+            let start = bytes.len();
+            crate::protocol::encode_frame(bytes, Opcode::Binary, payload);
+            start..bytes.len()
+        });
+    }
+}
+
+unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<0>::read(env, info) } {
+        call.handle.with(Engine::flush);
+    }
+    ptr::null_mut()
+}
+
+/// A text frame with its own allocation.
+pub(super) fn text_frame(env: sys::napi_env, text: sys::napi_value) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let range = encode_text(env, text, &mut frame, 0);
+    frame.drain(..range.start);
+    frame
+}
+
+/// Writes `text` as a frame behind `bytes` and returns where it lies. Its length as UTF-8 is not
+/// known beforehand: the payload is written behind room for the longest header, and the header
+/// right before it. `guess` bytes are offered at first; only a longer text is measured.
+fn encode_text(
+    env: sys::napi_env,
+    text: sys::napi_value,
+    bytes: &mut Vec<u8>,
+    guess: usize,
+) -> Range<usize> {
+    let payload_at = bytes.len() + MAX_HEADER;
+    let mut len = 0;
+    // Longest UTF-8 form of a character, and the NUL that Node appends: a text that comes closer
+    // to the end than this may have been cut.
+    const MARGIN: usize = 4 + 1;
+    if guess > MARGIN {
+        bytes.reserve(MAX_HEADER + guess);
+        len = write_utf8(env, text, bytes, payload_at);
+    }
+    if guess <= MARGIN || payload_at + len + MARGIN > bytes.capacity() {
+        let mut exact = 0;
+        // SAFETY: a value of the current callback; a null buffer asks for the length.
+        unsafe { sys::napi_get_value_string_utf8(env, text, ptr::null_mut(), 0, &mut exact) };
+        bytes.reserve(MAX_HEADER + exact + MARGIN);
+        len = write_utf8(env, text, bytes, payload_at);
+    }
+    let mut header = [0; MAX_HEADER];
+    let header_len = encode_header(&mut header, Opcode::Text, len);
+    let start = payload_at - header_len;
+    bytes.resize(start, 0);
+    bytes.extend_from_slice(&header[..header_len]);
+    // SAFETY: Node has initialized `len` bytes from `payload_at` on, within the capacity, and
+    // neither call above reallocated: both stay below `payload_at`.
+    unsafe { bytes.set_len(payload_at + len) };
+    start..payload_at + len
+}
+
+/// Has Node write `text` into the spare capacity of `bytes` from `at` on, as far as it fits with
+/// its final NUL, and returns the number of bytes. What is not a string writes nothing.
+fn write_utf8(env: sys::napi_env, text: sys::napi_value, bytes: &mut Vec<u8>, at: usize) -> usize {
+    debug_assert!(at < bytes.capacity());
+    let room = bytes.capacity() - at;
+    let mut len = 0;
+    // SAFETY: `room` bytes from `at` on belong to the vector, and Node writes no more than that.
+    unsafe {
+        let target = bytes.as_mut_ptr().add(at).cast();
+        sys::napi_get_value_string_utf8(env, text, target, room, &mut len);
+    }
+    len
+}
+
+unsafe extern "C" fn drain(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    let more = match unsafe { Call::<1>::read(env, info) } {
+        Some(call) => deliver(env, call.handle, call.args[0]),
+        None => false,
+    };
+    let mut result = ptr::null_mut();
+    // SAFETY: memory for the result. On failure it stays null, which JavaScript sees as undefined.
+    unsafe { sys::napi_get_boolean(env, more, &mut result) };
+    result
+}
+
+/// Calls `dispatch` with the events that wait, up to [`EVENTS_PER_TURN`]. Returns whether there
+/// may be more.
+fn deliver(env: sys::napi_env, handle: &EngineHandle, dispatch: sys::napi_value) -> bool {
+    let Some(inbox) = handle.with(|engine| engine.inbox().clone()) else { return false };
+    let mut delivered = 0;
+    while delivered < EVENTS_PER_TURN {
+        let Some(mut batch) = inbox.take() else { return false };
+        delivered += batch.events.len();
+        // SAFETY: `env` and `dispatch` belong to the current callback.
+        let alive = unsafe { deliver_batch(env, dispatch, &mut batch) };
+        inbox.recycle(batch);
+        if !alive {
+            return false;
+        }
+    }
+    true
+}
+
+/// Returns whether JavaScript can go on running.
+///
+/// # Safety
+/// `env` and `dispatch` must belong to the current callback.
+unsafe fn deliver_batch(env: sys::napi_env, dispatch: sys::napi_value, batch: &mut Batch) -> bool {
+    let Batch { events, text, binary, .. } = batch;
+    let mut undefined = ptr::null_mut();
+    // SAFETY: as the caller promises; every pointer handed over is to memory of this frame or of
+    // the batch, and Node copies what it keeps. The scope is closed on every path that opened it.
+    unsafe {
+        sys::napi_get_undefined(env, &mut undefined);
+        let mut shared = undefined;
+        if !binary.is_empty() {
+            let mut data = ptr::null_mut();
+            let source = binary.as_ptr().cast();
+            sys::napi_create_buffer_copy(env, binary.len(), source, &mut data, &mut shared);
+        }
+        let mut events = events.drain(..);
+        while events.len() > 0 {
+            let mut scope = ptr::null_mut();
+            sys::napi_open_handle_scope(env, &mut scope);
+            let mut args = [undefined; 1 + 2 * PAIRS];
+            args[0] = shared;
+            let mut count = 1;
+            for event in events.by_ref().take(PAIRS) {
+                let Event { slot, what } = event;
+                let (kind, value) = value_of(env, what, text);
+                sys::napi_create_uint32(env, slot * 4 + kind, &mut args[count]);
+                args[count + 1] = value;
+                count += 2;
+            }
+            let mut result = ptr::null_mut();
+            let status = sys::napi_call_function(
+                env,
+                undefined,
+                dispatch,
+                count,
+                args.as_ptr(),
+                &mut result,
+            );
+            sys::napi_close_handle_scope(env, scope);
+            // The dispatcher catches what listeners throw, so this is an environment that ends.
+            if status != sys::Status::napi_ok {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// The JavaScript value of an event and its kind.
+///
+/// # Safety
+/// `env` must belong to the current callback, in an open handle scope.
+unsafe fn value_of(env: sys::napi_env, what: What, text: &[u8]) -> (u32, sys::napi_value) {
+    let mut value = ptr::null_mut();
+    // SAFETY: as the caller promises. Ranges come with the batch they point into.
+    unsafe {
+        match what {
+            What::Text { start, len, ascii } => {
+                let (start, len) = (start as usize, len as usize);
+                (KIND_MESSAGE, string(env, &text[start..start + len], ascii))
+            }
+            What::OwnedText { bytes, ascii } => (KIND_MESSAGE, string(env, &bytes, ascii)),
+            What::Binary { start, len } => {
+                let place = f64::from(start) * 65536.0 + f64::from(len);
+                sys::napi_create_double(env, place, &mut value);
+                (KIND_SHARED_BINARY, value)
+            }
+            What::OwnedBinary(bytes) => (KIND_MESSAGE, buffer(env, bytes)),
+            What::Closed(frame) => {
+                let packed = format!("{:04}{}", frame.code, frame.reason);
+                (KIND_CLOSED, string(env, packed.as_bytes(), packed.is_ascii()))
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`value_of`]; `bytes` must be UTF-8, and ASCII where `ascii` says so.
+unsafe fn string(env: sys::napi_env, bytes: &[u8], ascii: bool) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    let (data, len) = (bytes.as_ptr().cast(), bytes.len() as isize);
+    // SAFETY: as the caller promises; Node copies the bytes.
+    unsafe {
+        if ascii {
+            sys::napi_create_string_latin1(env, data, len, &mut value);
+        } else {
+            sys::napi_create_string_utf8(env, data, len, &mut value);
+        }
+    }
+    value
+}
+
+/// # Safety
+/// As [`value_of`].
+unsafe fn buffer(env: sys::napi_env, bytes: Vec<u8>) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    // SAFETY: as the caller promises; an external buffer owns the box until `free_box`, whose hint
+    // carries the length.
+    unsafe {
+        if bytes.len() >= EXTERNAL_BUFFER {
+            let len = bytes.len();
+            let data = Box::into_raw(bytes.into_boxed_slice()).cast::<u8>();
+            let status = sys::napi_create_external_buffer(
+                env,
+                len,
+                data.cast(),
+                Some(free_box),
+                len as *mut c_void,
+                &mut value,
+            );
+            if status == sys::Status::napi_ok {
+                return value;
+            }
+            // Some runtimes allow no external memory: copy.
+            let bytes = Box::from_raw(ptr::slice_from_raw_parts_mut(data, len));
+            return copied_buffer(env, &bytes);
+        }
+        copied_buffer(env, &bytes)
+    }
+}
+
+/// # Safety
+/// As [`value_of`].
+unsafe fn copied_buffer(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
+    let (mut data, mut value) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: as the caller promises; Node copies the bytes.
+    unsafe {
+        sys::napi_create_buffer_copy(
+            env,
+            bytes.len(),
+            bytes.as_ptr().cast(),
+            &mut data,
+            &mut value,
+        );
+    }
+    value
+}
+
+unsafe extern "C" fn free_box(_env: sys::napi_env, data: *mut c_void, hint: *mut c_void) {
+    // SAFETY: `buffer` made both from one boxed slice; this is its one return.
+    drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(data.cast::<u8>(), hint as usize)) });
+}

@@ -1,0 +1,530 @@
+//! The class behind `WebSocketPlugin`: options, routes, admission, connections, rooms, statistics.
+//!
+//! The facade calls it a few times per connection; what runs per message is in [`super::hot`].
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use napi::bindgen_prelude::*;
+use napi::{Env, JsString, JsValue};
+use napi_derive::napi;
+use uuid::Uuid;
+
+use super::hot::{EngineHandle, text_frame};
+use super::options::Options;
+use super::waker::Waker;
+use crate::engine::{ConnectionId, Engine, Totals};
+use crate::handshake::{
+    OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response,
+};
+use crate::protocol::{CloseFrame, Opcode, encode_frame};
+use crate::transport::adopted;
+
+/// Longest Origin that is shown to a RegExp of JavaScript's own, whose matching may take more than
+/// linear time. Longer than any that a browser sends (a host name has at most 253 characters).
+const MAX_ORIGIN_FOR_JAVASCRIPT: usize = 512;
+
+/// Native half of `WebSocketPlugin`. Lives on the JavaScript thread of one environment.
+#[napi(js_name = "WebSocketPlugin")]
+pub struct NativePlugin {
+    options: Options,
+    /// Handlers registered with `ws`, by pattern.
+    routes: RefCell<RouteTable>,
+    handlers: Cell<u32>,
+    /// Connections that count against the limit: open ones and those being verified.
+    occupied: Cell<u32>,
+    /// Adopted connections whose end has not been delivered.
+    open: Cell<u32>,
+    shutting_down: Cell<bool>,
+    /// By [`RejectReason`].
+    rejected: RefCell<[u32; RejectReason::ALL.len()]>,
+    /// Made by the first connection.
+    engine: RefCell<Option<Rc<EngineHandle>>>,
+    /// What engines before the current one have counted.
+    earlier: Cell<Totals>,
+}
+
+/// Why an upgrade request is refused, with the HTTP response that says so.
+#[napi(object)]
+pub struct UpgradeRejection {
+    /// Key in the statistics.
+    pub reason: String,
+    /// English sentence, also the body of the response.
+    pub message: String,
+    /// The whole HTTP response.
+    pub response: Buffer,
+}
+
+/// An adopted connection.
+#[napi(object)]
+pub struct AdoptedConnection {
+    /// Unique connection id.
+    pub id: String,
+    /// Slot in the engine, and index for the facade's own table.
+    pub slot: u32,
+    /// Tells the users of a slot apart.
+    pub generation: u32,
+}
+
+/// What `getStats` returns.
+#[napi(object)]
+pub struct PluginStats {
+    /// Open connections.
+    pub total_connections: u32,
+    /// Names of the rooms, oldest first.
+    pub rooms: Vec<String>,
+    /// Registered `ws` routes.
+    pub handlers: u32,
+    /// Data messages received.
+    pub messages_received: f64,
+    /// Data messages sent; a broadcast counts once per recipient.
+    pub messages_sent: f64,
+    /// Payload bytes received.
+    pub bytes_received: f64,
+    /// Frame bytes sent.
+    pub bytes_sent: f64,
+    /// Messages dropped because of backpressure.
+    pub dropped_messages: f64,
+    /// Rejected upgrades by reason.
+    pub rejected: std::collections::HashMap<String, u32>,
+}
+
+#[napi]
+impl NativePlugin {
+    /// Checks the options. Throws a TypeError or RangeError that names the option at fault.
+    #[napi(constructor)]
+    pub fn new(env: Env, options: Option<Unknown<'_>>) -> Result<Self> {
+        Ok(Self {
+            options: Options::read(&env, options)?,
+            routes: RefCell::default(),
+            handlers: Cell::new(0),
+            occupied: Cell::new(0),
+            open: Cell::new(0),
+            shutting_down: Cell::new(false),
+            rejected: RefCell::new([0; RejectReason::ALL.len()]),
+            engine: RefCell::new(None),
+            earlier: Cell::default(),
+        })
+    }
+
+    /// Time limit of the handshake in milliseconds.
+    #[napi(getter)]
+    pub fn handshake_timeout_ms(&self) -> u32 {
+        self.options.handshake_timeout_ms
+    }
+
+    /// Time limit for the answer to a close frame in milliseconds.
+    #[napi(getter)]
+    pub fn close_timeout_ms(&self) -> u32 {
+        self.options.settings.close_timeout.as_millis() as u32
+    }
+
+    /// Whether decisions are logged.
+    #[napi(getter)]
+    pub fn debug(&self) -> bool {
+        self.options.debug
+    }
+
+    /// Indices of `allowOrigins` whose RegExp the facade has to run.
+    #[napi(getter)]
+    pub fn regexps_for_javascript(&self) -> Vec<u32> {
+        self.options.regexps_for_javascript.clone()
+    }
+
+    /// Registers a route for `ws` and returns its number, or throws a TypeError that says what is
+    /// wrong with the pattern. A pattern of the same shape replaces the earlier one.
+    #[napi]
+    pub fn ws(&self, env: Env, path: String, route: u32) -> Result<()> {
+        match self.routes.borrow_mut().insert(&path, route) {
+            Ok(replaced) => {
+                if replaced.is_none() {
+                    self.handlers.set(self.handlers.get() + 1);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                env.throw_type_error(&format!("ws: {error}"), None)?;
+                Err(Error::new(Status::PendingException, String::new()))
+            }
+        }
+    }
+
+    /// Whether a path is this plugin's: a route, a `path` option, or a target that cannot even be
+    /// read, which somebody has to refuse.
+    #[napi]
+    pub fn serves(&self, url: String) -> bool {
+        !matches!(self.find(&url), Ok(None))
+    }
+
+    /// `Some(Some(route))` for a route, `Some(None)` for a path without a handler.
+    fn find(&self, url: &str) -> std::result::Result<Option<Option<u32>>, Rejection> {
+        if let Some(route) = self.routes.borrow().lookup(url)? {
+            return Ok(Some(Some(route)));
+        }
+        Ok(self.options.paths.lookup(url)?.map(|_| None))
+    }
+
+    /// Decides on an upgrade request as far as that needs no user code: path, request, origin and
+    /// limit, in this order. Returns the route's number, or -1 for a path without a handler; from
+    /// then on the connection counts against the limit, until `withdraw` or its end.
+    ///
+    /// `by_regexp` tells whether a RegExp that only JavaScript can run matches an origin.
+    #[napi]
+    pub fn admit(
+        &self,
+        request: Object<'_>,
+        by_regexp: Function<'_, FnArgs<(String,)>, bool>,
+    ) -> Result<Either<i32, UpgradeRejection>> {
+        match self.decide(&request, &by_regexp)? {
+            Ok(route) => Ok(Either::A(route)),
+            Err(rejection) => Ok(Either::B(self.count_rejection(&rejection))),
+        }
+    }
+
+    fn decide(
+        &self,
+        request: &Object<'_>,
+        by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
+    ) -> Result<std::result::Result<i32, Rejection>> {
+        let reject = |reason, message: String| Ok(Err(Rejection::new(reason, message)));
+        let url = request.get::<String>("url")?.unwrap_or_default();
+        let route = match self.find(&url) {
+            Ok(Some(route)) => route.map_or(-1, |route| route as i32),
+            Ok(None) => {
+                return reject(RejectReason::Path, "no WebSocket is served at this path".into());
+            }
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let headers: Object<'_> = request
+            .get("headers")?
+            .ok_or_else(|| Error::new(Status::InvalidArg, "the request has no headers"))?;
+        let header = |name: &str| headers.get::<String>(name);
+        let method = request.get::<String>("method")?.unwrap_or_default();
+        let version = |name| Ok::<_, Error>(request.get::<u32>(name)?.unwrap_or(0) as u8);
+        let checked = UpgradeRequest {
+            method: &method,
+            http_version: (version("httpVersionMajor")?, version("httpVersionMinor")?),
+            upgrade: header("upgrade")?.as_deref(),
+            connection: header("connection")?.as_deref(),
+            key: header("sec-websocket-key")?.as_deref(),
+            version: header("sec-websocket-version")?.as_deref(),
+            protocols: header("sec-websocket-protocol")?.as_deref(),
+            extensions: header("sec-websocket-extensions")?.as_deref(),
+        }
+        .check();
+        if let Err(rejection) = checked {
+            return Ok(Err(rejection));
+        }
+        let origin = header("origin")?;
+        if !self.allows(origin, by_regexp)? {
+            return reject(RejectReason::Origin, "this Origin is not allowed".into());
+        }
+        if self.shutting_down.get() {
+            return reject(RejectReason::ShuttingDown, "the server is shutting down".into());
+        }
+        if self.options.max_connections.is_some_and(|limit| self.occupied.get() >= limit) {
+            return reject(RejectReason::Limit, "too many WebSocket connections".into());
+        }
+        self.occupied.set(self.occupied.get() + 1);
+        Ok(Ok(route))
+    }
+
+    fn allows(
+        &self,
+        origin: Option<String>,
+        by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
+    ) -> Result<bool> {
+        match (self.options.origins.check(origin.as_deref()), origin) {
+            (OriginVerdict::Allowed, _) => Ok(true),
+            (OriginVerdict::AskJavaScript, Some(origin))
+                if origin.len() <= MAX_ORIGIN_FOR_JAVASCRIPT =>
+            {
+                by_regexp.call(FnArgs::from((origin,)))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Counts a rejection that the facade decided on and returns its response. `reason` is a key
+    /// of the statistics.
+    #[napi]
+    pub fn reject(&self, reason: String, message: String) -> Result<UpgradeRejection> {
+        let reason = RejectReason::ALL
+            .into_iter()
+            .find(|known| known.name() == reason)
+            .ok_or_else(|| Error::new(Status::InvalidArg, format!("no such reason: {reason}")))?;
+        Ok(self.count_rejection(&Rejection::new(reason, message)))
+    }
+
+    fn count_rejection(&self, rejection: &Rejection) -> UpgradeRejection {
+        let count = &mut self.rejected.borrow_mut()[rejection.reason() as usize];
+        *count = count.saturating_add(1);
+        UpgradeRejection {
+            reason: rejection.reason().name().into(),
+            message: rejection.message().into(),
+            response: rejection.response().into(),
+        }
+    }
+
+    /// An admitted request did not become a connection.
+    #[napi]
+    pub fn withdraw(&self) {
+        self.occupied.set(self.occupied.get().saturating_sub(1));
+    }
+
+    /// Whether the engine runs, so that `start` is not needed.
+    #[napi(getter)]
+    pub fn started(&self) -> bool {
+        self.engine.borrow().is_some()
+    }
+
+    /// Starts the engine and returns its hot functions. `on_wake` is called whenever events wait
+    /// for `drain`.
+    #[napi]
+    pub fn start<'env>(
+        &self,
+        env: &'env Env,
+        on_wake: Function<'_, (), ()>,
+    ) -> Result<Object<'env>> {
+        let waker = Waker::new(env, &on_wake)?;
+        let (wake, exit) = (waker.clone(), waker.clone());
+        let engine = Engine::start(
+            self.options.settings.clone(),
+            Box::new(move || wake.wake()),
+            move || exit.release(),
+        );
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => {
+                waker.release();
+                return Err(Error::from_reason(format!("the I/O thread did not start: {error}")));
+            }
+        };
+        let handle = EngineHandle::new(engine, waker);
+        env.add_env_cleanup_hook(Rc::downgrade(&handle), |handle| {
+            if let Some(handle) = handle.upgrade() {
+                handle.shut_down();
+            }
+        })?;
+        let functions = handle.functions(env)?;
+        *self.engine.borrow_mut() = Some(handle);
+        Ok(functions)
+    }
+
+    /// Refuses upgrades from now on, or accepts them again.
+    #[napi]
+    pub fn set_shutting_down(&self, shutting_down: bool) {
+        self.shutting_down.set(shutting_down);
+    }
+
+    /// Ends all connections at once, without a close handshake.
+    #[napi]
+    pub fn terminate_all(&self) {
+        self.with_engine(Engine::terminate_all);
+    }
+
+    /// Lets the I/O thread end, without waiting for it. Connections that are still open are
+    /// dropped. A later `start` makes a new engine.
+    #[napi]
+    pub fn stop(&self, env: Env) -> Result<()> {
+        let Some(handle) = self.engine.borrow_mut().take() else { return Ok(()) };
+        let totals = handle.with(Engine::totals).unwrap_or_default();
+        self.earlier.set(self.earlier.get() + totals);
+        handle.with(Engine::stop);
+        // The thread is joined when the hot functions are collected or the environment ends.
+        handle.waker.keep_alive(&env, false)
+    }
+
+    /// Takes the connection over: duplicates the descriptor, writes the 101 response and replays
+    /// `replay`, the bytes that Node has read already.
+    ///
+    /// `headers` alternates names and values of further response headers.
+    #[napi]
+    pub fn adopt(
+        &self,
+        env: Env,
+        fd: i32,
+        key: String,
+        protocol: Option<String>,
+        headers: Vec<String>,
+        replay: Uint8Array,
+    ) -> Result<AdoptedConnection> {
+        let socket = adopted::adopt(fd)
+            .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))?;
+        let headers: Vec<(String, String)> =
+            headers.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+        let response = accept_response(&key, protocol.as_deref(), &headers);
+        let engine = self.engine.borrow();
+        let handle =
+            engine.as_ref().ok_or_else(|| Error::from_reason("the engine has not been started"))?;
+        let id = handle
+            .with(|engine| engine.adopt(socket, response, replay.to_vec()))
+            .flatten()
+            .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
+        if self.open.replace(self.open.get() + 1) == 0 {
+            handle.waker.keep_alive(&env, true)?;
+        }
+        Ok(AdoptedConnection {
+            id: Uuid::new_v4().to_string(),
+            slot: id.slot,
+            generation: id.generation,
+        })
+    }
+
+    /// The connection's end has been delivered: it leaves its rooms and its slot is free. Returns
+    /// the names of the rooms that this destroyed.
+    #[napi]
+    pub fn release(&self, env: Env, slot: u32, generation: u32) -> Result<Vec<String>> {
+        let id = ConnectionId { slot, generation };
+        let rooms = self.with_engine(|engine| {
+            let rooms = engine.leave_all(id);
+            engine.release(id);
+            rooms
+        });
+        self.withdraw();
+        let open = self.open.get().saturating_sub(1);
+        self.open.set(open);
+        if open == 0
+            && let Some(handle) = &*self.engine.borrow()
+        {
+            handle.waker.keep_alive(&env, false)?;
+        }
+        Ok(rooms.unwrap_or_default().iter().map(ToString::to_string).collect())
+    }
+
+    /// Adds a connection to a room. Returns whether that created the room.
+    #[napi]
+    pub fn join(&self, slot: u32, generation: u32, room: String) -> bool {
+        let id = ConnectionId { slot, generation };
+        self.with_engine(|engine| engine.join(id, &room)).unwrap_or(false)
+    }
+
+    /// Takes a connection out of a room. Returns whether that destroyed the room.
+    #[napi]
+    pub fn leave(&self, slot: u32, generation: u32, room: String) -> bool {
+        let id = ConnectionId { slot, generation };
+        self.with_engine(|engine| engine.leave(id, &room)).unwrap_or(false)
+    }
+
+    /// Takes a connection out of all rooms. Returns those that this destroyed.
+    #[napi]
+    pub fn leave_all(&self, slot: u32, generation: u32) -> Vec<String> {
+        let id = ConnectionId { slot, generation };
+        let rooms = self.with_engine(|engine| engine.leave_all(id)).unwrap_or_default();
+        rooms.iter().map(ToString::to_string).collect()
+    }
+
+    /// Names of the rooms, oldest first.
+    #[napi]
+    pub fn rooms(&self) -> Vec<String> {
+        let names = self.with_engine(|engine| engine.rooms().names()).unwrap_or_default();
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    /// What is behind `wsBroadcast`: sends to a room, or to everyone where `room` is absent,
+    /// except one connection.
+    #[napi]
+    pub fn ws_broadcast(
+        &self,
+        env: Env,
+        message: Either<JsString<'_>, Uint8Array>,
+        room: Option<String>,
+        except_slot: Option<u32>,
+        except_generation: Option<u32>,
+    ) {
+        let frame = match message {
+            Either::A(text) => text_frame(env.raw(), text.raw()),
+            Either::B(binary) => {
+                let mut frame = Vec::new();
+                encode_frame(&mut frame, Opcode::Binary, &binary);
+                frame
+            }
+        };
+        let except = except_slot
+            .zip(except_generation)
+            .map(|(slot, generation)| ConnectionId { slot, generation });
+        self.with_engine(|engine| engine.broadcast(room.as_deref(), except, Bytes::from(frame)));
+    }
+
+    /// Starts the close handshake. `code` and `reason` have been checked.
+    #[napi]
+    pub fn close(&self, slot: u32, generation: u32, code: u32, reason: String) {
+        let frame = CloseFrame { code: code as u16, reason: reason.into() };
+        self.with_engine(|engine| engine.close(ConnectionId { slot, generation }, frame));
+    }
+
+    /// Sends a ping.
+    #[napi]
+    pub fn ping(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.ping(ConnectionId { slot, generation }));
+    }
+
+    /// Counts as a pong.
+    #[napi]
+    pub fn mark_alive(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.mark_alive(ConnectionId { slot, generation }));
+    }
+
+    /// Stops or resumes reading.
+    #[napi]
+    pub fn set_paused(&self, slot: u32, generation: u32, paused: bool) {
+        self.with_engine(|engine| engine.set_paused(ConnectionId { slot, generation }, paused));
+    }
+
+    /// Whether the connection has not ended.
+    #[napi]
+    pub fn is_alive(&self, slot: u32, generation: u32) -> bool {
+        self.with_engine(|engine| engine.is_alive(ConnectionId { slot, generation }))
+            .unwrap_or(false)
+    }
+
+    /// When the last pong came, in milliseconds since 1970.
+    #[napi]
+    pub fn last_pong(&self, slot: u32, generation: u32) -> Option<f64> {
+        self.with_engine(|engine| engine.last_pong(ConnectionId { slot, generation }))
+            .flatten()
+            .map(|millis| millis as f64)
+    }
+
+    /// Bytes queued for the peer.
+    #[napi]
+    pub fn buffered_amount(&self, slot: u32, generation: u32) -> f64 {
+        self.with_engine(|engine| engine.buffered_amount(ConnectionId { slot, generation }))
+            .unwrap_or(0) as f64
+    }
+
+    /// Whether connections can be served.
+    #[napi]
+    pub fn is_healthy(&self) -> bool {
+        match &*self.engine.borrow() {
+            None => true,
+            Some(handle) => handle.with(Engine::is_running).unwrap_or(false),
+        }
+    }
+
+    /// Numbers about the plugin.
+    #[napi]
+    pub fn stats(&self) -> PluginStats {
+        let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
+        let rejected = self.rejected.borrow();
+        PluginStats {
+            total_connections: self.open.get(),
+            rooms: self.rooms(),
+            handlers: self.handlers.get(),
+            messages_received: totals.messages_received as f64,
+            messages_sent: totals.messages_sent as f64,
+            bytes_received: totals.bytes_received as f64,
+            bytes_sent: totals.bytes_sent as f64,
+            dropped_messages: totals.dropped as f64,
+            rejected: RejectReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name().to_owned(), rejected[reason as usize]))
+                .collect(),
+        }
+    }
+
+    fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
+        self.engine.borrow().as_ref().and_then(|handle| handle.with(act))
+    }
+}
