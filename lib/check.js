@@ -8,7 +8,8 @@ const MAX_REASON_BYTES = 123;
 /** A value in words for an error message. */
 function describe(value) {
   if (typeof value === 'string') return JSON.stringify(value);
-  if (value === null || typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (value === null || typeof value === 'number' || typeof value === 'boolean')
+    return String(value);
   if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`;
   return typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`;
 }
@@ -28,7 +29,8 @@ function checkFunction(method, argument, value) {
 /** The bytes of binary data as a view, or a TypeError for what is neither text nor binary. */
 function binaryView(method, data) {
   if (data instanceof Uint8Array) return data;
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (ArrayBuffer.isView(data))
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const tag = Object.prototype.toString.call(data);
   if (tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]') {
     return new Uint8Array(data);

@@ -15,7 +15,8 @@ function whyNotAdoptable(socket) {
     return 'only plain TCP and unix sockets are supported so far';
   }
   if (!(handle.fd >= 0)) return 'it has no descriptor on this platform';
-  if (socket._httpMessage) return 'the response to an earlier pipelined request is still being sent';
+  if (socket._httpMessage)
+    return 'the response to an earlier pipelined request is still being sent';
   if (socket.writableLength > 0 || handle.writeQueueSize > 0) return 'it has unsent data';
   return null;
 }

@@ -323,12 +323,19 @@ const CLOSE_MARGIN_MS = 1000;
 function ignore() {}
 
 function isServer(value) {
-  return typeof value?.on === 'function' && typeof value.listenerCount === 'function'
-    && typeof value.close === 'function' && typeof value.address === 'function';
+  return (
+    typeof value?.on === 'function' &&
+    typeof value.listenerCount === 'function' &&
+    typeof value.close === 'function' &&
+    typeof value.address === 'function'
+  );
 }
 
 function serverOf(app) {
-  const candidates = [typeof app.getServer === 'function' ? app.getServer() : undefined, app.server];
+  const candidates = [
+    typeof app.getServer === 'function' ? app.getServer() : undefined,
+    app.server,
+  ];
   return candidates.find(isServer);
 }
 

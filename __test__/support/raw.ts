@@ -1,0 +1,175 @@
+/** A raw TCP client, for what no well-behaved client does. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import net from 'node:net';
+import { onTestFinished } from 'vitest';
+
+export interface RawFrame {
+  fin: boolean;
+  rsv: number;
+  opcode: number;
+  masked: boolean;
+  payload: Buffer;
+}
+
+/** Builds a client frame. `len` overrides the declared length and its form. */
+export function frame(
+  opcode: number,
+  payload: Buffer | string = '',
+  { fin = true, rsv = 0, mask = true }: { fin?: boolean; rsv?: number; mask?: boolean } = {},
+): Buffer {
+  const data = Buffer.from(payload);
+  const first = (fin ? 0x80 : 0) | (rsv << 4) | opcode;
+  const maskBit = mask ? 0x80 : 0;
+  let header: Buffer;
+  if (data.length < 126) {
+    header = Buffer.from([first, maskBit | data.length]);
+  } else if (data.length < 65536) {
+    header = Buffer.from([first, maskBit | 126, 0, 0]);
+    header.writeUInt16BE(data.length, 2);
+  } else {
+    header = Buffer.alloc(10);
+    header[0] = first;
+    header[1] = maskBit | 127;
+    header.writeBigUInt64BE(BigInt(data.length), 2);
+  }
+  if (!mask) return Buffer.concat([header, data]);
+  const key = randomBytes(4);
+  const masked = Buffer.from(data.map((byte, index) => byte ^ (key[index % 4] as number)));
+  return Buffer.concat([header, key, masked]);
+}
+
+/** The payload of a close frame. */
+export function closePayload(code: number, reason = ''): Buffer {
+  const payload = Buffer.alloc(2 + Buffer.byteLength(reason));
+  payload.writeUInt16BE(code);
+  payload.write(reason, 2);
+  return payload;
+}
+
+export class RawClient {
+  readonly socket: net.Socket;
+  #buffer = Buffer.alloc(0);
+  #ended = false;
+  #waiters: (() => void)[] = [];
+
+  constructor(socket: net.Socket) {
+    this.socket = socket;
+    socket.on('data', (chunk) => {
+      this.#buffer = Buffer.concat([this.#buffer, chunk]);
+      this.#wake();
+    });
+    socket.on('close', () => {
+      this.#ended = true;
+      this.#wake();
+    });
+    socket.on('end', () => {
+      this.#ended = true;
+      this.#wake();
+    });
+    socket.on('error', () => {});
+    onTestFinished(() => void socket.destroy());
+  }
+
+  #wake() {
+    for (const waiter of this.#waiters.splice(0)) waiter();
+  }
+
+  async #until<T>(read: () => T | undefined): Promise<T> {
+    for (;;) {
+      const value = read();
+      if (value !== undefined) return value;
+      if (this.#ended) throw new Error('the connection has ended');
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+
+  write(data: Buffer | string): void {
+    this.socket.write(data);
+  }
+
+  /** Reads an HTTP response head. */
+  async head(): Promise<string> {
+    return this.#until(() => {
+      const end = this.#buffer.indexOf('\r\n\r\n');
+      if (end < 0) return undefined;
+      const head = this.#buffer.subarray(0, end).toString('latin1');
+      this.#buffer = this.#buffer.subarray(end + 4);
+      return head;
+    });
+  }
+
+  /** Reads the next frame of the server. */
+  async frame(): Promise<RawFrame> {
+    return this.#until(() => {
+      const bytes = this.#buffer;
+      if (bytes.length < 2) return undefined;
+      const first = bytes[0] as number;
+      const second = bytes[1] as number;
+      let length = second & 0x7f;
+      let start = 2;
+      if (length === 126) {
+        if (bytes.length < 4) return undefined;
+        length = bytes.readUInt16BE(2);
+        start = 4;
+      } else if (length === 127) {
+        if (bytes.length < 10) return undefined;
+        length = Number(bytes.readBigUInt64BE(2));
+        start = 10;
+      }
+      if (bytes.length < start + length) return undefined;
+      this.#buffer = bytes.subarray(start + length);
+      return {
+        fin: (first & 0x80) !== 0,
+        rsv: (first >> 4) & 7,
+        opcode: first & 15,
+        masked: (second & 0x80) !== 0,
+        payload: bytes.subarray(start, start + length),
+      };
+    });
+  }
+
+  /** Resolves with everything not read yet once the server has ended the connection. */
+  async end(): Promise<Buffer> {
+    while (!this.#ended) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    return this.#buffer;
+  }
+}
+
+/** The text of an upgrade request; `headers` replaces or (with undefined) removes headers. */
+export function upgradeRequest(
+  path: string,
+  headers: Record<string, string | undefined> = {},
+  { method = 'GET', version = '1.1' }: { method?: string; version?: string } = {},
+): string {
+  const all: Record<string, string | undefined> = {
+    Host: '127.0.0.1',
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Version': '13',
+    ...headers,
+  };
+  const lines = Object.entries(all)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${method} ${path} HTTP/${version}\r\n${lines.join('')}\r\n`;
+}
+
+/** A TCP connection without anything sent. */
+export async function rawConnect(port: number): Promise<RawClient> {
+  const socket = net.connect(port, '127.0.0.1');
+  const client = new RawClient(socket);
+  await once(socket, 'connect');
+  return client;
+}
+
+/** A connection after its handshake. `early` is sent in one write with the request. */
+export async function rawUpgrade(port: number, path = '/ws', early?: Buffer): Promise<RawClient> {
+  const client = await rawConnect(port);
+  const request = Buffer.from(upgradeRequest(path));
+  client.write(early ? Buffer.concat([request, early]) : request);
+  const head = await client.head();
+  if (!head.startsWith('HTTP/1.1 101 ')) throw new Error(`refused: ${head}`);
+  return client;
+}
