@@ -8,6 +8,9 @@ const QUIET = 0.2;
 /** How often at most. */
 const REPEATS = 2;
 
+/** A load generator that is busier than this, in cores, may itself be what limits the figure. */
+const SATURATED = 0.9;
+
 /**
  * One figure of a measurement.
  * @typedef {object} Result
@@ -30,6 +33,7 @@ const REPEATS = 2;
  * @property {string} firstError what they are, where there are any
  * @property {number} [foreign] load of others on the machine, in cores
  * @property {boolean} noisy whether that was too much, repeats included
+ * @property {boolean} clientBound whether the load generator had no time left
  * @property {any} report what the load generator said
  */
 
@@ -77,6 +81,9 @@ async function attempt({ scenario, peer, round, timing, quietCheck }) {
       firstError: report.first_end ?? report.first_error ?? 'lost or wrong messages',
       foreign,
       noisy: (foreign ?? 0) > QUIET,
+      clientBound: cpuWindows(report).some(
+        ({ cpu, seconds }) => cpu.generator_us / 1e6 / seconds > SATURATED,
+      ),
       report,
     };
   } finally {
@@ -90,10 +97,18 @@ async function attempt({ scenario, peer, round, timing, quietCheck }) {
  * @returns {(number | undefined)[]}
  */
 function foreignDuring(report) {
-  const windows = report.phases ?? [report];
-  return windows.map((/** @type {any} */ window) => {
-    const { machine_us, server_us, generator_us } = window.cpu ?? {};
-    if (machine_us == null || server_us == null) return undefined;
-    return Math.max(0, machine_us - server_us - generator_us) / 1e6 / window.seconds;
+  return cpuWindows(report).map(({ cpu: { machine_us, server_us, generator_us }, seconds }) => {
+    if (machine_us === null || server_us === null) return undefined;
+    return Math.max(0, machine_us - server_us - generator_us) / 1e6 / seconds;
   });
+}
+
+/**
+ * The measured windows of a report that have CPU times.
+ * @param {any} report
+ * @returns {{ seconds: number, cpu: { machine_us: number | null, server_us: number | null, generator_us: number } }[]}
+ */
+function cpuWindows(report) {
+  const windows = report.phases ?? [report];
+  return windows.filter((/** @type {any} */ { cpu }) => cpu !== undefined);
 }

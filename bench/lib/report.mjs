@@ -44,6 +44,7 @@ function cells(row) {
     ([label, value]) => `${label} ${formatNumber(value)}`,
   );
   if (row.errors > 0) details.unshift(`${row.errors} ERRORS`);
+  if (row.clientBound > 0) details.push(`client-bound rounds: ${row.clientBound}`);
   if (row.noisy > 0) details.push(`noisy rounds: ${row.noisy}`);
   return [
     row.title,

@@ -155,9 +155,16 @@ function idle({ connections }, { inDefault = false } = {}) {
     results: (report) => [
       {
         ...figure('', report.bytes_each),
-        details: { 'baseline MiB': report.baseline_bytes / 2 ** 20 },
+        details: {
+          'of it JS heap': report.heap_bytes_each,
+          'second time': report.bytes_each_second_round,
+          'baseline MiB': report.baseline.resident / 2 ** 20,
+        },
       },
-      figure(' after close', report.bytes_each_after_close),
+      {
+        ...figure(' after close', report.bytes_each_after_close),
+        details: { 'more after the second close': report.bytes_each_growth },
+      },
     ],
   };
 }

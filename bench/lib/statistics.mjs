@@ -15,6 +15,7 @@
  * @property {Record<string, number>} details medians by label
  * @property {number} errors of all rounds
  * @property {number} noisy rounds in which others kept the machine busy
+ * @property {number} clientBound rounds in which the load generator had no time left
  */
 
 /** @param {number[]} values at least one */
@@ -79,6 +80,7 @@ function toRow(peer, entries) {
     ),
     errors: entries.reduce((sum, { sample }) => sum + sample.errors, 0),
     noisy: entries.filter(({ sample }) => sample.noisy).length,
+    clientBound: entries.filter(({ sample }) => sample.clientBound).length,
   };
 }
 

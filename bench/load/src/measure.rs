@@ -133,12 +133,16 @@ fn process_cpu(process: u32) -> Option<u64> {
     ticks.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>().map(ticks_to_micros)
 }
 
-/// Busy time of all cores in microseconds: user, nice, system and steal. Not irq and softirq: some
-/// kernels count those of loopback traffic to the processes as well, others only there.
+/// Busy time of all cores in microseconds (proc(5), /proc/stat).
 fn machine_cpu() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    let fields: Vec<u64> =
-        stat.lines().next()?.split_ascii_whitespace().skip(1).flat_map(str::parse).collect();
-    let busy = [0, 1, 2, 7].into_iter().map(|field| fields.get(field));
-    busy.sum::<Option<u64>>().map(ticks_to_micros)
+    let mut fields = stat.lines().next()?.split_ascii_whitespace().skip(1);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    let (user, nice, system) = (next()?, next()?, next()?);
+    let (_idle, _iowait, irq, softirq, steal) = (next()?, next()?, next()?, next()?, next()?);
+    // Most of softirq is our own loopback traffic. A kernel that accounts for interrupts apart
+    // (and only then is irq not 0) keeps it out of the processes' times; then it stays out here
+    // as well, for the difference to them to be the others' share.
+    let softirq = if irq == 0 { softirq } else { 0 };
+    Some(ticks_to_micros(user + nice + system + softirq + steal))
 }
