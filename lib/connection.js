@@ -9,13 +9,16 @@ const CLOSED = 2;
 
 /** The handler has not been called: messages wait for it. */
 const BEFORE_HANDLER = 0;
-/** The handler has been called and its promise is pending. */
+/** The handler has been called and its promise is pending: messages still wait. */
 const IN_HANDLER = 1;
 /** Messages go to the listeners as they come. */
 const DELIVERING = 2;
 
 /** Bytes of messages held for a handler above which the socket is no longer read. */
 const MAX_HELD_BYTES = 64 * 1024;
+
+/** What a held message costs beside its content, so that empty ones count as well. */
+const HELD_MESSAGE_BYTES = 64;
 
 /** Strings from this many characters on are measured before they are copied. */
 const LONG_TEXT = 8 * 1024;
@@ -48,12 +51,15 @@ class Connection {
   #heldBytes = 0;
   /** Code and reason once the connection has ended. */
   #end = null;
+  /** Ends the middleware chain under way. */
+  #abortSetup = null;
   /** When `isAlive` was set to false, as lastPong of that moment; a later pong clears it. */
   #doubtedAt = null;
 
-  constructor(engine, { id, slot, generation }, url) {
+  constructor(engine, { id, slot, generation }, url, protocol) {
     this.id = id;
     this.url = url;
+    this.protocol = protocol;
     this.#engine = engine;
     this.#slot = slot;
     this.#generation = generation;
@@ -122,15 +128,14 @@ class Connection {
   onMessage(listener) {
     checkFunction('onMessage', 'listener', listener);
     this.#messageListeners = withListener(this.#messageListeners, listener);
-    // A handler that goes on for long, or for ever, gets its messages from now on.
-    if (this.#stage === IN_HANDLER) queueMicrotask(() => this.#startDelivery());
   }
 
   onClose(listener) {
     checkFunction('onClose', 'listener', listener);
     this.#closeListeners = withListener(this.#closeListeners, listener);
-    // The connection ended while the handler was still busy: its clean-up has to run all the same.
-    if (this.#end !== null) {
+    // The end has been announced while the handler was still busy: its clean-up has to run all the
+    // same.
+    if (this.#end?.announced) {
       queueMicrotask(() => this.#call(listener, this.#end.code, this.#end.reason));
     }
   }
@@ -161,8 +166,10 @@ class Connection {
   }
 
   #fail(error) {
+    this.#held = null;
     this.close(1011, 'internal error');
     this.#engine.report(error, this);
+    this.#announceEnd();
   }
 
   #receive(data) {
@@ -177,7 +184,7 @@ class Connection {
     this.#held ??= [];
     this.#held.push(data);
     const before = this.#heldBytes;
-    this.#heldBytes += data.length;
+    this.#heldBytes += data.length + HELD_MESSAGE_BYTES;
     if (before < MAX_HELD_BYTES && this.#heldBytes >= MAX_HELD_BYTES) {
       this.#engine.setPaused(this.#slot, this.#generation, true);
     }
@@ -194,9 +201,21 @@ class Connection {
     }
     for (const data of held) {
       // What arrived before the peer's end is delivered; what we closed on is not.
-      if (this.#state === CLOSING) return;
+      if (this.#state === CLOSING) break;
       this.#callAll(this.#messageListeners, data);
     }
+    this.#announceEnd();
+  }
+
+  /** Tells of the end, once, and not before the messages that came before it. */
+  #announceEnd() {
+    if (this.#end === null || this.#end.onAnnounced === null) return;
+    if (this.#stage === IN_HANDLER && this.#held !== null) return;
+    const { code, reason, onAnnounced } = this.#end;
+    this.#end.announced = true;
+    this.#end.onAnnounced = null;
+    this.#callAll(this.#closeListeners, code, reason);
+    onAnnounced();
   }
 
   static {
@@ -208,17 +227,26 @@ class Connection {
       receive: (connection, data) => connection.#receive(data),
       fail: (connection, error) => connection.#fail(error),
       startDelivery: (connection) => connection.#startDelivery(),
+      /** Has `abort` called should the connection end before its handler is called. */
+      onSetupEnd(connection, abort) {
+        connection.#abortSetup = abort;
+      },
       startHandler(connection) {
         connection.#stage = IN_HANDLER;
+        connection.#abortSetup = null;
+        connection.#engine.markReady(connection.#slot, connection.#generation);
       },
+      /** The connection is over; `announceEnd` tells of it. */
       end(connection, code, reason) {
         const lastPong = connection.lastPong;
         connection.#state = CLOSED;
-        connection.#end = { code, reason, lastPong };
+        connection.#end = { code, reason, lastPong, announced: false, onAnnounced: null };
+        connection.#abortSetup?.();
       },
-      announceEnd(connection) {
-        const { code, reason } = connection.#end;
-        connection.#callAll(connection.#closeListeners, code, reason);
+      /** Calls the close listeners and then `onAnnounced`, after the messages that came before. */
+      announceEnd(connection, onAnnounced) {
+        connection.#end.onAnnounced = onAnnounced;
+        connection.#announceEnd();
       },
     });
   }

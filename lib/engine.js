@@ -41,10 +41,10 @@ class Engine {
   }
 
   /** Hands a socket's descriptor over and returns the connection. Throws where that fails. */
-  adopt({ fd, key, protocol, headers, replay, url }) {
+  adopt({ fd, key, protocol, extensions, headers, replay, url }) {
     if (!this.#native.started) this.hot = this.#native.start(this.#pump);
-    const adopted = this.#native.adopt(fd, key, protocol, headers, replay);
-    const connection = new Connection(this, adopted, url);
+    const adopted = this.#native.adopt(fd, key, protocol, extensions, headers, replay);
+    const connection = new Connection(this, adopted, url, protocol ?? '');
     this.#connections[adopted.slot] = connection;
     this.#open += 1;
     this.scheduleFlush();
@@ -92,9 +92,9 @@ class Engine {
     this.#connections[slot] = undefined;
     this.#open -= 1;
     const destroyed = this.#native.release(slot, internals.generationOf(connection));
+    this.scheduleFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
-    internals.announceEnd(connection);
-    this.#host.onEnd(connection, code, reason);
+    internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
     if (this.#open === 0) {
       this.#connections.length = 0;
       this.#onEmpty?.();
@@ -140,6 +140,11 @@ class Engine {
 
   markAlive(slot, generation) {
     this.#native.markAlive(slot, generation);
+    this.scheduleFlush();
+  }
+
+  markReady(slot, generation) {
+    this.#native.markReady(slot, generation);
     this.scheduleFlush();
   }
 

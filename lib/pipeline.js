@@ -32,7 +32,7 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
     if (!internals.isOpen(connection)) return finish();
     if (index === middleware.length) {
       finish();
-      return runHandler(connection, req, handler);
+      return runHandler(connection, req, handler, limitMs);
     }
     const current = middleware[index++];
     let called = false;
@@ -59,23 +59,31 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
       connection.close(1008, 'the connection was not set up in time');
     }
   }, limitMs);
-  connection.onClose(finish);
+  internals.onSetupEnd(connection, finish);
 }
 
-function runHandler(connection, req, handler) {
-  if (handler === undefined) return internals.startDelivery(connection);
+/**
+ * Calls the handler. Messages wait until it has returned or its promise has settled, but no longer
+ * than `limitMs`: a handler may well run for as long as its connection.
+ */
+function runHandler(connection, req, handler, limitMs) {
   internals.startHandler(connection);
   let result;
   try {
-    result = handler(connection, req);
+    result = handler?.(connection, req);
   } catch (error) {
     return internals.fail(connection, error);
   }
   if (!isThenable(result)) return internals.startDelivery(connection);
-  result.then(
-    () => internals.startDelivery(connection),
-    (error) => internals.fail(connection, error),
-  );
+  const deliver = () => {
+    clearTimeout(timer);
+    internals.startDelivery(connection);
+  };
+  const timer = setTimeout(deliver, limitMs);
+  result.then(deliver, (error) => {
+    clearTimeout(timer);
+    internals.fail(connection, error);
+  });
 }
 
 module.exports = { runPipeline };

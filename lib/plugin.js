@@ -107,7 +107,7 @@ class WebSocketPlugin extends EventEmitter {
   }
 
   getStats() {
-    return this.#native.stats();
+    return { ...this.#native.stats(), rejected: this.#native.rejections() };
   }
 
   #addMethods(app) {
@@ -229,6 +229,21 @@ class WebSocketPlugin extends EventEmitter {
         const rejection = native.reject(reason, message);
         this.#logRejection(req, rejection);
         return rejection;
+      },
+      /** The subprotocol of an admitted request, or undefined for none. */
+      chooseProtocol: (req) => {
+        const choices = native.protocolChoices(req.headers['sec-websocket-protocol']);
+        if (typeof options?.protocols !== 'function') return choices[0];
+        if (choices.length === 0) return undefined;
+        const chosen = options.protocols([...choices], req);
+        if (chosen === false) return undefined;
+        if (choices.includes(chosen)) return chosen;
+        throw wrongType(
+          'protocols',
+          'the result',
+          `false or one of the offered subprotocols (${choices.join(', ')})`,
+          chosen,
+        );
       },
       withdraw: () => native.withdraw(),
       adopt: (handOff) => this.#engine.adopt(handOff),

@@ -203,13 +203,20 @@ class Upgrade {
       return null;
     }
     const { req, socket } = this;
+    let protocol;
+    try {
+      protocol = this.plugin.chooseProtocol(req);
+    } catch (error) {
+      return this.#onVerifyError(error);
+    }
     rememberAddresses(socket);
     const replay = drain(socket, this.#head);
     try {
       this.connection = this.plugin.adopt({
         fd: socket._handle.fd,
         key: req.headers['sec-websocket-key'],
-        protocol: undefined,
+        protocol,
+        extensions: req.headers['sec-websocket-extensions'],
         headers: headersOf(this.#response),
         replay,
         url: req.url,
@@ -220,11 +227,20 @@ class Upgrade {
       return null;
     }
     this.#settle();
+    if (this.#response !== null) showAsUpgraded(this.#response);
     // The engine has its own descriptor: this closes Node's, without a word on the wire.
     socket.destroy();
     this.plugin.connected(this.connection, req, this.route);
     return this.connection;
   }
+}
+
+/**
+ * Whatever the router makes of an upgrade request after the fact, for example a 404, the client has
+ * been answered with 101: so that is what a logging middleware is to see.
+ */
+function showAsUpgraded(response) {
+  Object.defineProperty(response, 'statusCode', { get: () => 101, set: () => {} });
 }
 
 /** Headers that the application set before the upgrade, for the 101: names and values in turn. */

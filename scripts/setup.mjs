@@ -38,7 +38,8 @@ function newest(path) {
 
 const installed = join(root, 'node_modules', '.package-lock.json');
 if (modified(installed) < modified(join(root, 'package-lock.json'))) {
-  run('npm', ['ci', '--no-audit', '--no-fund']);
+  // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms.
+  run('npm', ['install', '--no-audit', '--no-fund']);
 }
 
 const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));

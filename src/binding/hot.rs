@@ -388,13 +388,30 @@ unsafe fn deliver_batch(env: sys::napi_env, dispatch: sys::napi_value, batch: &m
                 &mut result,
             );
             sys::napi_close_handle_scope(env, scope);
-            // The dispatcher catches what listeners throw, so this is an environment that ends.
-            if status != sys::Status::napi_ok {
+            if status != sys::Status::napi_ok && !report_exception(env) {
                 return false;
             }
         }
     }
     true
+}
+
+/// Has Node treat what the dispatcher threw as an uncaught exception, so that it costs no further
+/// events. The dispatcher catches what listeners throw, so this would be an error of the facade.
+/// Returns false where there is no exception, because the environment ends.
+///
+/// # Safety
+/// `env` must belong to the current callback.
+unsafe fn report_exception(env: sys::napi_env) -> bool {
+    let mut pending = false;
+    let mut exception = ptr::null_mut();
+    // SAFETY: as the caller promises, with memory for the results.
+    unsafe {
+        sys::napi_is_exception_pending(env, &mut pending);
+        pending
+            && sys::napi_get_and_clear_last_exception(env, &mut exception) == sys::Status::napi_ok
+            && sys::napi_fatal_exception(env, exception) == sys::Status::napi_ok
+    }
 }
 
 /// The JavaScript value of an event and its kind.

@@ -10,7 +10,7 @@ use napi::bindgen_prelude::*;
 use napi::{Env, JsValue, ValueType};
 
 use crate::engine::{Overflow, Settings};
-use crate::handshake::{OriginRules, RegExpSupport, RouteTable};
+use crate::handshake::{DeflateOptions, OriginRules, RegExpSupport, RouteTable, offered_protocols};
 
 /// Longest timer that Node and the engine agree on, in milliseconds.
 const MAX_MS: f64 = i32::MAX as f64;
@@ -30,7 +30,23 @@ pub(super) struct Options {
     /// `None` is no limit.
     pub max_connections: Option<u32>,
     pub handshake_timeout_ms: u32,
+    pub protocols: Protocols,
+    /// `None` is no compression.
+    pub deflate: Option<DeflateOptions>,
+    pub max_rooms_per_connection: Option<u32>,
+    pub max_room_name_length: Option<u32>,
     pub debug: bool,
+}
+
+/// How a subprotocol is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Protocols {
+    /// The option is absent: the client's first choice.
+    Any,
+    /// The first of these that the client offers.
+    Preferred(Vec<String>),
+    /// A function of the application's.
+    Function,
 }
 
 /// What kind of error a bad option is.
@@ -53,7 +69,7 @@ impl Options {
     ///
     /// # Errors
     /// A pending `TypeError` or `RangeError`.
-    pub fn read(env: &Env, value: Option<Unknown<'_>>) -> Result<Self> {
+    pub fn read(env: &Env, value: Unknown<'_>) -> Result<Self> {
         Self::check(value).map_err(|bad| match bad {
             Bad::Type(message) => pending(env.throw_type_error(&message, None)),
             Bad::Range(message) => pending(env.throw_range_error(&message, None)),
@@ -61,9 +77,10 @@ impl Options {
         })
     }
 
-    fn check(value: Option<Unknown<'_>>) -> Checked<Self> {
+    fn check(value: Unknown<'_>) -> Checked<Self> {
         let reader = Reader::new(value)?;
         let (origins, regexps_for_javascript) = reader.origins()?;
+        let deflate = reader.deflate()?;
         let verify_client = reader.get("verifyClient")?;
         if let Some(value) = verify_client
             && value.get_type()? != ValueType::Function
@@ -80,23 +97,25 @@ impl Options {
                     .number("maxBackpressure", 1.0..=9_007_199_254_740_991.0, true, "bytes")?
                     .map_or(16 << 20, |bytes| bytes as usize),
                 overflow: reader.overflow()?,
+                deflate_threshold: deflate.unwrap_or_default().threshold,
+                deflate_level: deflate.unwrap_or_default().level,
             },
             paths: reader.paths()?,
             origins,
             regexps_for_javascript,
-            max_connections: match reader.number(
-                "maxConnections",
-                0.0..=4_294_967_295.0,
-                true,
-                "connections",
-            )? {
-                None => Some(10_000),
-                Some(f64::INFINITY) => None,
-                Some(limit) => Some(limit as u32),
-            },
+            max_connections: reader.limit("maxConnections", 0.0, "connections", 10_000)?,
+            protocols: reader.protocols()?,
+            deflate,
+            max_rooms_per_connection: reader.limit(
+                "maxRoomsPerConnection",
+                1.0,
+                "rooms",
+                10_000,
+            )?,
+            max_room_name_length: reader.limit("maxRoomNameLength", 1.0, "bytes", 65_536)?,
             handshake_timeout_ms: reader.duration("handshakeTimeoutMs", 10_000.0, 1.0)?.as_millis()
                 as u32,
-            debug: reader.debug()?,
+            debug: reader.flag("debug")?,
         })
     }
 }
@@ -112,15 +131,16 @@ fn pending(thrown: Result<()>) -> Error {
 struct Reader<'env> {
     /// `None` where no options were given.
     options: Option<Object<'env>>,
+    /// What stands before an option's name in an error: empty, or the option it belongs to.
+    prefix: &'static str,
 }
 
 impl<'env> Reader<'env> {
-    fn new(value: Option<Unknown<'env>>) -> Checked<Self> {
-        let Some(value) = value else { return Ok(Self { options: None }) };
+    fn new(value: Unknown<'env>) -> Checked<Self> {
         match value.get_type()? {
-            ValueType::Undefined => Ok(Self { options: None }),
+            ValueType::Undefined => Ok(Self { options: None, prefix: "" }),
             ValueType::Object if !value.is_array()? => {
-                Ok(Self { options: Some(value.coerce_to_object()?) })
+                Ok(Self { options: Some(value.coerce_to_object()?), prefix: "" })
             }
             _ => Err(Bad::Type(format!(
                 "WebSocketPlugin: options must be an object, got {}",
@@ -139,7 +159,8 @@ impl<'env> Reader<'env> {
 
     fn wrong_type(&self, name: &str, accepted: &str, value: Unknown<'_>) -> Bad {
         Bad::Type(format!(
-            "WebSocketPlugin: option \"{name}\" must be {accepted}, got {}",
+            "WebSocketPlugin: option \"{}{name}\" must be {accepted}, got {}",
+            self.prefix,
             describe(value)
         ))
     }
@@ -168,7 +189,9 @@ impl<'env> Reader<'env> {
             Ok(Some(number))
         } else {
             Err(Bad::Range(format!(
-                "WebSocketPlugin: option \"{name}\" must be {accepted}, got {number}"
+                "WebSocketPlugin: option \"{}{name}\" must be {accepted}, got {}",
+                self.prefix,
+                describe(value)
             )))
         }
     }
@@ -182,11 +205,76 @@ impl<'env> Reader<'env> {
         Ok(self.number(name, 1.0..=MAX_MESSAGE, false, "bytes")?.unwrap_or(default) as u64)
     }
 
-    fn debug(&self) -> Checked<bool> {
-        match self.get("debug")? {
+    /// A limit with a default; `Infinity` is none.
+    fn limit(&self, name: &str, least: f64, unit: &str, default: u32) -> Checked<Option<u32>> {
+        Ok(match self.number(name, least..=4_294_967_295.0, true, unit)? {
+            None => Some(default),
+            Some(f64::INFINITY) => None,
+            Some(limit) => Some(limit as u32),
+        })
+    }
+
+    fn flag(&self, name: &str) -> Checked<bool> {
+        match self.get(name)? {
             None => Ok(false),
             Some(value) if value.get_type()? == ValueType::Boolean => Ok(value.coerce_to_bool()?),
-            Some(value) => Err(self.wrong_type("debug", "a boolean", value)),
+            Some(value) => Err(self.wrong_type(name, "a boolean", value)),
+        }
+    }
+
+    fn deflate(&self) -> Checked<Option<DeflateOptions>> {
+        const NAME: &str = "perMessageDeflate";
+        let Some(value) = self.get(NAME)? else { return Ok(None) };
+        match value.get_type()? {
+            ValueType::Boolean => {
+                return Ok(value.coerce_to_bool()?.then(DeflateOptions::default));
+            }
+            ValueType::Object if !value.is_array()? => {}
+            _ => return Err(self.wrong_type(NAME, "a boolean or an object", value)),
+        }
+        let own = Reader { options: Some(value.coerce_to_object()?), prefix: "perMessageDeflate." };
+        let default = DeflateOptions::default();
+        let threshold = own.number("threshold", 0.0..=MAX_MESSAGE, false, "bytes")?;
+        let level = own.number("level", 0.0..=9.0, false, "steps")?;
+        let server_bits = own.number("serverMaxWindowBits", 9.0..=15.0, false, "bits")?;
+        let client_bits = own.number("clientMaxWindowBits", 9.0..=15.0, false, "bits")?;
+        // Known from `ws`. Here all compression runs on the I/O thread, so it limits nothing.
+        own.number("concurrency", 1.0..=MAX_MS, true, "tasks")?;
+        Ok(Some(DeflateOptions {
+            threshold: threshold.map_or(default.threshold, |bytes| bytes as usize),
+            level: level.map_or(default.level, |level| level as u32),
+            server_no_context_takeover: own.flag("serverNoContextTakeover")?,
+            client_no_context_takeover: own.flag("clientNoContextTakeover")?,
+            server_max_window_bits: server_bits
+                .map_or(default.server_max_window_bits, |bits| bits as u8),
+            client_max_window_bits: client_bits.map(|bits| bits as u8),
+        }))
+    }
+
+    fn protocols(&self) -> Checked<Protocols> {
+        const NAME: &str = "protocols";
+        const ACCEPTED: &str =
+            "a function or a non-empty array of distinct subprotocol names (HTTP tokens)";
+        let Some(value) = self.get(NAME)? else { return Ok(Protocols::Any) };
+        if value.get_type()? == ValueType::Function {
+            return Ok(Protocols::Function);
+        }
+        if !value.is_array()? {
+            return Err(self.wrong_type(NAME, ACCEPTED, value));
+        }
+        let mut names = Vec::new();
+        for element in self.elements(value)? {
+            match element.map(text).transpose()?.flatten() {
+                Some(name) => names.push(name),
+                None => return Err(self.wrong_type(NAME, ACCEPTED, element.unwrap_or(value))),
+            }
+        }
+        // One rule for what the server names and what a client may offer.
+        match offered_protocols(&names.join(",")) {
+            Ok(read) if read.len() == names.len() => Ok(Protocols::Preferred(names)),
+            _ => Err(Bad::Type(format!(
+                "WebSocketPlugin: option \"{NAME}\" must be {ACCEPTED}, got {names:?}"
+            ))),
         }
     }
 

@@ -12,11 +12,12 @@ use napi_derive::napi;
 use uuid::Uuid;
 
 use super::hot::{EngineHandle, text_frame};
-use super::options::Options;
+use super::options::{Options, Protocols};
 use super::waker::Waker;
 use crate::engine::{ConnectionId, Engine, Totals};
 use crate::handshake::{
-    OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response,
+    OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response, negotiate,
+    offered_protocols,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 use crate::transport::adopted;
@@ -86,15 +87,13 @@ pub struct PluginStats {
     pub bytes_sent: f64,
     /// Messages dropped because of backpressure.
     pub dropped_messages: f64,
-    /// Rejected upgrades by reason.
-    pub rejected: std::collections::HashMap<String, u32>,
 }
 
 #[napi]
 impl NativePlugin {
     /// Checks the options. Throws a TypeError or RangeError that names the option at fault.
     #[napi(constructor)]
-    pub fn new(env: Env, options: Option<Unknown<'_>>) -> Result<Self> {
+    pub fn new(env: Env, options: Unknown<'_>) -> Result<Self> {
         Ok(Self {
             options: Options::read(&env, options)?,
             routes: RefCell::default(),
@@ -150,11 +149,10 @@ impl NativePlugin {
         }
     }
 
-    /// Whether a path is this plugin's: a route, a `path` option, or a target that cannot even be
-    /// read, which somebody has to refuse.
+    /// Whether a path is this plugin's: a route or a `path` option.
     #[napi]
     pub fn serves(&self, url: String) -> bool {
-        !matches!(self.find(&url), Ok(None))
+        matches!(self.find(&url), Ok(Some(_)))
     }
 
     /// `Some(Some(route))` for a route, `Some(None)` for a path without a handler.
@@ -216,6 +214,11 @@ impl NativePlugin {
         if let Err(rejection) = checked {
             return Ok(Err(rejection));
         }
+        if let Some(Err(rejection)) =
+            header("sec-websocket-extensions")?.map(|offers| negotiate(&offers, None))
+        {
+            return Ok(Err(rejection));
+        }
         let origin = header("origin")?;
         if !self.allows(origin, by_regexp)? {
             return reject(RejectReason::Origin, "this Origin is not allowed".into());
@@ -265,6 +268,23 @@ impl NativePlugin {
             message: rejection.message().into(),
             response: rejection.response().into(),
         }
+    }
+
+    /// The subprotocols that an admitted request offers, in the client's order, where a function of
+    /// the application chooses; otherwise the one chosen, or none.
+    #[napi]
+    pub fn protocol_choices(&self, offered: Option<String>) -> Vec<String> {
+        let Some(offered) = &offered else { return Vec::new() };
+        // The header has been checked on admission.
+        let offered = offered_protocols(offered).unwrap_or_default();
+        let chosen = match &self.options.protocols {
+            Protocols::Function => return offered.into_iter().map(str::to_owned).collect(),
+            Protocols::Any => offered.first().map(|first| (*first).to_owned()),
+            Protocols::Preferred(names) => {
+                names.iter().find(|name| offered.contains(&name.as_str())).cloned()
+            }
+        };
+        chosen.into_iter().collect()
     }
 
     /// An admitted request did not become a connection.
@@ -339,14 +359,17 @@ impl NativePlugin {
     /// Takes the connection over: duplicates the descriptor, writes the 101 response and replays
     /// `replay`, the bytes that Node has read already.
     ///
-    /// `headers` alternates names and values of further response headers.
+    /// `extensions` is the request's `Sec-WebSocket-Extensions`; `headers` alternates names and
+    /// values of further response headers.
     #[napi]
+    #[allow(clippy::too_many_arguments)] // One call instead of an object with eight properties.
     pub fn adopt(
         &self,
         env: Env,
         fd: i32,
         key: String,
         protocol: Option<String>,
+        extensions: Option<String>,
         headers: Vec<String>,
         replay: Uint8Array,
     ) -> Result<AdoptedConnection> {
@@ -354,12 +377,16 @@ impl NativePlugin {
             .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))?;
         let headers: Vec<(String, String)> =
             headers.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-        let response = accept_response(&key, protocol.as_deref(), &headers);
+        let agreement = extensions
+            .and_then(|offers| negotiate(&offers, self.options.deflate.as_ref()).ok().flatten());
+        let agreed = agreement.as_ref().map(|agreement| agreement.header.as_str());
+        let response = accept_response(&key, protocol.as_deref(), agreed, &headers);
+        let deflate = agreement.map(|agreement| agreement.params);
         let engine = self.engine.borrow();
         let handle =
             engine.as_ref().ok_or_else(|| Error::from_reason("the engine has not been started"))?;
         let id = handle
-            .with(|engine| engine.adopt(socket, response, replay.to_vec()))
+            .with(|engine| engine.adopt(socket, response, replay.to_vec(), deflate))
             .flatten()
             .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
         if self.open.replace(self.open.get() + 1) == 0 {
@@ -393,11 +420,23 @@ impl NativePlugin {
         Ok(rooms.unwrap_or_default().iter().map(ToString::to_string).collect())
     }
 
-    /// Adds a connection to a room. Returns whether that created the room.
+    /// Adds a connection to a room. Returns whether that created the room. Throws a RangeError
+    /// where a limit is exceeded.
     #[napi]
-    pub fn join(&self, slot: u32, generation: u32, room: String) -> bool {
+    pub fn join(&self, env: Env, slot: u32, generation: u32, room: String) -> Result<bool> {
         let id = ConnectionId { slot, generation };
-        self.with_engine(|engine| engine.join(id, &room)).unwrap_or(false)
+        let rooms = self.with_engine(|engine| engine.rooms_of(id)).unwrap_or(0);
+        let options = &self.options;
+        let exceeded = if options.max_room_name_length.is_some_and(|max| room.len() > max as usize)
+        {
+            format!("maxRoomNameLength: the name has {} bytes", room.len())
+        } else if options.max_rooms_per_connection.is_some_and(|max| rooms >= max as usize) {
+            format!("maxRoomsPerConnection: the connection is in {rooms} rooms")
+        } else {
+            return Ok(self.with_engine(|engine| engine.join(id, &room)).unwrap_or(false));
+        };
+        env.throw_range_error(&format!("join: over the limit of option {exceeded}"), None)?;
+        Err(Error::new(Status::PendingException, String::new()))
     }
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.
@@ -466,6 +505,12 @@ impl NativePlugin {
         self.with_engine(|engine| engine.mark_alive(ConnectionId { slot, generation }));
     }
 
+    /// The connection has passed all middleware: broadcasts to everyone reach it from now on.
+    #[napi]
+    pub fn mark_ready(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.mark_ready(ConnectionId { slot, generation }));
+    }
+
     /// Stops or resumes reading.
     #[napi]
     pub fn set_paused(&self, slot: u32, generation: u32, paused: bool) {
@@ -503,11 +548,21 @@ impl NativePlugin {
         }
     }
 
-    /// Numbers about the plugin.
+    /// Rejected upgrades by reason, in the order of the checks.
+    #[napi]
+    pub fn rejections<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        let mut object = Object::new(env)?;
+        let rejected = self.rejected.borrow();
+        for reason in RejectReason::ALL {
+            object.set(reason.name(), rejected[reason as usize])?;
+        }
+        Ok(object)
+    }
+
+    /// Numbers about the plugin; `rejections` has the rest.
     #[napi]
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
-        let rejected = self.rejected.borrow();
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),
@@ -517,10 +572,6 @@ impl NativePlugin {
             bytes_received: totals.bytes_received as f64,
             bytes_sent: totals.bytes_sent as f64,
             dropped_messages: totals.dropped as f64,
-            rejected: RejectReason::ALL
-                .into_iter()
-                .map(|reason| (reason.name().to_owned(), rejected[reason as usize]))
-                .collect(),
         }
     }
 

@@ -20,7 +20,8 @@ use super::ids::ConnectionId;
 use super::io_thread::IoThread;
 use super::outbox::{BufferPool, Outbox};
 use crate::protocol::{
-    Assembler, CloseFrame, MAX_CONTROL_PAYLOAD, Opcode, Sink, Violation, close, encode_frame,
+    Assembler, CloseFrame, DeflateParams, Deflater, MAX_CONTROL_PAYLOAD, Opcode, Sink, Violation,
+    close, encode_frame,
 };
 
 /// Once our side is done, how long the peer has to end its own before the descriptor is closed.
@@ -64,7 +65,10 @@ enum Phase {
     Open,
     /// We sent a close frame and wait for the peer's.
     Closing,
-    /// The end has been reported to JavaScript.
+    /// The peer closed, or broke the protocol. JavaScript has been told, but may still be busy with
+    /// messages that came before: what it sends in answer to them goes out before the close frame.
+    Answering,
+    /// Nothing is sent any more.
     Ended,
 }
 
@@ -107,9 +111,15 @@ pub(super) struct Connection {
     pub shared: Arc<Shared>,
     socket: AsyncFd<Socket>,
     outbox: RefCell<Outbox>,
+    /// What was agreed on compression, if anything.
+    pub deflate: Option<DeflateParams>,
+    /// The compressor, made by the first message that needs it, where messages share a context.
+    pub deflater: RefCell<Option<Box<Deflater>>>,
     phase: Cell<Phase>,
     /// Set by whoever ends the connection from outside of its task.
     verdict: RefCell<Option<Ending>>,
+    /// The close frame that is due once JavaScript has heard of the end.
+    reply: RefCell<Option<CloseFrame>>,
     /// When the oldest unanswered ping was sent, in the thread's milliseconds.
     pub pinged_at: Cell<Option<u64>>,
     /// The latest ping that came while the peer does not read. Only that one has to be answered
@@ -119,8 +129,12 @@ pub(super) struct Connection {
     resumed: Notify,
     /// A task waits for the socket to take more.
     writer_waits: Cell<bool>,
-    /// Stands in a list of connections to be flushed.
+    /// Whether broadcasts to everyone reach it: not before it has passed all middleware.
+    pub ready: Cell<bool>,
+    /// Stands in the list of connections to be flushed first.
     pub dirty: Cell<bool>,
+    /// Stands in the list of connections with broadcasts to be flushed.
+    pub dirty_broadcast: Cell<bool>,
 }
 
 /// What came of writing the outbox.
@@ -135,7 +149,12 @@ enum Written {
 }
 
 impl Connection {
-    pub fn new(id: ConnectionId, shared: Arc<Shared>, socket: Socket) -> io::Result<Self> {
+    pub fn new(
+        id: ConnectionId,
+        shared: Arc<Shared>,
+        socket: Socket,
+        deflate: Option<DeflateParams>,
+    ) -> io::Result<Self> {
         // SAFETY: the socket owns its descriptor and is neither closed nor exchanged while the
         // `AsyncFd` has it; `Socket::as_raw_fd` always names that descriptor.
         let socket = unsafe { AsyncFd::register(socket) }?;
@@ -144,14 +163,19 @@ impl Connection {
             shared,
             socket,
             outbox: RefCell::default(),
+            deflate,
+            deflater: RefCell::default(),
             phase: Cell::new(Phase::Open),
             verdict: RefCell::default(),
+            reply: RefCell::default(),
             pinged_at: Cell::new(None),
             unanswered_ping: RefCell::default(),
             paused: Cell::new(false),
             resumed: Notify::new(),
             writer_waits: Cell::new(false),
+            ready: Cell::new(false),
             dirty: Cell::new(false),
+            dirty_broadcast: Cell::new(false),
         })
     }
 
@@ -161,6 +185,21 @@ impl Connection {
 
     pub fn is_closing(&self) -> bool {
         self.phase.get() == Phase::Closing
+    }
+
+    pub fn is_answering(&self) -> bool {
+        self.phase.get() == Phase::Answering
+    }
+
+    /// Whether data may still be sent.
+    pub fn takes_data(&self) -> bool {
+        matches!(self.phase.get(), Phase::Open | Phase::Answering)
+    }
+
+    /// Queues the 101 response.
+    pub fn queue_response(&self, response: &[u8], pool: &mut BufferPool) {
+        self.shared.buffered.fetch_add(response.len(), Ordering::Relaxed);
+        self.outbox.borrow_mut().push_response(response, pool);
     }
 
     /// Queues bytes that JavaScript has counted already.
@@ -355,12 +394,32 @@ async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
 
 /// The life of a connection: reads until it ends, then reports that and winds down.
 pub(super) async fn run(io: Rc<IoThread>, connection: Rc<Connection>, replay: Vec<u8>) {
+    let guard = PanicGuard { io: &io, connection: &connection };
     let ending = read_until_end(&io, &connection, replay).await;
     finish(&io, &connection, ending);
+    drop(guard);
+}
+
+/// Tokio catches a panic of a task. This sees to it that its connection is not left behind.
+struct PanicGuard<'a> {
+    io: &'a Rc<IoThread>,
+    connection: &'a Rc<Connection>,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.connection.phase.get() != Phase::Ended {
+            finish(self.io, self.connection, Ending::lost());
+        }
+    }
 }
 
 async fn read_until_end(io: &IoThread, connection: &Rc<Connection>, replay: Vec<u8>) -> Ending {
-    let mut assembler = Assembler::new(io.settings.max_message_size);
+    let limit = io.settings.max_message_size;
+    let mut assembler = match connection.deflate {
+        Some(params) => Assembler::with_deflate(limit, params),
+        None => Assembler::new(limit),
+    };
     if let Some(ending) = feed_replay(io, connection, &mut assembler, replay) {
         return ending;
     }
@@ -518,16 +577,30 @@ impl Sink for Reception<'_> {
 }
 
 fn finish(io: &Rc<IoThread>, connection: &Rc<Connection>, ending: Ending) {
-    if let Some(reply) = &ending.reply {
+    io.batch.borrow_mut().push_closed(connection.id.slot, ending.report);
+    io.batch_changed();
+    if let Some(reply) = ending.reply {
+        connection.phase.set(Phase::Answering);
+        *connection.reply.borrow_mut() = Some(reply);
+        return io.expect_release(connection.id);
+    }
+    end(io, connection, ending.writable);
+}
+
+/// Sends the close frame that the peer is owed.
+pub(super) fn answer(io: &Rc<IoThread>, connection: &Rc<Connection>) {
+    if let Some(reply) = connection.reply.take() {
         let pool = &mut io.pool.borrow_mut();
         connection.queue_control(Opcode::Close, &reply.payload(), pool);
     }
+    end(io, connection, true);
+}
+
+fn end(io: &Rc<IoThread>, connection: &Rc<Connection>, writable: bool) {
     connection.phase.set(Phase::Ended);
     connection.shared.alive.store(false, Ordering::Relaxed);
     io.forget(connection.id);
-    io.batch.borrow_mut().push_closed(connection.id.slot, ending.report);
-    io.batch_changed();
-    if ending.writable {
+    if writable {
         tokio::task::spawn_local(wind_down(io.clone(), connection.clone()));
     } else {
         connection.hang_up();

@@ -48,7 +48,7 @@ pub enum What {
         /// All bytes are ASCII, for which JavaScript strings are made faster.
         ascii: bool,
     },
-    /// A short binary message: `len` bytes at `start` of [`Batch::binary`].
+    /// A short, non-empty binary message: `len` bytes at `start` of [`Batch::binary`].
     Binary {
         /// First byte.
         start: u32,
@@ -87,6 +87,9 @@ impl Batch {
             let start = self.text.len() as u32;
             self.text.extend_from_slice(payload);
             What::Text { start, len: payload.len() as u32, ascii: payload.is_ascii() }
+        } else if payload.is_empty() {
+            // Would point into a Buffer that may not exist.
+            What::OwnedBinary(Vec::new())
         } else if payload.len() < SHARED_BINARY_MESSAGE {
             let start = self.binary.len() as u32;
             self.binary.extend_from_slice(payload);
@@ -251,7 +254,9 @@ mod tests {
     fn counted() -> (Inbox, Arc<AtomicUsize>) {
         let wakes = Arc::new(AtomicUsize::new(0));
         let seen = wakes.clone();
-        let wake = Box::new(move || drop(seen.fetch_add(1, Ordering::Relaxed)));
+        let wake = Box::new(move || {
+            seen.fetch_add(1, Ordering::Relaxed);
+        });
         (Inbox::new(wake), wakes)
     }
 
@@ -304,7 +309,9 @@ mod tests {
         batch.push_message(1, false, &[1; 10]);
         batch.push_message(1, false, &[2; SHARED_BINARY_MESSAGE]);
         batch.push_owned(1, false, vec![3; 10]);
+        batch.push_message(1, false, &[]);
         assert_eq!(batch.binary.len(), 20);
+        assert!(matches!(&batch.events[3].what, What::OwnedBinary(bytes) if bytes.is_empty()));
         assert!(matches!(batch.events[1].what, What::OwnedBinary(_)));
         assert!(matches!(batch.events[2].what, What::Binary { start: 10, len: 10 }));
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
 
@@ -21,8 +21,7 @@ use super::oplog::{Broadcast, Op, OpLog, Segment, Target};
 use super::outbox::BufferPool;
 use super::stats::Counters;
 use super::{Adoption, Overflow, Settings};
-use crate::protocol::CloseFrame;
-use crate::protocol::close;
+use crate::protocol::{CloseFrame, Deflater, close, split_encoded};
 
 /// Bytes read from a socket at a time, into one buffer that all connections share.
 const READ_BYTES: usize = 64 << 10;
@@ -33,6 +32,9 @@ const BROADCAST_WRITES: usize = 256;
 
 /// Broadcasts to the same recipients are joined into one piece of up to this many bytes.
 const MERGED_BYTES: usize = 64 << 10;
+
+/// Window sizes are 9 to 15 bits.
+const WINDOW_SIZES: usize = 16;
 
 /// Limits that run out within this time of each other are handled in one wake-up.
 const TIMER_GRANULARITY: u64 = 10;
@@ -55,6 +57,8 @@ pub(super) struct IoThread {
     /// The buffer that sockets are read into.
     pub scratch: RefCell<Box<[u8]>>,
     pub pool: RefCell<BufferPool>,
+    /// Compressors for messages that share no context, by window size in bits.
+    deflaters: RefCell<[Option<Box<Deflater>>; WINDOW_SIZES]>,
     /// Connections with direct sends or pongs to be written.
     dirty: RefCell<Vec<Rc<Connection>>>,
     /// Connections with nothing but broadcasts to be written.
@@ -182,6 +186,7 @@ impl IoThread {
             batch_filled: Notify::new(),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             pool: RefCell::default(),
+            deflaters: RefCell::default(),
             dirty: RefCell::default(),
             dirty_broadcast: RefCell::default(),
             heartbeats: RefCell::new(Deadlines::new(millis(settings.heartbeat))),
@@ -245,7 +250,7 @@ impl IoThread {
     }
 
     fn mark_dirty_broadcast(&self, connection: &Rc<Connection>) {
-        if !connection.dirty.replace(true) {
+        if !connection.dirty_broadcast.replace(true) {
             self.dirty_broadcast.borrow_mut().push_back(connection.clone());
         }
     }
@@ -266,7 +271,7 @@ impl IoThread {
     fn flush_broadcasts(self: &Rc<Self>) {
         for _ in 0..BROADCAST_WRITES {
             let Some(connection) = self.dirty_broadcast.borrow_mut().pop_front() else { return };
-            connection.dirty.set(false);
+            connection.dirty_broadcast.set(false);
             connection.flush(self);
         }
     }
@@ -278,12 +283,8 @@ impl IoThread {
         while let Some(op) = ops.next() {
             match op {
                 Op::Adopt(adoption) => self.adopt(*adoption),
-                Op::Frame(id, range) => self.send(id, range.len(), |connection, pool| {
-                    connection.queue_counted(&bytes[range], pool);
-                }),
-                Op::SharedFrame(id, frame) => self.send(id, frame.len(), |connection, pool| {
-                    connection.queue_counted_shared(&frame, pool);
-                }),
+                Op::Frame(id, range) => self.send(id, &bytes[range], None),
+                Op::SharedFrame(id, frame) => self.send(id, &frame, Some(&frame)),
                 Op::Broadcast(mut broadcast) => {
                     let mut count = 1;
                     let mut merged = None;
@@ -315,8 +316,14 @@ impl IoThread {
                     self.mark_dirty(connection);
                 }),
                 Op::MarkAlive(id) => self.with(id, |connection| connection.pinged_at.set(None)),
+                Op::MarkReady(id) => self.with(id, |connection| connection.ready.set(true)),
                 Op::Pause(id) => self.with(id, |connection| connection.pause()),
                 Op::Resume(id) => self.with(id, |connection| connection.resume()),
+                Op::Release(id) => self.with(id, |connection| {
+                    if connection.is_answering() {
+                        connection::answer(self, connection);
+                    }
+                }),
                 Op::TerminateAll => {
                     for connection in self.all() {
                         connection.interrupt(Ending::lost());
@@ -335,8 +342,8 @@ impl IoThread {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { id, shared, socket, response, replay } = adoption;
-        let connection = match Connection::new(id, shared.clone(), socket) {
+        let Adoption { id, shared, socket, response, replay, deflate } = adoption;
+        let connection = match Connection::new(id, shared.clone(), socket, deflate) {
             Ok(connection) => Rc::new(connection),
             Err(error) => {
                 shared.alive.store(false, Ordering::Relaxed);
@@ -354,7 +361,7 @@ impl IoThread {
             }
             connections[index] = Some(connection.clone());
         }
-        connection.queue(&response, &mut self.pool.borrow_mut());
+        connection.queue_response(&response, &mut self.pool.borrow_mut());
         self.mark_dirty(&connection);
         if !self.settings.heartbeat.is_zero() {
             self.start_limit(&self.heartbeats, id);
@@ -362,39 +369,119 @@ impl IoThread {
         tokio::task::spawn_local(connection::run(self.clone(), connection, replay));
     }
 
-    fn send(&self, id: ConnectionId, len: usize, queue: impl FnOnce(&Connection, &mut BufferPool)) {
+    /// Queues a frame that JavaScript has counted; `shared` is the same frame where it has its own
+    /// allocation.
+    fn send(&self, id: ConnectionId, frame: &[u8], shared: Option<&Bytes>) {
         // A connection that has ended took its count along; one that is closing sends no more.
         let Some(connection) = self.get(id) else { return };
-        if !connection.is_open() {
-            return connection.uncount(len);
+        if !connection.takes_data() {
+            return connection.uncount(frame.len());
         }
-        queue(&connection, &mut self.pool.borrow_mut());
+        let pool = &mut self.pool.borrow_mut();
+        let sent = if let Some(compressed) = self.compressed_for(&connection, frame) {
+            connection.uncount(frame.len());
+            connection.queue_shared(&compressed, pool);
+            compressed.len()
+        } else {
+            match shared {
+                Some(shared) => connection.queue_counted_shared(shared, pool),
+                None => connection.queue_counted(frame, pool),
+            }
+            frame.len()
+        };
         self.mark_dirty(&connection);
-        self.counters.sent(1, len as u64);
+        self.counters.sent(1, sent as u64);
+    }
+
+    /// The frames in `encoded` as this connection gets them, or `None` where that is as they are.
+    fn compressed_for(&self, connection: &Connection, encoded: &[u8]) -> Option<Bytes> {
+        let params = connection.deflate?;
+        if !self.any_worth_compressing(encoded) {
+            return None;
+        }
+        let level = self.settings.deflate_level;
+        let bits = params.server_max_window_bits;
+        if params.server_no_context_takeover {
+            let mut deflaters = self.deflaters.borrow_mut();
+            let deflater = deflaters[usize::from(bits)]
+                .get_or_insert_with(|| Box::new(Deflater::new(level, bits, true)));
+            return Some(self.compress(deflater, encoded));
+        }
+        let mut own = connection.deflater.borrow_mut();
+        let deflater = own.get_or_insert_with(|| Box::new(Deflater::new(level, bits, false)));
+        Some(self.compress(deflater, encoded))
+    }
+
+    fn is_worth_compressing(&self, payload: &[u8]) -> bool {
+        !payload.is_empty() && payload.len() >= self.settings.deflate_threshold
+    }
+
+    fn any_worth_compressing(&self, mut encoded: &[u8]) -> bool {
+        while let Some((_, payload, rest)) = split_encoded(encoded) {
+            if self.is_worth_compressing(payload) {
+                return true;
+            }
+            encoded = rest;
+        }
+        false
+    }
+
+    /// Compresses those frames that are worth it and copies the others.
+    fn compress(&self, deflater: &mut Deflater, mut encoded: &[u8]) -> Bytes {
+        let mut out = Vec::new();
+        while let Some((opcode, payload, rest)) = split_encoded(encoded) {
+            if self.is_worth_compressing(payload) {
+                out.append(&mut deflater.frame(opcode, payload));
+            } else {
+                out.extend_from_slice(&encoded[..encoded.len() - rest.len()]);
+            }
+            encoded = rest;
+        }
+        out.into()
     }
 
     fn broadcast(self: &Rc<Self>, broadcast: &Broadcast, count: u64) {
-        let mut recipients = 0;
-        let mut dropped = 0;
+        let (mut recipients, mut dropped, mut bytes) = (0, 0, 0);
+        // Compressed once for all that share no context with earlier messages, by window size.
+        let mut compressed: [Option<Bytes>; WINDOW_SIZES] = Default::default();
         let mut deliver = |connection: &Rc<Connection>| {
-            if broadcast.except == Some(connection.id) || !connection.is_open() {
+            if broadcast.except == Some(connection.id) || !connection.takes_data() {
                 return;
             }
-            if self.fits(connection, broadcast.frame.len()) {
-                recipients += 1;
-                connection.queue_shared(&broadcast.frame, &mut self.pool.borrow_mut());
-                self.mark_dirty_broadcast(connection);
-            } else {
+            if !self.fits(connection, broadcast.frame.len()) {
                 dropped += 1;
                 if self.settings.overflow == Overflow::Close {
                     connection.overflow(&mut self.pool.borrow_mut());
                     self.mark_dirty_broadcast(connection);
                 }
+                return;
             }
+            let encode = || {
+                let compressed = self.compressed_for(connection, &broadcast.frame);
+                compressed.unwrap_or_else(|| broadcast.frame.clone())
+            };
+            let own;
+            let frame = match connection.deflate {
+                None => &broadcast.frame,
+                Some(params) if params.server_no_context_takeover => {
+                    let bits = usize::from(params.server_max_window_bits);
+                    compressed[bits].get_or_insert_with(encode)
+                }
+                Some(_) => {
+                    own = encode();
+                    &own
+                }
+            };
+            recipients += 1;
+            bytes += frame.len() as u64;
+            connection.queue_shared(frame, &mut self.pool.borrow_mut());
+            self.mark_dirty_broadcast(connection);
         };
         let connections = self.connections.borrow();
         match &broadcast.target {
-            Target::All => connections.iter().flatten().for_each(deliver),
+            Target::All => {
+                connections.iter().flatten().filter(|each| each.ready.get()).for_each(deliver);
+            }
             Target::Members(members) => {
                 for id in members.iter() {
                     if let Some(Some(connection)) = connections.get(id.slot as usize)
@@ -406,7 +493,7 @@ impl IoThread {
             }
         }
         drop(connections);
-        self.counters.sent(recipients * count, recipients * broadcast.frame.len() as u64);
+        self.counters.sent(recipients * count, bytes);
         self.counters.dropped(dropped * count);
     }
 
@@ -426,6 +513,11 @@ impl IoThread {
         });
     }
 
+    /// JavaScript has been told of a connection's end and is to release it, but not at leisure.
+    pub fn expect_release(&self, id: ConnectionId) {
+        self.start_limit(&self.closes, id);
+    }
+
     fn start_limit(&self, limits: &RefCell<Deadlines>, id: ConnectionId) {
         if limits.borrow_mut().start(self.now(), id) {
             self.limits_changed.notify_one();
@@ -438,6 +530,8 @@ impl IoThread {
             self.with(id, |connection| {
                 if connection.is_closing() {
                     connection.interrupt(Ending::lost());
+                } else if connection.is_answering() {
+                    connection::answer(self, connection);
                 }
             });
         }

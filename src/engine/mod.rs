@@ -35,7 +35,7 @@ use oplog::{Broadcast, Op, OpLog, Segment, Target};
 use rooms::{Memberships, Rooms};
 pub use stats::{Counters, Totals};
 
-use crate::protocol::CloseFrame;
+use crate::protocol::{CloseFrame, DeflateParams};
 
 /// What happens to a message for a connection whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,10 @@ pub struct Settings {
     pub max_backpressure: usize,
     /// What happens beyond that.
     pub overflow: Overflow,
+    /// Payloads shorter than this many bytes are not compressed.
+    pub deflate_threshold: usize,
+    /// Compression level, 0 to 9.
+    pub deflate_level: u32,
 }
 
 /// A connection to be taken over by the I/O thread.
@@ -76,6 +80,8 @@ pub struct Adoption {
     pub response: Vec<u8>,
     /// Bytes that had been read before the take-over, parsed before anything else.
     pub replay: Vec<u8>,
+    /// What was agreed on compression, if anything.
+    pub deflate: Option<DeflateParams>,
 }
 
 /// The JavaScript thread's side of the engine. Used by that thread only; no call blocks, except
@@ -186,16 +192,26 @@ impl Engine {
         socket: Socket,
         response: Vec<u8>,
         replay: Vec<u8>,
+        deflate: Option<DeflateParams>,
     ) -> Option<ConnectionId> {
         let shared = Arc::new(Shared::new());
         let id = self.slots.borrow_mut().occupy(shared.clone())?;
-        self.append(Op::Adopt(Box::new(Adoption { id, shared, socket, response, replay })));
+        self.append(Op::Adopt(Box::new(Adoption {
+            id,
+            shared,
+            socket,
+            response,
+            replay,
+            deflate,
+        })));
         Some(id)
     }
 
-    /// Frees the slot of a connection whose end has been delivered.
+    /// Frees the slot of a connection whose end has been delivered. What was sent before this is
+    /// still on its way; the peer's close frame is answered after it.
     pub fn release(&self, id: ConnectionId) {
         self.slots.borrow_mut().vacate(id);
+        self.append(Op::Release(id));
     }
 
     fn shared<R>(&self, id: ConnectionId, read: impl FnOnce(&Shared) -> R) -> Option<R> {
@@ -284,6 +300,11 @@ impl Engine {
         self.append(Op::Broadcast(Broadcast { target, except, frame }));
     }
 
+    /// How many rooms a connection is in.
+    pub fn rooms_of(&self, id: ConnectionId) -> usize {
+        self.slots.borrow().get(id).map_or(0, |connection| connection.rooms.len())
+    }
+
     /// Adds a connection to a room. Returns whether that created the room.
     pub fn join(&self, id: ConnectionId, room: &str) -> bool {
         let mut slots = self.slots.borrow_mut();
@@ -321,6 +342,11 @@ impl Engine {
             shared.last_pong.store(connection::epoch_ms(), Ordering::Relaxed);
         });
         self.append(Op::MarkAlive(id));
+    }
+
+    /// From now on broadcasts to everyone reach the connection.
+    pub fn mark_ready(&self, id: ConnectionId) {
+        self.append(Op::MarkReady(id));
     }
 
     /// Stops or resumes reading from a connection.

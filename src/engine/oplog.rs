@@ -42,10 +42,14 @@ pub enum Op {
     Ping(ConnectionId),
     /// Counts as a sign of life.
     MarkAlive(ConnectionId),
+    /// The connection has passed all middleware.
+    MarkReady(ConnectionId),
     /// Stops reading from the connection.
     Pause(ConnectionId),
     /// Goes on reading.
     Resume(ConnectionId),
+    /// JavaScript has heard of the connection's end. Its last operation.
+    Release(ConnectionId),
     /// Ends every connection without a handshake.
     TerminateAll,
     /// Ends the I/O thread once connections that are winding down have finished.
@@ -66,7 +70,7 @@ pub struct Broadcast {
 /// Recipients of a broadcast.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// Every open connection.
+    /// Every open connection that has passed all middleware.
     All,
     /// The members of a room when the broadcast was made.
     Members(Arc<[ConnectionId]>),

@@ -25,6 +25,8 @@ pub(super) struct Outbox {
     /// What follows it. Allocates only when there is more than one piece.
     rest: VecDeque<Piece>,
     len: usize,
+    /// Bytes at the start that must not be dropped: the rest of the 101 response.
+    protected: usize,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,13 @@ impl Outbox {
         self.len == 0
     }
 
+    /// Queues the response that comes before all frames and is never dropped.
+    pub fn push_response(&mut self, response: &[u8], pool: &mut BufferPool) {
+        debug_assert!(self.is_empty());
+        self.protected = response.len();
+        self.push(response, pool);
+    }
+
     /// Queues a copy of `frame`.
     pub fn push(&mut self, frame: &[u8], pool: &mut BufferPool) {
         self.len += frame.len();
@@ -124,6 +133,7 @@ impl Outbox {
     /// Forgets `count` bytes that have been written.
     pub fn consume(&mut self, mut count: usize, pool: &mut BufferPool) {
         self.len -= count;
+        self.protected = self.protected.saturating_sub(count);
         while let Some(first) = &mut self.first {
             let have = first.bytes().len();
             if count < have {
@@ -140,19 +150,19 @@ impl Outbox {
         }
     }
 
-    /// Drops everything that has not begun to be written and returns how many bytes that were. A
-    /// piece that is partly written stays whole, so that the peer sees whole frames.
+    /// Drops everything that has not begun to be written, except the response, and returns how many
+    /// bytes that were. A piece that is partly written stays whole, so that the peer sees whole
+    /// frames.
     pub fn drop_unsent(&mut self) -> usize {
         let before = self.len;
-        let partly_written = match &self.first {
-            Some(Piece::Copied(_, written)) => *written > 0,
-            // A shared piece does not tell; keeping one frame is always sound.
-            Some(Piece::Shared(_)) => true,
-            None => false,
-        };
         self.rest = VecDeque::new();
-        if !partly_written {
-            self.first = None;
+        match &mut self.first {
+            Some(Piece::Copied(bytes, written)) if self.protected > 0 => {
+                bytes.truncate(*written + self.protected);
+            }
+            Some(Piece::Copied(_, 0)) => self.first = None,
+            // A shared piece does not tell whether it has begun; keeping one is always sound.
+            _ => {}
         }
         self.len = self.first.as_ref().map_or(0, |piece| piece.bytes().len());
         before - self.len
@@ -223,5 +233,20 @@ mod tests {
         outbox.push(b"whole", &mut pool);
         assert_eq!(outbox.drop_unsent(), 5);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn the_response_is_never_dropped() {
+        let mut pool = BufferPool::default();
+        let mut outbox = Outbox::default();
+        outbox.push_response(b"HTTP/1.1 101", &mut pool);
+        outbox.push(b"frame", &mut pool);
+        outbox.push_shared(&Bytes::from(vec![0; COPY_BELOW]), &mut pool);
+        outbox.consume(5, &mut pool);
+        assert_eq!(outbox.drop_unsent(), 5 + COPY_BELOW);
+        assert_eq!(contents(&outbox), b"1.1 101");
+        outbox.consume(7, &mut pool);
+        outbox.push(b"frame", &mut pool);
+        assert_eq!(outbox.drop_unsent(), 5);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use once_cell::sync::OnceCell;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::ids::ConnectionId;
@@ -25,12 +26,24 @@ struct Room {
     number: u64,
     members: FxHashSet<ConnectionId>,
     /// The members as broadcasts capture them; made anew by the first broadcast after a change.
-    snapshot: Option<Arc<[ConnectionId]>>,
+    snapshot: OnceCell<Arc<[ConnectionId]>>,
 }
 
 /// The rooms that one connection is in. Owned by the JavaScript thread, beside the connection.
 #[derive(Debug, Default)]
 pub struct Memberships(FxHashSet<Arc<str>>);
+
+impl Memberships {
+    /// How many rooms that is.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl Rooms {
     /// Adds a member. Returns whether that created the room. Joining twice is joining once.
@@ -43,10 +56,10 @@ impl Rooms {
         let mut room = self.by_name.entry(name.clone()).or_insert_with(|| {
             created = true;
             let number = self.created.fetch_add(1, Ordering::Relaxed);
-            Room { number, members: FxHashSet::default(), snapshot: None }
+            Room { number, members: FxHashSet::default(), snapshot: OnceCell::new() }
         });
         room.members.insert(id);
-        room.snapshot = None;
+        room.snapshot.take();
         drop(room);
         own.0.insert(name);
         created
@@ -67,7 +80,7 @@ impl Rooms {
     fn remove(&self, id: ConnectionId, name: &str) -> bool {
         let Some(mut room) = self.by_name.get_mut(name) else { return false };
         room.members.remove(&id);
-        room.snapshot = None;
+        room.snapshot.take();
         let empty = room.members.is_empty();
         drop(room);
         if empty {
@@ -78,11 +91,8 @@ impl Rooms {
 
     /// The members of a room at this moment, or `None` where there is no such room.
     pub fn members(&self, name: &str) -> Option<Arc<[ConnectionId]>> {
-        let mut room = self.by_name.get_mut(name)?;
-        if room.snapshot.is_none() {
-            room.snapshot = Some(room.members.iter().copied().collect());
-        }
-        room.snapshot.clone()
+        let room = self.by_name.get(name)?;
+        Some(room.snapshot.get_or_init(|| room.members.iter().copied().collect()).clone())
     }
 
     /// Names of all rooms, oldest first.

@@ -28,14 +28,20 @@ const HANDSHAKE_PREFIX: &[u8] = b"sec-websocket-";
 /// `key` is the client's `Sec-WebSocket-Key`, which
 /// [`UpgradeRequest::check`](super::UpgradeRequest::check) has approved. `protocol` is the chosen
 /// one of the [offered](super::offered_protocols) subprotocols; it is left out where it is not a
-/// token.
+/// token. `extensions` is the value of `Sec-WebSocket-Extensions` that was
+/// [agreed](super::negotiate).
 ///
 /// `extra` holds headers of the application, in their order. The rules are those of Node's own
 /// `setHeader`, but what it would throw on is dropped here: a name that is not a token, a value
 /// with control characters (CR, LF and NUL among them; a tab may stay) or with characters beyond
 /// U+00FF. Values are sent as Latin-1. Dropped as well is what the handshake owns:
 /// `Sec-WebSocket-*`, and all that describes the connection or a body.
-pub fn accept_response(key: &str, protocol: Option<&str>, extra: &[(String, String)]) -> Vec<u8> {
+pub fn accept_response(
+    key: &str,
+    protocol: Option<&str>,
+    extensions: Option<&str>,
+    extra: &[(String, String)],
+) -> Vec<u8> {
     let mut response = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
     push_header(&mut response, "Upgrade", b"websocket");
     push_header(&mut response, "Connection", b"Upgrade");
@@ -43,6 +49,9 @@ pub fn accept_response(key: &str, protocol: Option<&str>, extra: &[(String, Stri
     push_header(&mut response, "Sec-WebSocket-Accept", accept.as_bytes());
     if let Some(protocol) = protocol.filter(|protocol| is_token(protocol)) {
         push_header(&mut response, "Sec-WebSocket-Protocol", protocol.as_bytes());
+    }
+    if let Some(extensions) = extensions {
+        push_header(&mut response, "Sec-WebSocket-Extensions", extensions.as_bytes());
     }
     for (name, value) in extra.iter().filter(|(name, _)| may_add(name)) {
         if let Some(value) = latin1_value(value) {
@@ -95,7 +104,7 @@ mod tests {
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
     fn with_header(name: &str, value: &str) -> Vec<u8> {
-        accept_response(KEY, None, &[(name.to_owned(), value.to_owned())])
+        accept_response(KEY, None, None, &[(name.to_owned(), value.to_owned())])
     }
 
     #[track_caller]
@@ -105,19 +114,25 @@ mod tests {
 
     #[test]
     fn the_accept_key_is_that_of_the_rfc() {
-        assert_eq!(accept_response(KEY, None, &[]), PLAIN);
+        assert_eq!(accept_response(KEY, None, None, &[]), PLAIN);
     }
 
     #[test]
     fn the_chosen_protocol_is_named() {
-        let response = String::from_utf8(accept_response(KEY, Some("chat.v2"), &[])).unwrap();
+        let response = String::from_utf8(accept_response(KEY, Some("chat.v2"), None, &[])).unwrap();
         assert!(response.ends_with("xOo=\r\nSec-WebSocket-Protocol: chat.v2\r\n\r\n"));
+    }
+
+    #[test]
+    fn agreed_extensions_are_named() {
+        let response = accept_response(KEY, None, Some("permessage-deflate"), &[]);
+        assert!(response.ends_with(b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"));
     }
 
     #[test]
     fn a_protocol_that_is_no_token_is_left_out() {
         for protocol in ["", "a b", "a, b", "a\r\nSet-Cookie: x=1", "chät"] {
-            assert_eq!(accept_response(KEY, Some(protocol), &[]), PLAIN);
+            assert_eq!(accept_response(KEY, Some(protocol), None, &[]), PLAIN);
         }
     }
 
@@ -129,7 +144,7 @@ mod tests {
             ("Date".to_owned(), "Tue, 15 Nov 1994 08:12:31 GMT".to_owned()),
             ("X-Empty".to_owned(), String::new()),
         ];
-        let response = String::from_utf8(accept_response(KEY, None, &extra)).unwrap();
+        let response = String::from_utf8(accept_response(KEY, None, None, &extra)).unwrap();
         assert!(response.ends_with(
             "xOo=\r\nSet-Cookie: a=1; HttpOnly\r\nSet-Cookie: b=2\r\n\
              Date: Tue, 15 Nov 1994 08:12:31 GMT\r\nX-Empty: \r\n\r\n"
@@ -152,7 +167,7 @@ mod tests {
             ("X-Bad".to_owned(), "a\nb".to_owned()),
             ("X-Good".to_owned(), "tab\tand é".to_owned()),
         ];
-        let response = accept_response(KEY, None, &extra);
+        let response = accept_response(KEY, None, None, &extra);
         assert!(response.ends_with(b"xOo=\r\nX-Good: tab\tand \xe9\r\n\r\n"));
     }
 

@@ -5,6 +5,7 @@
 //! are set once. What never comes in: a socket, a clock, tokio, or a JavaScript value.
 
 pub mod accept;
+pub mod extensions;
 pub mod origin;
 pub mod path;
 mod regexp;
@@ -12,6 +13,7 @@ pub mod reject;
 pub mod request;
 
 pub use accept::accept_response;
+pub use extensions::{Agreement, DeflateOptions, negotiate};
 pub use origin::{OriginError, OriginRules, OriginVerdict, RegExpSupport};
 pub use path::{PathError, PatternError, PatternProblem, RouteTable};
 pub use reject::{RejectReason, Rejection, quoted};

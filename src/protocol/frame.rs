@@ -53,6 +53,8 @@ impl Opcode {
 pub struct FrameHeader {
     /// Last fragment of its message.
     pub fin: bool,
+    /// RSV1: the message that begins here is compressed (RFC 7692 §6).
+    pub compressed: bool,
     /// What the frame carries.
     pub opcode: Opcode,
     /// Payload length in bytes.
@@ -63,21 +65,24 @@ pub struct FrameHeader {
 
 impl FrameHeader {
     /// Reads a client's header from the start of `bytes`. Returns it with its own length in
-    /// bytes, or `None` while more bytes are needed.
+    /// bytes, or `None` while more bytes are needed. `compression` tells whether permessage-deflate
+    /// was negotiated, which gives RSV1 its meaning.
     ///
     /// # Errors
     /// Whatever can be seen to be wrong is refused as soon as its byte is there: reserved bits and
     /// opcodes, a fragmented or long control frame, a missing mask, a length that is not in its
     /// shortest form or has its top bit set.
-    pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
+    pub fn parse(bytes: &[u8], compression: bool) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & 0x70 != 0 {
-            return Err(Violation::protocol("reserved bit set without an extension"));
-        }
         let fin = first & 0x80 != 0;
         let Some(opcode) = Opcode::from_bits(first & 0x0f) else {
             return Err(Violation::protocol("reserved opcode"));
         };
+        let compressed = first & 0x40 != 0;
+        let starts_message = matches!(opcode, Opcode::Text | Opcode::Binary);
+        if first & 0x30 != 0 || (compressed && !(compression && starts_message)) {
+            return Err(Violation::protocol("reserved bit set without an extension"));
+        }
         if opcode.is_control() && !fin {
             return Err(Violation::protocol("fragmented control frame"));
         }
@@ -109,7 +114,7 @@ impl FrameHeader {
         }
         let Some(mask) = bytes.get(mask_at..mask_at + 4) else { return Ok(None) };
         let mask = mask.try_into().expect("four bytes");
-        Ok(Some((Self { fin, opcode, len, mask }, mask_at + 4)))
+        Ok(Some((Self { fin, compressed, opcode, len, mask }, mask_at + 4)))
     }
 }
 
@@ -134,6 +139,26 @@ pub fn encode_header(out: &mut [u8; MAX_HEADER], opcode: Opcode, len: usize) -> 
     }
 }
 
+/// As [`encode_header`], for a message compressed by permessage-deflate.
+pub fn encode_compressed_header(out: &mut [u8; MAX_HEADER], opcode: Opcode, len: usize) -> usize {
+    let written = encode_header(out, opcode, len);
+    out[0] |= 0x40;
+    written
+}
+
+/// Splits frames that [`encode_frame`] wrote one behind the other: gives the opcode and payload of
+/// the first, and what follows it. `None` at the end.
+pub fn split_encoded(bytes: &[u8]) -> Option<(Opcode, &[u8], &[u8])> {
+    let opcode = Opcode::from_bits(bytes.first()? & 0x0f)?;
+    let (start, len) = match *bytes.get(1)? {
+        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
+        short => (2, usize::from(short)),
+    };
+    let (frame, rest) = bytes.split_at_checked(start + len)?;
+    Some((opcode, &frame[start..], rest))
+}
+
 /// Appends a whole final, unmasked frame to `out`.
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let mut header = [0; MAX_HEADER];
@@ -149,20 +174,20 @@ mod tests {
     use super::*;
 
     fn refused(bytes: &[u8]) -> &'static str {
-        let violation = FrameHeader::parse(bytes).unwrap_err();
+        let violation = FrameHeader::parse(bytes, false).unwrap_err();
         assert_eq!(violation.code, PROTOCOL_ERROR);
         violation.reason
     }
 
     #[test]
     fn a_header_is_read_in_all_three_length_forms() {
-        let (header, len) = FrameHeader::parse(b"\x81\x85abcd").unwrap().unwrap();
+        let (header, len) = FrameHeader::parse(b"\x81\x85abcd", false).unwrap().unwrap();
         assert_eq!((header.fin, header.opcode, header.len, len), (true, Opcode::Text, 5, 6));
         assert_eq!(&header.mask, b"abcd");
-        let (header, len) = FrameHeader::parse(b"\x02\xfe\x00\x7eabcd").unwrap().unwrap();
+        let (header, len) = FrameHeader::parse(b"\x02\xfe\x00\x7eabcd", false).unwrap().unwrap();
         assert_eq!((header.fin, header.opcode, header.len, len), (false, Opcode::Binary, 126, 8));
         let (header, len) =
-            FrameHeader::parse(b"\x80\xff\0\0\0\0\x00\x01\x00\x00abcd").unwrap().unwrap();
+            FrameHeader::parse(b"\x80\xff\0\0\0\0\x00\x01\x00\x00abcd", false).unwrap().unwrap();
         assert_eq!((header.opcode, header.len, len), (Opcode::Continuation, 65536, 14));
     }
 
@@ -170,7 +195,7 @@ mod tests {
     fn an_unfinished_header_asks_for_more() {
         let whole = b"\x80\xff\0\0\0\0\x00\x01\x00\x00abcd";
         for len in 0..whole.len() {
-            assert_eq!(FrameHeader::parse(&whole[..len]), Ok(None));
+            assert_eq!(FrameHeader::parse(&whole[..len], false), Ok(None));
         }
     }
 
@@ -191,6 +216,30 @@ mod tests {
             "payload length not in its shortest form"
         );
         assert_eq!(refused(b"\x81\xff\x80\0\0\0\0\0\0\0"), "payload length with its top bit set");
+    }
+
+    #[test]
+    fn rsv1_needs_compression_and_the_start_of_a_message() {
+        assert!(FrameHeader::parse(b"\xc1\x80abcd", true).unwrap().unwrap().0.compressed);
+        for bytes in [b"\xc0\x80abcd", b"\xc9\x80abcd", b"\xe1\x80abcd"] {
+            assert_eq!(FrameHeader::parse(bytes, true).unwrap_err().code, PROTOCOL_ERROR);
+        }
+    }
+
+    #[test]
+    fn encoded_frames_can_be_split_again() {
+        let mut bytes = Vec::new();
+        let payloads = [vec![], vec![1; 125], vec![2; 126], vec![3; 65535], vec![4; 65536]];
+        for payload in &payloads {
+            encode_frame(&mut bytes, Opcode::Binary, payload);
+        }
+        let mut rest = &bytes[..];
+        for payload in &payloads {
+            let (opcode, found, next) = split_encoded(rest).unwrap();
+            assert_eq!((opcode, found), (Opcode::Binary, &payload[..]));
+            rest = next;
+        }
+        assert_eq!(split_encoded(rest), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Puts messages together from the bytes of a connection (RFC 6455 §5.4 and §8.1).
 
 use super::close::{CloseFrame, Violation};
+use super::deflate::{DeflateParams, Inflater};
 use super::frame::{FrameHeader, MAX_CLIENT_HEADER, MAX_CONTROL_PAYLOAD, Opcode};
 use super::mask;
 
@@ -22,6 +23,8 @@ pub trait Sink {
 #[derive(Debug)]
 pub struct Assembler {
     max_message_size: u64,
+    /// There where permessage-deflate was negotiated.
+    inflater: Option<Box<Inflater>>,
     /// `None` between whole frames of unfragmented messages, which is nearly always.
     unfinished: Option<Box<Unfinished>>,
     /// Set by a close frame: bytes behind it are ignored (RFC 6455 §1.4).
@@ -53,14 +56,16 @@ struct Frame {
 #[derive(Debug)]
 struct Message {
     is_text: bool,
+    compressed: bool,
+    /// The payload so far, unmasked and inflated.
     data: Vec<u8>,
     /// Text: bytes at the start of `data` known to be whole, valid UTF-8 characters.
     valid: usize,
 }
 
 impl Message {
-    fn new(is_text: bool) -> Self {
-        Self { is_text, data: Vec::new(), valid: 0 }
+    fn new(is_text: bool, compressed: bool) -> Self {
+        Self { is_text, compressed, data: Vec::new(), valid: 0 }
     }
 
     /// Refuses text as soon as a byte cannot be UTF-8; a character may still be unfinished.
@@ -87,7 +92,13 @@ impl Assembler {
     /// An assembler that refuses messages longer than `max_message_size` bytes, counted over all
     /// their fragments and before they are buffered.
     pub fn new(max_message_size: u64) -> Self {
-        Self { max_message_size, unfinished: None, closed: false }
+        Self { max_message_size, inflater: None, unfinished: None, closed: false }
+    }
+
+    /// As [`Self::new`], for a connection with permessage-deflate. The limit counts inflated bytes.
+    pub fn with_deflate(max_message_size: u64, params: DeflateParams) -> Self {
+        let inflater = Some(Box::new(Inflater::new(params)));
+        Self { inflater, ..Self::new(max_message_size) }
     }
 
     /// Whether a frame or message is under way.
@@ -117,7 +128,7 @@ impl Assembler {
         input: &'a mut [u8],
         sink: &mut impl Sink,
     ) -> Result<&'a mut [u8], Violation> {
-        let Some((header, header_len)) = FrameHeader::parse(input)? else {
+        let Some((header, header_len)) = FrameHeader::parse(input, self.inflater.is_some())? else {
             let mut unfinished = Box::<Unfinished>::default();
             unfinished.header[..input.len()].copy_from_slice(input);
             unfinished.header_len = input.len();
@@ -126,7 +137,7 @@ impl Assembler {
         };
         let rest = &mut input[header_len..];
         let whole = header.len <= rest.len() as u64;
-        if whole && header.fin && header.opcode != Opcode::Continuation {
+        if whole && header.fin && header.opcode != Opcode::Continuation && !header.compressed {
             let (payload, rest) = rest.split_at_mut(header.len as usize);
             mask::apply(payload, header.mask);
             if header.opcode.is_control() {
@@ -179,7 +190,7 @@ impl Assembler {
         let had = unfinished.header_len;
         let take = input.len().min(MAX_CLIENT_HEADER - had);
         unfinished.header[had..had + take].copy_from_slice(&input[..take]);
-        match FrameHeader::parse(&unfinished.header[..had + take])? {
+        match FrameHeader::parse(&unfinished.header[..had + take], self.inflater.is_some())? {
             None => {
                 unfinished.header_len = had + take;
                 Ok(&mut input[take..])
@@ -201,12 +212,16 @@ impl Assembler {
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(Violation::protocol("new message inside a fragmented one"));
             }
-            (Opcode::Continuation, Some(message)) => {
+            // Compressed bytes do not count: inflating stops at the limit.
+            (Opcode::Continuation, Some(message)) if !message.compressed => {
                 self.check_size((message.data.len() as u64).saturating_add(header.len))?;
             }
             (Opcode::Text | Opcode::Binary, None) => {
-                self.check_size(header.len)?;
-                unfinished.message = Some(Message::new(header.opcode == Opcode::Text));
+                if !header.compressed {
+                    self.check_size(header.len)?;
+                }
+                let is_text = header.opcode == Opcode::Text;
+                unfinished.message = Some(Message::new(is_text, header.compressed));
             }
             _ => {}
         }
@@ -244,7 +259,15 @@ impl Assembler {
         }
 
         let message = unfinished.message.as_mut().expect("a data frame belongs to a message");
-        message.data.extend_from_slice(payload);
+        match &mut self.inflater {
+            Some(inflater) if message.compressed => {
+                inflater.inflate(payload, &mut message.data, self.max_message_size)?;
+                if done && fin {
+                    inflater.finish(&mut message.data, self.max_message_size)?;
+                }
+            }
+            _ => message.data.extend_from_slice(payload),
+        }
         message.validate()?;
         if done {
             unfinished.frame = None;
@@ -443,6 +466,38 @@ mod tests {
         assembler.feed(&mut header, &mut Log::default()).unwrap();
         let held = &assembler.unfinished.unwrap().message.unwrap().data;
         assert!(held.capacity() < 1024);
+    }
+
+    #[test]
+    fn a_compressed_message_is_inflated_over_its_fragments() {
+        let params = DeflateParams {
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+        };
+        // "Hello" of RFC 7692 §7.2.3.1, then again in two fragments with a ping in between.
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let mut bytes = frame(true, OpCode::Data(Data::Text), &hello);
+        bytes[0] |= 0x40;
+        let second = bytes.len();
+        bytes.extend(frame(false, OpCode::Data(Data::Text), &hello[..3]));
+        bytes[second] |= 0x40;
+        bytes.extend(frame(true, OpCode::Control(Control::Ping), b""));
+        bytes.extend(frame(true, OpCode::Data(Data::Continue), &hello[3..]));
+        bytes.extend(text("plain"));
+        for piece in 1..bytes.len() + 1 {
+            let mut assembler = Assembler::with_deflate(5, params);
+            let mut log = Log::default();
+            for chunk in bytes.chunks(piece) {
+                assembler.feed(&mut chunk.to_vec(), &mut log).unwrap();
+            }
+            let hello = Seen::Text("Hello".into());
+            let expected = [hello.clone(), Seen::Ping(vec![]), hello, Seen::Text("plain".into())];
+            assert_eq!(log.0, expected);
+        }
+        let mut assembler = Assembler::with_deflate(4, params);
+        assert_eq!(assembler.feed(&mut bytes, &mut Log::default()).unwrap_err().code, 1009);
     }
 
     prop_compose! {

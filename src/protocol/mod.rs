@@ -5,10 +5,14 @@
 //! be tested with byte literals and fuzzed.
 
 pub mod close;
+pub mod deflate;
 pub mod frame;
 pub mod mask;
 pub mod message;
 
 pub use close::{CloseFrame, Violation};
-pub use frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_frame, encode_header};
+pub use deflate::{DeflateParams, Deflater};
+pub use frame::{
+    MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_frame, encode_header, split_encoded,
+};
 pub use message::{Assembler, Sink};

@@ -1,0 +1,637 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { connect } from './support/client.js';
+import { deferred, queue } from './support/events.js';
+import { type Answer, answerOf, answerTo, upgradeStatus } from './support/http.js';
+import { closePayload, frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
+import { serve } from './support/server.js';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** What every rejection has in common. That it was read at all means that the connection ended. */
+function expectRejection(answer: Answer, status: number, statusText: string): void {
+  expect(answer).toMatchObject({ status, statusText });
+  expect(answer.headers['content-length']).toBe(String(Buffer.byteLength(answer.body)));
+  expect(answer.headers['content-type']).toMatch(/^text\/plain/);
+  expect(String(answer.headers.connection).split(/, */)).toContain('close');
+  expect(answer.body).not.toBe('');
+}
+
+const never = () => new Promise<boolean>(() => {});
+
+describe('the handshake', () => {
+  test.each<[string, Record<string, string | undefined>, RegExp]>([
+    ['another token in Upgrade', { Upgrade: 'h2c' }, /Upgrade is "h2c".*"websocket"/],
+    ['an Upgrade that only contains it', { Upgrade: 'websockets' }, /Upgrade is "websockets"/],
+    ['no key', { 'Sec-WebSocket-Key': undefined }, /Sec-WebSocket-Key is missing/],
+    ['an empty key', { 'Sec-WebSocket-Key': '' }, /Sec-WebSocket-Key is ""/],
+    ['a key that is no base64', { 'Sec-WebSocket-Key': 'not base64!' }, /"not base64!"/],
+    [
+      'a key of 15 bytes',
+      { 'Sec-WebSocket-Key': Buffer.alloc(15).toString('base64') },
+      /Sec-WebSocket-Key is/,
+    ],
+    [
+      'a key of 17 bytes',
+      { 'Sec-WebSocket-Key': Buffer.alloc(17).toString('base64') },
+      /Sec-WebSocket-Key is/,
+    ],
+    ['no version', { 'Sec-WebSocket-Version': undefined }, /Sec-WebSocket-Version is missing/],
+    ['an empty subprotocol', { 'Sec-WebSocket-Protocol': 'a,,b' }, /Sec-WebSocket-Protocol/],
+    ['a subprotocol named twice', { 'Sec-WebSocket-Protocol': 'a, a' }, /Sec-WebSocket-Protocol/],
+  ])('with %s gets 400 and the reason', async (_name, headers, reason) => {
+    const { port, plugin } = await serve();
+    const answer = await answerTo(port, upgradeRequest('/ws', headers));
+    expectRejection(answer, 400, 'Bad Request');
+    expect(answer.body).toMatch(reason);
+    expect(plugin.getStats().rejected).toMatchObject({ badRequest: 1 });
+  });
+
+  test('over HTTP/1.0 gets 400', async () => {
+    const { port } = await serve();
+    const answer = await answerTo(port, upgradeRequest('/ws', {}, { version: '1.0' }));
+    expectRejection(answer, 400, 'Bad Request');
+    expect(answer.body).toContain('HTTP/1.0');
+  });
+
+  test.each(['POST', 'PUT', 'HEAD', 'OPTIONS'])('by %s gets 405', async (method) => {
+    const { port, plugin } = await serve();
+    const answer = await answerTo(port, upgradeRequest('/ws', {}, { method }));
+    expectRejection(answer, 405, 'Method Not Allowed');
+    expect(answer.headers.allow).toBe('GET');
+    expect(answer.body).toContain(`"${method}"`);
+    expect(plugin.getStats().rejected).toMatchObject({ method: 1 });
+  });
+
+  test.each(['8', '12', '14', '013', '13, 8'])(
+    'in version %s gets 426 with the version that is spoken',
+    async (version) => {
+      const { port, plugin } = await serve();
+      const headers = { 'Sec-WebSocket-Version': version };
+      const answer = await answerTo(port, upgradeRequest('/ws', headers));
+      expectRejection(answer, 426, 'Upgrade Required');
+      expect(answer.headers['sec-websocket-version']).toBe('13');
+      expect(answer.headers.upgrade).toBe('websocket');
+      expect(plugin.getStats().rejected).toMatchObject({ version: 1 });
+    },
+  );
+
+  test.each<[string, Record<string, string>]>([
+    ['upper case', { Upgrade: 'WebSocket', Connection: 'UPGRADE' }],
+    ['lists', { Upgrade: 'h2c, websocket', Connection: 'keep-alive, Upgrade' }],
+    ['an extension that nobody knows', { 'Sec-WebSocket-Extensions': 'x-unknown; a=1' }],
+  ])('with %s is accepted', async (_name, headers) => {
+    const { port } = await serve();
+    expect(await upgradeStatus(port, '/ws', headers)).toBe(101);
+  });
+
+  test('is accepted with the key of the RFC, answered by the RFC', async () => {
+    const { port } = await serve();
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==' }));
+    const head = await client.head();
+    expect(head).toMatch(/^HTTP\/1\.1 101 Switching Protocols\r\n/);
+    expect(head).toMatch(/\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=(\r\n|$)/i);
+    expect(head).not.toMatch(/sec-websocket-(protocol|extensions)/i);
+  });
+});
+
+describe('the answers', () => {
+  test('404 for a path that nobody serves', async () => {
+    const { port } = await serve();
+    expectRejection(await answerTo(port, upgradeRequest('/nowhere')), 404, 'Not Found');
+  });
+
+  test('403 for an origin that is not allowed, or is missing', async () => {
+    const { port, plugin } = await serve({ allowOrigins: ['https://good.example'] });
+    const evil = { Origin: 'https://evil.example' };
+    expectRejection(await answerTo(port, upgradeRequest('/ws', evil)), 403, 'Forbidden');
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 403, 'Forbidden');
+    expect(plugin.getStats().rejected).toMatchObject({ origin: 2 });
+  });
+
+  test.each<[string, () => boolean | Promise<boolean>]>([
+    ['returns false', () => false],
+    ['resolves with false', async () => false],
+  ])('401 where verifyClient %s', async (_name, verifyClient) => {
+    const { port, plugin } = await serve({ verifyClient });
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 401, 'Unauthorized');
+    expect(plugin.getStats().rejected).toMatchObject({ unauthorized: 1 });
+    expect(plugin.getStats().totalConnections).toBe(0);
+  });
+
+  const mine = new Error('database is down');
+  test.each<[string, () => boolean | Promise<boolean>]>([
+    [
+      'throws',
+      () => {
+        throw mine;
+      },
+    ],
+    ['rejects', () => Promise.reject(mine)],
+  ])('500 where verifyClient %s, which is reported and told to no client', async (_name, act) => {
+    let broken = true;
+    const errors: unknown[][] = [];
+    const { port, plugin, url } = await serve({ verifyClient: () => (broken ? act() : true) });
+    plugin.on('error', (...args) => errors.push(args));
+    const answer = await answerTo(port, upgradeRequest('/ws'));
+    expectRejection(answer, 500, 'Internal Server Error');
+    expect(answer.body).not.toContain('database');
+    expect(errors).toEqual([[mine, undefined]]);
+    expect(plugin.getStats().rejected).toMatchObject({ verifyError: 1 });
+    broken = false;
+    await connect(url());
+  });
+
+  test('what verifyClient throws goes to stderr where nobody listens', async () => {
+    const print = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { port } = await serve({ verifyClient: () => Promise.reject(mine) });
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 500, 'Internal Server Error');
+    expect(print).toHaveBeenCalledOnce();
+    expect(print.mock.calls[0]).toContain(mine);
+  });
+
+  test('503 where the limit is reached, until somebody leaves', async () => {
+    const { port, url, plugin } = await serve({ maxConnections: 2 });
+    const ended = queue<number>();
+    plugin.on('close', (_socket, code) => ended.push(code));
+    const first = await connect(url());
+    await connect(url());
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 503, 'Service Unavailable');
+    expect(plugin.getStats().rejected).toMatchObject({ limit: 1 });
+    first.close();
+    await ended.next();
+    await connect(url());
+    expect(await upgradeStatus(port)).toBe(503);
+  });
+
+  test('503 where those that are being verified reach the limit, until one is refused', async () => {
+    const verdicts = queue<(verdict: boolean) => void>();
+    const { port } = await serve({
+      maxConnections: 2,
+      verifyClient: () => new Promise((resolve) => verdicts.push(resolve)),
+    });
+    const first = answerTo(port, upgradeRequest('/ws'));
+    const refuse = await verdicts.next();
+    const second = rawUpgrade(port);
+    const accept = await verdicts.next();
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 503, 'Service Unavailable');
+    refuse(false);
+    expectRejection(await first, 401, 'Unauthorized');
+    const third = rawUpgrade(port);
+    accept(true);
+    (await verdicts.next())(true);
+    await Promise.all([second, third]);
+    expect(await upgradeStatus(port)).toBe(503);
+  });
+
+  test('503 once the plugin is shutting down', async () => {
+    const { port, plugin } = await serve();
+    await plugin.cleanup();
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 503, 'Service Unavailable');
+    expect(plugin.getStats().rejected).toMatchObject({ shuttingDown: 1 });
+  });
+
+  test('503 for who is still being verified when the plugin shuts down', async () => {
+    const verdict = deferred<boolean>();
+    const asked = deferred();
+    const connected = vi.fn();
+    const { port, plugin } = await serve({
+      verifyClient: () => {
+        asked.resolve();
+        return verdict.promise;
+      },
+    });
+    plugin.on('connection', connected);
+    const answer = answerTo(port, upgradeRequest('/ws'));
+    await asked.promise;
+    await plugin.cleanup();
+    expectRejection(await answer, 503, 'Service Unavailable');
+    verdict.resolve(true);
+    await verdict.promise;
+    expect(plugin.getStats().totalConnections).toBe(0);
+    expect(connected).not.toHaveBeenCalled();
+  });
+
+  test('reach a client that has already sent frames', async () => {
+    const { port } = await serve({ verifyClient: () => false });
+    const early = Buffer.concat([Buffer.from(upgradeRequest('/ws')), frame(2, Buffer.alloc(5000))]);
+    expectRejection(await answerTo(port, early), 401, 'Unauthorized');
+  });
+
+  test('reach a client that goes on sending', async () => {
+    const { port } = await serve({ verifyClient: () => false });
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws'));
+    for (let count = 0; count < 50; count++) client.write(frame(2, Buffer.alloc(20_000)));
+    expectRejection(await answerOf(client), 401, 'Unauthorized');
+  });
+
+  test('end the connection even where the client never closes its side', async () => {
+    const { port, server } = await serve();
+    const closed = deferred();
+    server.on('connection', (socket) => socket.on('close', () => closed.resolve()));
+    const client = await rawConnect(port);
+    client.socket.allowHalfOpen = true;
+    client.write(upgradeRequest('/nowhere'));
+    await closed.promise;
+    expectRejection(await answerOf(client), 404, 'Not Found');
+  });
+
+  test('do not repeat a client’s bytes in a header', async () => {
+    const { port } = await serve();
+    const answer = await answerTo(
+      port,
+      upgradeRequest('/ws', { 'Sec-WebSocket-Version': 'x'.repeat(5000) }),
+    );
+    expect(answer.status).toBe(426);
+    expect(JSON.stringify(answer.headers)).not.toContain('xx');
+    expect(answer.body.length).toBeLessThan(300);
+  });
+});
+
+describe('the order of the checks', () => {
+  test('path before request', async () => {
+    const { port } = await serve();
+    const headers = { 'Sec-WebSocket-Key': undefined };
+    expect(await upgradeStatus(port, '/nowhere', headers)).toBe(404);
+    const post = await answerTo(port, upgradeRequest('/nowhere', {}, { method: 'POST' }));
+    expect(post.status).toBe(404);
+  });
+
+  test('request before origin', async () => {
+    const { port } = await serve({ allowOrigins: ['https://good.example'] });
+    expect(await upgradeStatus(port, '/ws', { 'Sec-WebSocket-Key': undefined })).toBe(400);
+    expect(await upgradeStatus(port, '/ws', { 'Sec-WebSocket-Version': '8' })).toBe(426);
+    expect(await upgradeStatus(port, '/ws')).toBe(403);
+  });
+
+  test('origin before limit, limit before verifyClient', async () => {
+    const asked: (string | undefined)[] = [];
+    const { port } = await serve({
+      maxConnections: 0,
+      allowOrigins: ['https://good.example'],
+      verifyClient: (req) => {
+        asked.push(req.headers.origin);
+        return false;
+      },
+    });
+    expect(await upgradeStatus(port, '/ws', { Origin: 'https://evil.example' })).toBe(403);
+    expect(await upgradeStatus(port, '/ws', { Origin: 'https://good.example' })).toBe(503);
+    expect(asked).toEqual([]);
+  });
+
+  test('verifyClient is asked about requests that passed everything else only', async () => {
+    const asked: (string | undefined)[] = [];
+    const { port } = await serve({
+      allowOrigins: ['https://good.example'],
+      verifyClient: (req) => {
+        asked.push(req.url);
+        return false;
+      },
+    });
+    const good = { Origin: 'https://good.example' };
+    expect(await upgradeStatus(port, '/nowhere', good)).toBe(404);
+    expect(await upgradeStatus(port, '/ws?1', { ...good, 'Sec-WebSocket-Key': 'x' })).toBe(400);
+    expect(await upgradeStatus(port, '/ws?2', { Origin: 'https://evil.example' })).toBe(403);
+    expect(await upgradeStatus(port, '/ws?3', good)).toBe(401);
+    expect(asked).toEqual(['/ws?3']);
+  });
+
+  test('each rejection is counted under its own reason', async () => {
+    const { port, plugin } = await serve({
+      allowOrigins: ['https://good.example'],
+      verifyClient: () => false,
+    });
+    const good = { Origin: 'https://good.example' };
+    await upgradeStatus(port, '/nowhere');
+    await upgradeStatus(port, '/ws');
+    await upgradeStatus(port, '/ws');
+    await upgradeStatus(port, '/ws', good);
+    expect(plugin.getStats().rejected).toEqual({
+      method: 0,
+      badRequest: 0,
+      version: 0,
+      path: 1,
+      origin: 2,
+      limit: 0,
+      unauthorized: 1,
+      verifyError: 0,
+      shuttingDown: 0,
+      timeout: 0,
+      application: 0,
+      transport: 0,
+    });
+  });
+});
+
+describe('verifyClient', () => {
+  // The reference's chat returns `token && (await verifyJWT(token))`, which is no boolean.
+  test.each<[string, unknown, number]>([
+    ['true', true, 101],
+    ['a user object', { id: 1 }, 101],
+    ['a text', 'yes', 101],
+    ['1', 1, 101],
+    ['an empty object', {}, 101],
+    ['null', null, 401],
+    ['undefined', undefined, 401],
+    ['an empty text', '', 401],
+    ['0', 0, 401],
+    ['NaN', Number.NaN, 401],
+  ])('that returns or resolves with %s is answered as its truth', async (_name, value, status) => {
+    const returned = await serve({ verifyClient: () => value as boolean });
+    expect(await upgradeStatus(returned.port)).toBe(status);
+    const resolved = await serve({ verifyClient: async () => value as boolean });
+    expect(await upgradeStatus(resolved.port)).toBe(status);
+  });
+
+  test('may return a thenable that is no Promise', async () => {
+    const thenable = (verdict: boolean) => ({
+      // biome-ignore lint/suspicious/noThenProperty: that is what is tested
+      then: (resolve: (value: boolean) => void) => resolve(verdict),
+    });
+    const yes = await serve({ verifyClient: () => thenable(true) as Promise<boolean> });
+    expect(await upgradeStatus(yes.port)).toBe(101);
+    const no = await serve({ verifyClient: () => thenable(false) as Promise<boolean> });
+    expect(await upgradeStatus(no.port)).toBe(401);
+  });
+
+  test('of the reference lets clients with a good token in', async () => {
+    const verifyJWT = async (token: string) => {
+      if (token === 'broken') throw new Error('malformed token');
+      return token === 'good' ? { id: 7 } : null;
+    };
+    const examples: ((req: IncomingMessage) => Promise<boolean>)[] = [
+      async (req) => {
+        const token = new URL(req.url || '', 'http://localhost').searchParams.get('token');
+        if (!token) return false;
+        try {
+          const user = await verifyJWT(token);
+          return !!user;
+        } catch {
+          return false;
+        }
+      },
+      async (req) => {
+        const url = new URL(req.url || '', 'http://localhost');
+        const token = url.searchParams.get('token');
+        return (token && (await verifyJWT(token).catch(() => null))) as unknown as boolean;
+      },
+    ];
+    for (const verifyClient of examples) {
+      const { port } = await serve({ verifyClient });
+      expect(await upgradeStatus(port, '/ws?token=good')).toBe(101);
+      expect(await upgradeStatus(port, '/ws?token=bad')).toBe(401);
+      expect(await upgradeStatus(port, '/ws?token=broken')).toBe(401);
+      expect(await upgradeStatus(port, '/ws?token=')).toBe(401);
+      expect(await upgradeStatus(port, '/ws')).toBe(401);
+    }
+  });
+
+  test('of the reference filters by address', async () => {
+    const filter = (allowedIPs: string[]) => (req: IncomingMessage) => {
+      const clientIP = req.socket.remoteAddress;
+      return allowedIPs.some((ip) => clientIP?.startsWith(ip));
+    };
+    const near = await serve({ verifyClient: filter(['127.0.0.1', '10.0.0.0/8']) });
+    expect(await upgradeStatus(near.port)).toBe(101);
+    const far = await serve({ verifyClient: filter(['10.0.0.0/8']) });
+    expect(await upgradeStatus(far.port)).toBe(401);
+  });
+
+  test('sees the request: url, headers and both ends of the connection', async () => {
+    const seen = queue<Record<string, unknown>>();
+    const { port, url } = await serve({
+      verifyClient: (req) => {
+        const { remoteAddress, remotePort, localAddress, localPort } = req.socket;
+        const { authorization } = req.headers;
+        const { url, method } = req;
+        seen.push({
+          url,
+          method,
+          authorization,
+          remoteAddress,
+          remotePort,
+          localAddress,
+          localPort,
+        });
+        return true;
+      },
+    });
+    await connect(url('/ws?a=b'), { headers: { authorization: 'Bearer x' } });
+    expect(await seen.next()).toEqual({
+      url: '/ws?a=b',
+      method: 'GET',
+      authorization: 'Bearer x',
+      remoteAddress: '127.0.0.1',
+      remotePort: expect.any(Number),
+      localAddress: '127.0.0.1',
+      localPort: port,
+    });
+  });
+
+  test('is asked once per request', async () => {
+    const verifyClient = vi.fn(async () => true);
+    const { url, plugin } = await serve({ verifyClient });
+    await connect(url());
+    await connect(url());
+    expect(verifyClient).toHaveBeenCalledTimes(2);
+    expect(plugin.getStats().totalConnections).toBe(2);
+  });
+
+  test('no connection exists before it has decided', async () => {
+    const verdict = deferred<boolean>();
+    const asked = deferred();
+    const { port, plugin } = await serve({
+      verifyClient: () => {
+        asked.resolve();
+        return verdict.promise;
+      },
+    });
+    const client = rawUpgrade(port);
+    await asked.promise;
+    expect(plugin.getStats().totalConnections).toBe(0);
+    verdict.resolve(true);
+    await client;
+    expect(plugin.getStats().totalConnections).toBe(1);
+  });
+
+  test('decides for each of many clients that wait at the same time', async () => {
+    const verdicts = new Map<string, (verdict: boolean) => void>();
+    const all = deferred();
+    const { port } = await serve({
+      verifyClient: (req) =>
+        new Promise((resolve) => {
+          verdicts.set(req.url as string, resolve);
+          if (verdicts.size === 50) all.resolve();
+        }),
+    });
+    const statuses = Array.from({ length: 50 }, (_, n) => upgradeStatus(port, `/ws?${n}`));
+    await all.promise;
+    for (const [url, resolve] of [...verdicts].reverse()) resolve(Number(url.slice(4)) % 2 === 0);
+    expect(await Promise.all(statuses)).toEqual(
+      Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? 101 : 401)),
+    );
+  });
+
+  test('that is pending when the client resets hurts nobody, and its place is free', async () => {
+    const requests = queue<IncomingMessage>();
+    const verdicts = queue<(verdict: boolean) => void>();
+    const connected = queue<string>();
+    const errors: Error[] = [];
+    const { port, plugin } = await serve({
+      maxConnections: 1,
+      verifyClient: (req) => {
+        requests.push(req);
+        return new Promise((resolve) => verdicts.push(resolve));
+      },
+    });
+    plugin.on('connection', (socket) => connected.push(socket.url));
+    plugin.on('error', (error) => errors.push(error));
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws?first'));
+    const request = await requests.next();
+    const gone = new Promise((resolve) => request.socket.on('close', resolve));
+    client.socket.resetAndDestroy();
+    await gone;
+    const second = rawUpgrade(port, '/ws?second');
+    await requests.next();
+    (await verdicts.next())(true);
+    (await verdicts.next())(true);
+    await second;
+    expect(await connected.next()).toBe('/ws?second');
+    expect(connected.waiting).toEqual([]);
+    expect(plugin.getStats().totalConnections).toBe(1);
+    expect(errors).toEqual([]);
+  });
+
+  test('that is pending when the client leaves hurts nobody, and its place is free', async () => {
+    const verdicts = queue<(verdict: boolean) => void>();
+    const ended = queue<[url: string, code: number]>();
+    const errors: Error[] = [];
+    const { port, plugin } = await serve({
+      maxConnections: 1,
+      verifyClient: () => new Promise((resolve) => verdicts.push(resolve)),
+    });
+    plugin.on('close', (socket, code) => ended.push([socket.url, code]));
+    plugin.on('error', (error) => errors.push(error));
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws?first'));
+    const answerFirst = await verdicts.next();
+    client.socket.destroy();
+    await once(client.socket, 'close');
+    answerFirst(true);
+    expect(await ended.next()).toEqual(['/ws?first', 1006]);
+    const second = rawUpgrade(port, '/ws?second');
+    (await verdicts.next())(true);
+    await second;
+    expect(plugin.getStats().totalConnections).toBe(1);
+    expect(errors).toEqual([]);
+  });
+
+  test('that never settles ends after handshakeTimeoutMs and frees its place', async () => {
+    const { port, plugin } = await serve({
+      maxConnections: 1,
+      handshakeTimeoutMs: 50,
+      verifyClient: never,
+    });
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 503, 'Service Unavailable');
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 503, 'Service Unavailable');
+    expect(plugin.getStats().rejected).toMatchObject({ timeout: 2, limit: 0 });
+  });
+
+  test('that says yes after handshakeTimeoutMs changes nothing any more', async () => {
+    const verdict = deferred<boolean>();
+    const connected = vi.fn();
+    const { port, plugin } = await serve({
+      handshakeTimeoutMs: 50,
+      verifyClient: () => verdict.promise,
+    });
+    plugin.on('connection', connected);
+    expectRejection(await answerTo(port, upgradeRequest('/ws')), 503, 'Service Unavailable');
+    verdict.resolve(true);
+    await verdict.promise;
+    expect(connected).not.toHaveBeenCalled();
+    expect(plugin.getStats().rejected).toMatchObject({ timeout: 1, unauthorized: 0 });
+  });
+
+  test('that rejects after handshakeTimeoutMs does not end the process', async () => {
+    const verdict = deferred<boolean>();
+    const { port, plugin } = await serve({
+      handshakeTimeoutMs: 50,
+      verifyClient: (req) => (req.url === '/ws?slow' ? verdict.promise : true),
+    });
+    plugin.on('error', () => {});
+    expect(await upgradeStatus(port, '/ws?slow')).toBe(503);
+    verdict.reject(new Error('too late'));
+    expect(await upgradeStatus(port, '/ws')).toBe(101);
+  });
+});
+
+describe('with debug: true', () => {
+  /** The lines that are logged, one call of console.log each. */
+  function logged() {
+    const lines = queue<string>();
+    vi.spyOn(console, 'log').mockImplementation((...args) => lines.push(args.join(' ')));
+    return lines;
+  }
+
+  test('an accepted connection and its end are one line each', async () => {
+    const lines = logged();
+    const { url } = await serve({ debug: true }, ({ wsApp }) => {
+      wsApp.ws('/chat', (socket) => socket.send(socket.id));
+    });
+    const client = await connect(url('/chat?a=1'));
+    const id = await client.next();
+    expect(await lines.next()).toBe(`[WebSocketPlugin] /chat?a=1 accepted as ${id}`);
+    client.close(4001, 'bye');
+    expect(await lines.next()).toMatch(/^\[WebSocketPlugin\] \/chat\?a=1 closed with 4001: bye$/);
+    expect(lines.waiting).toEqual([]);
+  });
+
+  test.each<[string, string, Record<string, string | undefined>]>([
+    ['path', '/nowhere', {}],
+    ['badRequest', '/ws', { 'Sec-WebSocket-Key': undefined }],
+    ['version', '/ws', { 'Sec-WebSocket-Version': '8' }],
+    ['origin', '/ws', { Origin: 'https://evil.example' }],
+    ['unauthorized', '/ws', { Origin: 'https://good.example' }],
+  ])('a rejection because of %s is one line that says so', async (reason, path, headers) => {
+    const lines = logged();
+    const { port } = await serve({
+      debug: true,
+      allowOrigins: ['https://good.example'],
+      verifyClient: () => false,
+    });
+    const answer = await answerTo(port, upgradeRequest(path, headers));
+    expect(await lines.next()).toBe(
+      `[WebSocketPlugin] ${path} rejected (${reason}): ${answer.body}`,
+    );
+    expect(lines.waiting).toEqual([]);
+  });
+
+  test('a client cannot add lines of its own', async () => {
+    const lines = logged();
+    const { url } = await serve({ debug: true });
+    const client = await connect(url());
+    await lines.next();
+    client.close(4000, 'bye\n[WebSocketPlugin] /admin accepted as root\r\x1b[2K');
+    const line = await lines.next();
+    expect(line).toContain('closed with 4000');
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
+    expect(line).not.toMatch(/[\x00-\x1f\x7f]/);
+  });
+
+  test('the name of a room cannot add lines either', async () => {
+    const lines = logged();
+    const { port } = await serve({ debug: true }, ({ wsApp }) => {
+      wsApp.ws('/ws', (socket) => socket.join('a\nb'));
+    });
+    const client = await rawUpgrade(port);
+    client.write(frame(8, closePayload(1000)));
+    await client.frame();
+    for (let count = 0; count < 4; count++) expect(await lines.next()).not.toContain('\n');
+  });
+});

@@ -1,0 +1,17 @@
+//! What the fuzz targets share: ways to feed an assembler, and second opinions about the outcome.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`seen`] | what an assembler handed out, as values that can be compared |
+//! | [`feeding`] | one connection's bytes, whole, byte by byte and in any chunks |
+//! | [`memory`] | an allocator that counts, to see what an assembler holds |
+//! | [`script`] | valid and broken streams with the outcome that RFC 6455 asks for |
+//! | [`tungstenite_server`] | the same bytes as tungstenite reads them |
+//! | [`fields`] | text input: fields behind one another, one letter saying what each is |
+
+pub mod feeding;
+pub mod fields;
+pub mod memory;
+pub mod script;
+pub mod seen;
+pub mod tungstenite_server;
