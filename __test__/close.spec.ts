@@ -291,16 +291,22 @@ describe('an end without a handshake is 1006', () => {
 });
 
 describe('onClose', () => {
-  test('calls each listener once, in the order of their adding, after the last message', async () => {
+  test('calls each listener once, in the order of their adding', async () => {
+    // Without a recorder, which would be the first listener of them all.
     const calls: string[] = [];
-    const { client, ends } = await pair({}, (socket) => {
-      socket.onClose((code, reason) => calls.push(`first ${code} ${reason}`));
-      socket.onClose((code, reason) => calls.push(`second ${code} ${reason}`));
+    const { url, plugin } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/ws', (socket) => {
+        for (const name of ['first', 'second', 'third']) {
+          socket.onClose((code, reason) => calls.push(`${name} ${code} ${reason}`));
+        }
+      });
     });
+    const client = await connect(url());
+    const over = once(plugin, 'close');
     client.close(4000, 'bye');
-    await ends.next();
+    await over;
     await new Promise((resolve) => setImmediate(resolve));
-    expect(calls).toEqual(['first 4000 bye', 'second 4000 bye']);
+    expect(calls).toEqual(['first 4000 bye', 'second 4000 bye', 'third 4000 bye']);
   });
 
   test('added after the end, by a handler that was slow, is called all the same, and once', async () => {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { connect } from './support/client.js';
+import { queue } from './support/events.js';
 import { echo, pair, rawPair, serveRecorded } from './support/pair.js';
 import { frame } from './support/raw.js';
 import { serve } from './support/server.js';
@@ -409,16 +410,24 @@ describe('fragments', () => {
 
 describe('listeners', () => {
   test('several listeners are each called for every message, in the order of their adding', async () => {
-    const calls: string[] = [];
-    const { client, messages } = await pair({}, (socket) => {
-      socket.onMessage((data) => calls.push(`first ${data}`));
-      socket.onMessage((data) => calls.push(`second ${data}`));
-      socket.onMessage((data) => calls.push(`third ${data}`));
+    // Without a recorder, which would be the first listener of them all.
+    const calls = queue<string>();
+    const { url } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/ws', (socket) => {
+        for (const name of ['first', 'second', 'third']) {
+          socket.onMessage((data) => calls.push(`${name} ${data}`));
+        }
+      });
     });
+    const client = await connect(url());
     client.send('a');
     client.send('b');
-    expect([await messages.next(), await messages.next()]).toEqual(['a', 'b']);
-    expect(calls).toEqual(['first a', 'second a', 'third a', 'first b', 'second b', 'third b']);
+    for (const data of ['a', 'b']) {
+      for (const name of ['first', 'second', 'third']) {
+        expect(await calls.next()).toBe(`${name} ${data}`);
+      }
+    }
+    expect(calls.waiting).toEqual([]);
   });
 
   test('a listener added later gets what comes later', async () => {

@@ -53,7 +53,7 @@ class Connection {
   #end = null;
   /** Ends the middleware chain under way. */
   #abortSetup = null;
-  /** When `isAlive` was set to false, as lastPong of that moment; a later pong clears it. */
+  /** When `isAlive` was set to false, by the count of signs of life; a further one clears it. */
   #doubtedAt = null;
 
   constructor(engine, { id, slot, generation }, url, protocol) {
@@ -67,12 +67,16 @@ class Connection {
 
   get isAlive() {
     if (this.#state !== OPEN || !this.#engine.isAlive(this.#slot, this.#generation)) return false;
-    return this.#doubtedAt === null || this.lastPong > this.#doubtedAt;
+    return this.#doubtedAt === null || this.#signsOfLife() !== this.#doubtedAt;
   }
 
   set isAlive(alive) {
     if (alive) this.markAlive();
-    else this.#doubtedAt = this.lastPong;
+    else this.#doubtedAt = this.#signsOfLife();
+  }
+
+  #signsOfLife() {
+    return this.#engine.signsOfLife(this.#slot, this.#generation);
   }
 
   get lastPong() {
@@ -210,7 +214,7 @@ class Connection {
   /** Tells of the end, once, and not before the messages that came before it. */
   #announceEnd() {
     if (this.#end === null || this.#end.onAnnounced === null) return;
-    if (this.#stage === IN_HANDLER && this.#held !== null) return;
+    if (this.#held !== null) return;
     const { code, reason, onAnnounced } = this.#end;
     this.#end.announced = true;
     this.#end.onAnnounced = null;
@@ -227,6 +231,14 @@ class Connection {
       receive: (connection, data) => connection.#receive(data),
       fail: (connection, error) => connection.#fail(error),
       startDelivery: (connection) => connection.#startDelivery(),
+      /** Whether the middleware chain may go on to the handler. */
+      wantsHandler: (connection) =>
+        connection.#state === OPEN || (connection.#state === CLOSED && connection.#held !== null),
+      /** There will be no handler. */
+      giveUp(connection) {
+        connection.#held = null;
+        connection.#announceEnd();
+      },
       /** Has `abort` called should the connection end before its handler is called. */
       onSetupEnd(connection, abort) {
         connection.#abortSetup = abort;
@@ -241,7 +253,8 @@ class Connection {
         const lastPong = connection.lastPong;
         connection.#state = CLOSED;
         connection.#end = { code, reason, lastPong, announced: false, onAnnounced: null };
-        connection.#abortSetup?.();
+        // With messages that wait for the handler, it is still called, so that nothing is lost.
+        if (connection.#held === null) connection.#abortSetup?.();
       },
       /** Calls the close listeners and then `onAnnounced`, after the messages that came before. */
       announceEnd(connection, onAnnounced) {

@@ -120,6 +120,10 @@ class Engine {
     return this.#native.isAlive(slot, generation);
   }
 
+  signsOfLife(slot, generation) {
+    return this.#native.signsOfLife(slot, generation);
+  }
+
   lastPong(slot, generation) {
     return this.#native.lastPong(slot, generation) ?? 0;
   }

@@ -29,7 +29,10 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
 
   const step = () => {
     if (done) return;
-    if (!internals.isOpen(connection)) return finish();
+    if (!internals.wantsHandler(connection)) {
+      finish();
+      return internals.giveUp(connection);
+    }
     if (index === middleware.length) {
       finish();
       return runHandler(connection, req, handler, limitMs);
@@ -55,9 +58,8 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
   if (done) return;
   timer = setTimeout(() => {
     finish();
-    if (internals.isOpen(connection)) {
-      connection.close(1008, 'the connection was not set up in time');
-    }
+    connection.close(1008, 'the connection was not set up in time');
+    internals.giveUp(connection);
   }, limitMs);
   internals.onSetupEnd(connection, finish);
 }

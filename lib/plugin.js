@@ -37,7 +37,7 @@ class WebSocketPlugin extends EventEmitter {
     this.#native = new binding.WebSocketPlugin(options);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
-        this.#log(connection.url, `closed with ${code}${reason && `: ${reason}`}`);
+        this.#log(connection.url, `closed with ${code}${reason && `: ${printable(reason)}`}`);
         this.#tell('close', connection, code, reason);
       },
       onError: (error, connection) => this.#report(error, connection),

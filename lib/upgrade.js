@@ -80,6 +80,13 @@ class Upgrade {
   /** Runs the checks that need no user code, then the application's middleware. */
   start() {
     const { req, socket, plugin } = this;
+    // Responses to earlier, pipelined requests go first.
+    const earlier = socket._httpMessage;
+    if (earlier) {
+      earlier.once('close', () => setImmediate(() => this.start()));
+      return;
+    }
+    if (socket.destroyed) return;
     const admission = plugin.admit(req);
     if (typeof admission !== 'number') return this.#refuseWith(admission);
     this.route = admission;

@@ -5,7 +5,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import WebSocket from 'ws';
 
-const ROOMS = 100;
+/** Rooms of the crowd: `room-0` and so on. */
+export const ROOMS = 100;
 
 /** A life in milliseconds: at least, and the mean of what comes on top. */
 const SHORTEST_LIFE = 200;
@@ -89,7 +90,6 @@ export function startChurn({ port, connections }) {
       await wait(exponential(MEAN_PAUSE));
       if (socket.readyState === WebSocket.OPEN) socket.send(deeds[random(deeds.length)]());
     }
-    if (socket.readyState !== WebSocket.OPEN) await new Promise(() => {});
   }
 
   async function liveOver(delay) {

@@ -23,7 +23,7 @@ const counts = { opened: 0, ended: 0, roomsCreated: 0, roomsDestroyed: 0, thrown
 const errors = [];
 
 const app = createApp();
-const plugin = new WebSocketPlugin({ path: [], ...JSON.parse(process.argv[2]) });
+const plugin = new WebSocketPlugin({ path: '/crowd', ...JSON.parse(process.argv[2]) });
 plugin.install(app);
 plugin.on('connection', () => {
   counts.opened += 1;

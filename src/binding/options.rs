@@ -112,7 +112,7 @@ impl Options {
                 "rooms",
                 10_000,
             )?,
-            max_room_name_length: reader.limit("maxRoomNameLength", 1.0, "bytes", 65_536)?,
+            max_room_name_length: reader.limit("maxRoomNameLength", 1.0, "UTF-16 units", 65_536)?,
             handshake_timeout_ms: reader.duration("handshakeTimeoutMs", 10_000.0, 1.0)?.as_millis()
                 as u32,
             debug: reader.flag("debug")?,

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::hot::{EngineHandle, text_frame};
 use super::options::{Options, Protocols};
 use super::waker::Waker;
+use crate::engine::rooms::RoomName;
 use crate::engine::{ConnectionId, Engine, Totals};
 use crate::handshake::{
     OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response, negotiate,
@@ -74,7 +75,7 @@ pub struct PluginStats {
     /// Open connections.
     pub total_connections: u32,
     /// Names of the rooms, oldest first.
-    pub rooms: Vec<String>,
+    pub rooms: Vec<Utf16String>,
     /// Registered `ws` routes.
     pub handlers: u32,
     /// Data messages received.
@@ -402,7 +403,7 @@ impl NativePlugin {
     /// The connection's end has been delivered: it leaves its rooms and its slot is free. Returns
     /// the names of the rooms that this destroyed.
     #[napi]
-    pub fn release(&self, env: Env, slot: u32, generation: u32) -> Result<Vec<String>> {
+    pub fn release(&self, env: Env, slot: u32, generation: u32) -> Result<Vec<Utf16String>> {
         let id = ConnectionId { slot, generation };
         let rooms = self.with_engine(|engine| {
             let rooms = engine.leave_all(id);
@@ -417,19 +418,19 @@ impl NativePlugin {
         {
             handle.waker.keep_alive(&env, false)?;
         }
-        Ok(rooms.unwrap_or_default().iter().map(ToString::to_string).collect())
+        Ok(to_strings(rooms))
     }
 
     /// Adds a connection to a room. Returns whether that created the room. Throws a RangeError
     /// where a limit is exceeded.
     #[napi]
-    pub fn join(&self, env: Env, slot: u32, generation: u32, room: String) -> Result<bool> {
+    pub fn join(&self, env: Env, slot: u32, generation: u32, room: Utf16String) -> Result<bool> {
         let id = ConnectionId { slot, generation };
         let rooms = self.with_engine(|engine| engine.rooms_of(id)).unwrap_or(0);
         let options = &self.options;
         let exceeded = if options.max_room_name_length.is_some_and(|max| room.len() > max as usize)
         {
-            format!("maxRoomNameLength: the name has {} bytes", room.len())
+            format!("maxRoomNameLength: the name has {} UTF-16 units", room.len())
         } else if options.max_rooms_per_connection.is_some_and(|max| rooms >= max as usize) {
             format!("maxRoomsPerConnection: the connection is in {rooms} rooms")
         } else {
@@ -441,24 +442,22 @@ impl NativePlugin {
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.
     #[napi]
-    pub fn leave(&self, slot: u32, generation: u32, room: String) -> bool {
+    pub fn leave(&self, slot: u32, generation: u32, room: Utf16String) -> bool {
         let id = ConnectionId { slot, generation };
         self.with_engine(|engine| engine.leave(id, &room)).unwrap_or(false)
     }
 
     /// Takes a connection out of all rooms. Returns those that this destroyed.
     #[napi]
-    pub fn leave_all(&self, slot: u32, generation: u32) -> Vec<String> {
+    pub fn leave_all(&self, slot: u32, generation: u32) -> Vec<Utf16String> {
         let id = ConnectionId { slot, generation };
-        let rooms = self.with_engine(|engine| engine.leave_all(id)).unwrap_or_default();
-        rooms.iter().map(ToString::to_string).collect()
+        to_strings(self.with_engine(|engine| engine.leave_all(id)))
     }
 
     /// Names of the rooms, oldest first.
     #[napi]
-    pub fn rooms(&self) -> Vec<String> {
-        let names = self.with_engine(|engine| engine.rooms().names()).unwrap_or_default();
-        names.iter().map(ToString::to_string).collect()
+    pub fn rooms(&self) -> Vec<Utf16String> {
+        to_strings(self.with_engine(|engine| engine.rooms().names()))
     }
 
     /// What is behind `wsBroadcast`: sends to a room, or to everyone where `room` is absent,
@@ -468,7 +467,7 @@ impl NativePlugin {
         &self,
         env: Env,
         message: Either<JsString<'_>, Uint8Array>,
-        room: Option<String>,
+        room: Option<Utf16String>,
         except_slot: Option<u32>,
         except_generation: Option<u32>,
     ) {
@@ -522,6 +521,13 @@ impl NativePlugin {
     pub fn is_alive(&self, slot: u32, generation: u32) -> bool {
         self.with_engine(|engine| engine.is_alive(ConnectionId { slot, generation }))
             .unwrap_or(false)
+    }
+
+    /// How many pongs, and calls of `mark_alive`, there have been.
+    #[napi]
+    pub fn signs_of_life(&self, slot: u32, generation: u32) -> u32 {
+        self.with_engine(|engine| engine.signs_of_life(ConnectionId { slot, generation }))
+            .unwrap_or(0)
     }
 
     /// When the last pong came, in milliseconds since 1970.
@@ -578,4 +584,9 @@ impl NativePlugin {
     fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
         self.engine.borrow().as_ref().and_then(|handle| handle.with(act))
     }
+}
+
+/// Room names as JavaScript has them.
+fn to_strings(names: Option<Vec<RoomName>>) -> Vec<Utf16String> {
+    names.unwrap_or_default().iter().map(|name| Utf16String::from(name.to_vec())).collect()
 }

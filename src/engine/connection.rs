@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -20,8 +20,8 @@ use super::ids::ConnectionId;
 use super::io_thread::IoThread;
 use super::outbox::{BufferPool, Outbox};
 use crate::protocol::{
-    Assembler, CloseFrame, DeflateParams, Deflater, MAX_CONTROL_PAYLOAD, Opcode, Sink, Violation,
-    close, encode_frame,
+    Assembler, CloseFrame, DeflateParams, Deflater, MAX_CONTROL_PAYLOAD, Opcode, Sink, close,
+    encode_frame,
 };
 
 /// Once our side is done, how long the peer has to end its own before the descriptor is closed.
@@ -40,6 +40,8 @@ pub struct Shared {
     /// When the last pong came, in milliseconds since 1970. Written by the I/O thread, and by the
     /// JavaScript thread in `markAlive`.
     pub last_pong: AtomicU64,
+    /// Counts what moves `last_pong`, whose clock is too coarse to tell two of them apart.
+    pub signs_of_life: AtomicU32,
     /// Bytes queued for the peer. The JavaScript thread adds what it sends to this connection, the
     /// I/O thread adds the rest and subtracts what has been written.
     pub buffered: AtomicUsize,
@@ -50,8 +52,15 @@ impl Shared {
         Self {
             alive: AtomicBool::new(true),
             last_pong: AtomicU64::new(epoch_ms()),
+            signs_of_life: AtomicU32::new(0),
             buffered: AtomicUsize::new(0),
         }
+    }
+
+    /// The peer has shown that it lives.
+    pub(super) fn mark_alive(&self) {
+        self.last_pong.store(epoch_ms(), Ordering::Relaxed);
+        self.signs_of_life.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -90,12 +99,9 @@ impl Ending {
         Self { report, reply: None, writable: false }
     }
 
-    fn by_peer(frame: CloseFrame, reply: bool) -> Self {
-        Self { reply: reply.then(|| frame.clone()), report: frame, writable: true }
-    }
-
-    fn failed(violation: Violation, reply: bool) -> Self {
-        Self::by_peer(CloseFrame { code: violation.code, reason: violation.reason.into() }, reply)
+    /// The peer closed, or has to be told that it broke the protocol.
+    fn to_be_answered(frame: CloseFrame) -> Self {
+        Self { reply: Some(frame.clone()), report: frame, writable: true }
     }
 
     /// A close frame has been queued already; `report` is what it said.
@@ -119,7 +125,10 @@ pub(super) struct Connection {
     /// Set by whoever ends the connection from outside of its task.
     verdict: RefCell<Option<Ending>>,
     /// The close frame that is due once JavaScript has heard of the end.
-    reply: RefCell<Option<CloseFrame>>,
+    reply: RefCell<Option<Box<CloseFrame>>>,
+    /// The close frame that we sent first. Once it is answered, it is what JavaScript is told:
+    /// many clients answer without the reason.
+    sent_close: RefCell<Option<Box<CloseFrame>>>,
     /// When the oldest unanswered ping was sent, in the thread's milliseconds.
     pub pinged_at: Cell<Option<u64>>,
     /// The latest ping that came while the peer does not read. Only that one has to be answered
@@ -168,6 +177,7 @@ impl Connection {
             phase: Cell::new(Phase::Open),
             verdict: RefCell::default(),
             reply: RefCell::default(),
+            sent_close: RefCell::default(),
             pinged_at: Cell::new(None),
             unanswered_ping: RefCell::default(),
             paused: Cell::new(false),
@@ -249,6 +259,7 @@ impl Connection {
         }
         self.queue_control(Opcode::Close, &frame.payload(), pool);
         self.phase.set(Phase::Closing);
+        *self.sent_close.borrow_mut() = Some(Box::new(frame.clone()));
         true
     }
 
@@ -507,12 +518,15 @@ fn receive(
     if pongs {
         io.mark_dirty(connection);
     }
-    let reply = connection.is_open();
-    match (result, close) {
-        (Err(violation), _) => Some(Ending::failed(violation, reply)),
-        (Ok(()), Some(frame)) => Some(Ending::by_peer(frame, reply)),
-        (Ok(()), None) => None,
-    }
+    let over = match (result, close) {
+        (Err(violation), _) => CloseFrame { code: violation.code, reason: violation.reason.into() },
+        (Ok(()), Some(frame)) => frame,
+        (Ok(()), None) => return None,
+    };
+    Some(match connection.sent_close.take() {
+        Some(sent) => Ending::announced(*sent),
+        None => Ending::to_be_answered(over),
+    })
 }
 
 /// Where the assembler puts what it finds in the bytes of one read.
@@ -568,7 +582,7 @@ impl Sink for Reception<'_> {
     }
 
     fn pong(&mut self, _payload: &[u8]) {
-        self.connection.shared.last_pong.store(epoch_ms(), Ordering::Relaxed);
+        self.connection.shared.mark_alive();
     }
 
     fn close(&mut self, frame: CloseFrame) {
@@ -581,7 +595,7 @@ fn finish(io: &Rc<IoThread>, connection: &Rc<Connection>, ending: Ending) {
     io.batch_changed();
     if let Some(reply) = ending.reply {
         connection.phase.set(Phase::Answering);
-        *connection.reply.borrow_mut() = Some(reply);
+        *connection.reply.borrow_mut() = Some(Box::new(reply));
         return io.expect_release(connection.id);
     }
     end(io, connection, ending.writable);

@@ -441,7 +441,7 @@ impl IoThread {
     }
 
     fn broadcast(self: &Rc<Self>, broadcast: &Broadcast, count: u64) {
-        let (mut recipients, mut dropped, mut bytes) = (0, 0, 0);
+        let (mut messages, mut dropped, mut bytes) = (0, 0, 0);
         // Compressed once for all that share no context with earlier messages, by window size.
         let mut compressed: [Option<Bytes>; WINDOW_SIZES] = Default::default();
         let mut deliver = |connection: &Rc<Connection>| {
@@ -449,11 +449,9 @@ impl IoThread {
                 return;
             }
             if !self.fits(connection, broadcast.frame.len()) {
-                dropped += 1;
-                if self.settings.overflow == Overflow::Close {
-                    connection.overflow(&mut self.pool.borrow_mut());
-                    self.mark_dirty_broadcast(connection);
-                }
+                let (took, lost) = self.deliver_what_fits(connection, &broadcast.frame);
+                messages += took;
+                dropped += lost;
                 return;
             }
             let encode = || {
@@ -472,7 +470,7 @@ impl IoThread {
                     &own
                 }
             };
-            recipients += 1;
+            messages += count;
             bytes += frame.len() as u64;
             connection.queue_shared(frame, &mut self.pool.borrow_mut());
             self.mark_dirty_broadcast(connection);
@@ -493,8 +491,33 @@ impl IoThread {
             }
         }
         drop(connections);
-        self.counters.sent(recipients * count, bytes);
-        self.counters.dropped(dropped * count);
+        self.counters.sent(messages, bytes);
+        self.counters.dropped(dropped);
+    }
+
+    /// Broadcasts that were joined are more than the connection's queue takes: queues them one by
+    /// one, as far as they fit. Returns how many were queued and how many dropped.
+    fn deliver_what_fits(&self, connection: &Rc<Connection>, mut frames: &[u8]) -> (u64, u64) {
+        let (mut queued, mut dropped) = (0, 0);
+        while let Some((_, _, rest)) = split_encoded(frames) {
+            let frame = &frames[..frames.len() - rest.len()];
+            frames = rest;
+            let pool = &mut self.pool.borrow_mut();
+            if self.fits(connection, frame.len()) {
+                match self.compressed_for(connection, frame) {
+                    Some(compressed) => connection.queue_shared(&compressed, pool),
+                    None => connection.queue(frame, pool),
+                }
+                queued += 1;
+            } else {
+                dropped += 1;
+                if self.settings.overflow == Overflow::Close {
+                    connection.overflow(pool);
+                }
+            }
+        }
+        self.mark_dirty_broadcast(connection);
+        (queued, dropped)
     }
 
     /// Whether a connection's queue takes `len` bytes more. A message that is alone always fits.

@@ -32,7 +32,7 @@ use connection::Shared;
 pub use ids::{ConnectionId, MAX_SLOTS};
 use inbox::{Inbox, Wake};
 use oplog::{Broadcast, Op, OpLog, Segment, Target};
-use rooms::{Memberships, Rooms};
+use rooms::{Memberships, RoomName, Rooms};
 pub use stats::{Counters, Totals};
 
 use crate::protocol::{CloseFrame, DeflateParams};
@@ -228,6 +228,11 @@ impl Engine {
         self.shared(id, |shared| shared.last_pong.load(Ordering::Relaxed))
     }
 
+    /// How many pongs, and calls of [`Self::mark_alive`], there have been; wraps around.
+    pub fn signs_of_life(&self, id: ConnectionId) -> u32 {
+        self.shared(id, |shared| shared.signs_of_life.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
     /// Bytes queued for the peer.
     pub fn buffered_amount(&self, id: ConnectionId) -> usize {
         self.shared(id, |shared| shared.buffered.load(Ordering::Relaxed)).unwrap_or(0)
@@ -289,7 +294,7 @@ impl Engine {
     }
 
     /// Queues an encoded frame for a room, or for everyone where `room` is `None`.
-    pub fn broadcast(&self, room: Option<&str>, except: Option<ConnectionId>, frame: Bytes) {
+    pub fn broadcast(&self, room: Option<&[u16]>, except: Option<ConnectionId>, frame: Bytes) {
         let target = match room {
             None => Target::All,
             Some(name) => match self.rooms.members(name) {
@@ -306,19 +311,19 @@ impl Engine {
     }
 
     /// Adds a connection to a room. Returns whether that created the room.
-    pub fn join(&self, id: ConnectionId, room: &str) -> bool {
+    pub fn join(&self, id: ConnectionId, room: &[u16]) -> bool {
         let mut slots = self.slots.borrow_mut();
         slots.get_mut(id).is_some_and(|entry| self.rooms.join(id, &mut entry.rooms, room))
     }
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.
-    pub fn leave(&self, id: ConnectionId, room: &str) -> bool {
+    pub fn leave(&self, id: ConnectionId, room: &[u16]) -> bool {
         let mut slots = self.slots.borrow_mut();
         slots.get_mut(id).is_some_and(|entry| self.rooms.leave(id, &mut entry.rooms, room))
     }
 
     /// Takes a connection out of its rooms and returns those that this destroyed.
-    pub fn leave_all(&self, id: ConnectionId) -> Vec<Arc<str>> {
+    pub fn leave_all(&self, id: ConnectionId) -> Vec<RoomName> {
         let mut slots = self.slots.borrow_mut();
         match slots.get_mut(id) {
             Some(entry) => self.rooms.leave_all(id, &mut entry.rooms),
@@ -338,9 +343,7 @@ impl Engine {
 
     /// Counts as a pong from the peer.
     pub fn mark_alive(&self, id: ConnectionId) {
-        self.shared(id, |shared| {
-            shared.last_pong.store(connection::epoch_ms(), Ordering::Relaxed);
-        });
+        self.shared(id, Shared::mark_alive);
         self.append(Op::MarkAlive(id));
     }
 

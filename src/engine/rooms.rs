@@ -9,6 +9,10 @@ use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::ids::ConnectionId;
 
+/// A room's name: UTF-16 as JavaScript has it, so that any string names a room of its own, also
+/// one that is not well-formed Unicode.
+pub type RoomName = Arc<[u16]>;
+
 /// All rooms of an engine.
 ///
 /// Changed by the JavaScript thread only, so that a change applies at once and in order with the
@@ -16,7 +20,7 @@ use super::ids::ConnectionId;
 /// another node announces is delivered without a detour over JavaScript.
 #[derive(Debug, Default)]
 pub struct Rooms {
-    by_name: DashMap<Arc<str>, Room, FxBuildHasher>,
+    by_name: DashMap<RoomName, Room, FxBuildHasher>,
     /// Numbers rooms in the order of their creation.
     created: AtomicU64,
 }
@@ -31,7 +35,7 @@ struct Room {
 
 /// The rooms that one connection is in. Owned by the JavaScript thread, beside the connection.
 #[derive(Debug, Default)]
-pub struct Memberships(FxHashSet<Arc<str>>);
+pub struct Memberships(FxHashSet<RoomName>);
 
 impl Memberships {
     /// How many rooms that is.
@@ -47,11 +51,11 @@ impl Memberships {
 
 impl Rooms {
     /// Adds a member. Returns whether that created the room. Joining twice is joining once.
-    pub fn join(&self, id: ConnectionId, own: &mut Memberships, name: &str) -> bool {
+    pub fn join(&self, id: ConnectionId, own: &mut Memberships, name: &[u16]) -> bool {
         if own.0.contains(name) {
             return false;
         }
-        let name: Arc<str> = name.into();
+        let name: RoomName = name.into();
         let mut created = false;
         let mut room = self.by_name.entry(name.clone()).or_insert_with(|| {
             created = true;
@@ -67,17 +71,17 @@ impl Rooms {
 
     /// Removes a member. Returns whether that destroyed the room. Leaving a room that was never
     /// joined does nothing.
-    pub fn leave(&self, id: ConnectionId, own: &mut Memberships, name: &str) -> bool {
+    pub fn leave(&self, id: ConnectionId, own: &mut Memberships, name: &[u16]) -> bool {
         own.0.remove(name) && self.remove(id, name)
     }
 
     /// Removes a member from all its rooms and returns the names of those that this destroyed.
-    pub fn leave_all(&self, id: ConnectionId, own: &mut Memberships) -> Vec<Arc<str>> {
+    pub fn leave_all(&self, id: ConnectionId, own: &mut Memberships) -> Vec<RoomName> {
         let own = std::mem::take(own);
         own.0.into_iter().filter(|name| self.remove(id, name)).collect()
     }
 
-    fn remove(&self, id: ConnectionId, name: &str) -> bool {
+    fn remove(&self, id: ConnectionId, name: &[u16]) -> bool {
         let Some(mut room) = self.by_name.get_mut(name) else { return false };
         room.members.remove(&id);
         room.snapshot.take();
@@ -90,14 +94,14 @@ impl Rooms {
     }
 
     /// The members of a room at this moment, or `None` where there is no such room.
-    pub fn members(&self, name: &str) -> Option<Arc<[ConnectionId]>> {
+    pub fn members(&self, name: &[u16]) -> Option<Arc<[ConnectionId]>> {
         let room = self.by_name.get(name)?;
         Some(room.snapshot.get_or_init(|| room.members.iter().copied().collect()).clone())
     }
 
     /// Names of all rooms, oldest first.
-    pub fn names(&self) -> Vec<Arc<str>> {
-        let mut rooms: Vec<(u64, Arc<str>)> =
+    pub fn names(&self) -> Vec<RoomName> {
+        let mut rooms: Vec<(u64, RoomName)> =
             self.by_name.iter().map(|room| (room.number, room.key().clone())).collect();
         rooms.sort_unstable_by_key(|(number, _)| *number);
         rooms.into_iter().map(|(_, name)| name).collect()
@@ -112,52 +116,56 @@ mod tests {
         ConnectionId { slot, generation: 0 }
     }
 
+    fn name(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
     fn names(rooms: &Rooms) -> Vec<String> {
-        rooms.names().iter().map(ToString::to_string).collect()
+        rooms.names().iter().map(|name| String::from_utf16(name).unwrap()).collect()
     }
 
     #[test]
     fn the_first_join_creates_a_room_and_the_last_leave_destroys_it() {
         let rooms = Rooms::default();
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
-        assert!(rooms.join(id(1), &mut one, "a"));
-        assert!(!rooms.join(id(2), &mut two, "a"));
-        assert!(!rooms.leave(id(1), &mut one, "a"));
-        assert!(rooms.leave(id(2), &mut two, "a"));
-        assert!(rooms.names().is_empty() && rooms.members("a").is_none());
+        assert!(rooms.join(id(1), &mut one, &name("a")));
+        assert!(!rooms.join(id(2), &mut two, &name("a")));
+        assert!(!rooms.leave(id(1), &mut one, &name("a")));
+        assert!(rooms.leave(id(2), &mut two, &name("a")));
+        assert!(rooms.names().is_empty() && rooms.members(&name("a")).is_none());
     }
 
     #[test]
     fn joining_twice_is_once_and_leaving_unjoined_is_nothing() {
         let rooms = Rooms::default();
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
-        rooms.join(id(1), &mut one, "a");
-        assert!(!rooms.join(id(1), &mut one, "a"));
-        assert_eq!(rooms.members("a").unwrap().len(), 1);
-        assert!(!rooms.leave(id(2), &mut two, "a"));
-        assert!(!rooms.leave(id(1), &mut one, "b"));
-        assert_eq!(rooms.members("a").unwrap().len(), 1);
+        rooms.join(id(1), &mut one, &name("a"));
+        assert!(!rooms.join(id(1), &mut one, &name("a")));
+        assert_eq!(rooms.members(&name("a")).unwrap().len(), 1);
+        assert!(!rooms.leave(id(2), &mut two, &name("a")));
+        assert!(!rooms.leave(id(1), &mut one, &name("b")));
+        assert_eq!(rooms.members(&name("a")).unwrap().len(), 1);
     }
 
     #[test]
     fn a_captured_membership_does_not_change_and_is_shared_until_a_change() {
         let rooms = Rooms::default();
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
-        rooms.join(id(1), &mut one, "a");
-        let before = rooms.members("a").unwrap();
-        assert!(Arc::ptr_eq(&before, &rooms.members("a").unwrap()));
-        rooms.join(id(2), &mut two, "a");
-        assert_eq!((before.len(), rooms.members("a").unwrap().len()), (1, 2));
+        rooms.join(id(1), &mut one, &name("a"));
+        let before = rooms.members(&name("a")).unwrap();
+        assert!(Arc::ptr_eq(&before, &rooms.members(&name("a")).unwrap()));
+        rooms.join(id(2), &mut two, &name("a"));
+        assert_eq!((before.len(), rooms.members(&name("a")).unwrap().len()), (1, 2));
     }
 
     #[test]
     fn leaving_all_names_the_rooms_that_are_gone() {
         let rooms = Rooms::default();
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
-        for name in ["", "b", "ü \u{0}", "shared"] {
-            rooms.join(id(1), &mut one, name);
+        for text in ["", "b", "ü \u{0}", "shared"] {
+            rooms.join(id(1), &mut one, &name(text));
         }
-        rooms.join(id(2), &mut two, "shared");
+        rooms.join(id(2), &mut two, &name("shared"));
         assert_eq!(names(&rooms), ["", "b", "ü \u{0}", "shared"]);
         let mut gone = rooms.leave_all(id(1), &mut one);
         gone.sort_unstable();
@@ -170,8 +178,8 @@ mod tests {
     fn the_same_slot_of_another_generation_is_another_member() {
         let rooms = Rooms::default();
         let (mut old, mut new) = (Memberships::default(), Memberships::default());
-        rooms.join(id(1), &mut old, "a");
-        rooms.join(ConnectionId { slot: 1, generation: 1 }, &mut new, "a");
-        assert_eq!(rooms.members("a").unwrap().len(), 2);
+        rooms.join(id(1), &mut old, &name("a"));
+        rooms.join(ConnectionId { slot: 1, generation: 1 }, &mut new, &name("a"));
+        assert_eq!(rooms.members(&name("a")).unwrap().len(), 2);
     }
 }

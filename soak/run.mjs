@@ -1,0 +1,246 @@
+#!/usr/bin/env node
+/**
+ * The soak test: `node soak/run.mjs --help`.
+ *
+ * The map: `server` is what is tested, `clients` runs `pairs` (well-behaved peers), `churn` (the
+ * crowd) and `attacks` (with `raw`) in two other processes, and `judge` says what the figures mean.
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import process from 'node:process';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import WebSocket from 'ws';
+import { formatReport, judge } from './judge.mjs';
+
+const HELP = `node soak/run.mjs [options]
+
+  --minutes N       how long (default 3, at least 0.5)
+  --connections N   connections of the crowd at a time (default 500)
+  --help
+`;
+
+/** Small limits, so that all of them are reached often. */
+const SERVER = {
+  maxMessageSize: 64 * 1024,
+  maxBackpressure: 1024 * 1024,
+  heartbeatMs: 2000,
+  pongTimeoutMs: 6000,
+  handshakeTimeoutMs: 3000,
+  closeTimeoutMs: 1000,
+  perMessageDeflate: true,
+};
+
+/** How many times the server's figures are taken in a run. */
+const SAMPLES = 90;
+
+/** Milliseconds between two HTTP requests that see whether the server answers. */
+const HTTP_PAUSE = 1000;
+
+/** How long the server may take to see that everybody has gone, in milliseconds. */
+const EMPTY_LIMIT = 20_000;
+
+/** How long a process may take for an answer or its end, in milliseconds. */
+const ANSWER_LIMIT = 60_000;
+
+/** @param {string} line progress; stdout has only the report */
+const say = (line) => process.stderr.write(`${line}\n`);
+
+const options = parseOptions();
+try {
+  const findings = await soak();
+  const verdict = judge(findings);
+  process.stdout.write(formatReport(findings, verdict));
+  process.exitCode = verdict.every(({ ok }) => ok) ? 0 : 1;
+} catch (error) {
+  say(`✗ ${/** @type {Error} */ (error).message}`);
+  process.exitCode = 1;
+}
+
+/** The command line; `--help` and mistakes end the process. */
+function parseOptions() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        minutes: { type: 'string', default: '3' },
+        connections: { type: 'string', default: '500' },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (values.help) {
+      process.stdout.write(HELP);
+      process.exit(0);
+    }
+    const [minutes, connections] = [Number(values.minutes), Number(values.connections)];
+    if (!(minutes >= 0.5)) throw new Error(`--minutes ${values.minutes}: expected at least 0.5`);
+    if (!(connections >= 1))
+      throw new Error(`--connections ${values.connections}: expected 1 or more`);
+    return { minutes, connections };
+  } catch (error) {
+    say(`${/** @type {Error} */ (error).message}\n\n${HELP}`);
+    process.exit(2);
+  }
+}
+
+/** One run, from the start of the server to its end. */
+async function soak() {
+  const server = startProcess('server', [JSON.stringify(SERVER)]);
+  const { listening: port } = await server.answer('listening');
+  // The engine starts with the first connection: what it needs for itself is not a leak.
+  await echoOnce(port);
+  const before = await server.ask('look', 'rss');
+
+  const settings = JSON.stringify({ port, connections: options.connections, ...SERVER });
+  const pairs = startProcess('clients', ['pairs', settings]);
+  await pairs.answer('ready');
+  const crowd = startProcess('clients', ['crowd', settings]);
+  await crowd.answer('ready');
+
+  const http = watchHttp(port);
+  const samples = await sample(server, [pairs, crowd]);
+  say('Everybody leaves …');
+  const { figures: ofCrowd } = await crowd.ask('finish', 'figures');
+  const { figures: ofPairs } = await pairs.ask('finish', 'figures');
+  const after = await whenEmpty(server);
+  const answersAtTheEnd = await echoOnce(port);
+  const answered = await http.stop();
+  const exit = await server.stop();
+  return {
+    ...{ before, samples, after, answersAtTheEnd, http: answered, exit },
+    ...{ ...ofCrowd, ...ofPairs, settings: { ...options, ...SERVER } },
+  };
+}
+
+/** Takes the server's figures again and again, for as long as the soak is to last. */
+async function sample(server, clients) {
+  const duration = options.minutes * 60_000;
+  const start = performance.now();
+  const samples = [];
+  for (let number = 1; number <= SAMPLES; number++) {
+    await wait(Math.max(0, start + (number * duration) / SAMPLES - performance.now()));
+    samples.push({
+      seconds: (performance.now() - start) / 1000,
+      ...(await server.ask('look', 'rss')),
+    });
+    if (number % 10 === 0) await sayProgress(samples.at(-1), clients);
+  }
+  return samples;
+}
+
+async function sayProgress({ seconds, connections, rss, descriptors }, clients) {
+  const lines = await Promise.all(clients.map((it) => it.ask('progress', 'progress')));
+  const done = lines.map(({ progress }) => progress).join(', ');
+  const memory = Math.round(rss / 1024 / 1024);
+  say(
+    `${Math.round(seconds)} s: ${connections} open, ${memory} MiB, ${descriptors} descriptors; ${done}`,
+  );
+}
+
+/** The server's figures once all connections and rooms are gone, or after the time for that. */
+async function whenEmpty(server) {
+  const start = performance.now();
+  for (;;) {
+    const figures = await server.ask('look', 'rss');
+    const seconds = (performance.now() - start) / 1000;
+    const empty = figures.connections === 0 && figures.rooms === 0;
+    if (empty || seconds * 1000 > EMPTY_LIMIT) {
+      // Node closes the descriptors of refused requests a moment later.
+      await wait(2000);
+      return { ...(await server.ask('look', 'rss')), seconds };
+    }
+    await wait(200);
+  }
+}
+
+/** Connects, has a message echoed, and leaves. Returns whether that worked. */
+async function echoOnce(port) {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/crowd`);
+  socket.on('error', () => {});
+  socket.on('open', () => socket.send('echo hello'));
+  const answer = new Promise((resolve) => socket.on('message', (data) => resolve(String(data))));
+  const ended = new Promise((resolve) => socket.on('close', resolve));
+  const first = await Promise.race([answer, ended, wait(ANSWER_LIMIT, undefined, { ref: false })]);
+  socket.close();
+  await ended;
+  return first === 'hello';
+}
+
+/** Sees whether HTTP is answered on the same port, and how fast. */
+function watchHttp(port) {
+  const figures = { answered: 0, failed: 0, slowest: 0 };
+  let over = false;
+  async function watch() {
+    while (!over) {
+      const start = performance.now();
+      const ok = await fetch(`http://127.0.0.1:${port}/ping`)
+        .then(async (response) => (await response.text()) === 'pong')
+        .catch(() => false);
+      figures.slowest = Math.max(figures.slowest, performance.now() - start);
+      figures[ok ? 'answered' : 'failed'] += 1;
+      await wait(HTTP_PAUSE);
+    }
+    return figures;
+  }
+  const watching = watch();
+  return {
+    stop() {
+      over = true;
+      return watching;
+    },
+  };
+}
+
+/**
+ * Starts a process of this folder that ends with this one. Its failure, before it has been told to
+ * end, is the failure of whatever is awaited next.
+ * @param {'server' | 'clients'} name
+ * @param {string[]} args
+ */
+function startProcess(name, args) {
+  const file = fileURLToPath(new URL(`${name}.mjs`, import.meta.url));
+  const child = fork(file, args, { execArgv: ['--expose-gc'], stdio: ['ignore', 2, 2, 'ipc'] });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  const exited = once(child, 'exit').then(([code, signal]) => {
+    process.off('exit', kill);
+    return signal ?? `status ${code}`;
+  });
+  const failure = exited.then((exit) => {
+    throw new Error(`the ${name} process ended with ${exit}`);
+  });
+  failure.catch(() => {});
+
+  /** The next message with a certain field. */
+  function answer(field) {
+    const message = new Promise((resolve) => {
+      child.on('message', function take(candidate) {
+        if (!(field in candidate)) return;
+        child.off('message', take);
+        resolve(candidate);
+      });
+    });
+    return Promise.race([message, failure, inTime(`the ${name} process did not answer`)]);
+  }
+
+  return {
+    answer,
+    ask(question, field) {
+      const answered = answer(field);
+      child.send(question);
+      return answered;
+    },
+    /** Has it end by itself; resolves with how it did. */
+    stop() {
+      child.send('stop');
+      return Promise.race([exited, wait(ANSWER_LIMIT, 'not at all', { ref: false })]);
+    },
+  };
+}
+
+async function inTime(complaint) {
+  await wait(ANSWER_LIMIT, undefined, { ref: false });
+  throw new Error(`${complaint} within ${ANSWER_LIMIT / 1000} seconds`);
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
