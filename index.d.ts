@@ -10,6 +10,7 @@ export type {
   ContextRequest,
   ContextResponse,
   HostApplication,
+  PerMessageDeflateOptions,
   WebSocketApplication,
   WebSocketMethods,
   WebSocketPluginOptions,
@@ -109,9 +110,9 @@ interface WebSocketPluginOptions {
   debug?: boolean;
 
   /**
-   * Milliseconds that the HTTP middleware, {@link WebSocketPluginOptions.verifyClient} and the
-   * WebSocket middleware may take, each on its own. Whoever takes longer ends the attempt: by
-   * HTTP 503 before the upgrade, with close code 1008 after it. At least 1, at most 2147483647.
+   * Milliseconds for the HTTP middleware and {@link WebSocketPluginOptions.verifyClient} together,
+   * and again for the WebSocket middleware. More ends the attempt: by HTTP 503 before the upgrade,
+   * with close code 1008 after it. At least 1, at most 2147483647.
    *
    * @default 10000
    */
@@ -142,11 +143,102 @@ interface WebSocketPluginOptions {
    * @default 'close'
    */
   backpressurePolicy?: 'close' | 'drop';
+
+  /**
+   * Which subprotocol a connection speaks (RFC 6455 §1.9), out of those that the client offers in
+   * `Sec-WebSocket-Protocol`: an array names what the server speaks, best first; a function chooses
+   * or answers `false`. Without a match no subprotocol is agreed on, which browsers refuse. Without
+   * this option it is the first one that the client offers, as with `ws`. What was chosen is
+   * {@link WSConnection.protocol}. A function that throws, or returns what was not offered, is
+   * answered by HTTP 500.
+   *
+   * @default undefined
+   */
+  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
+
+  /**
+   * Compression by permessage-deflate (RFC 7692), for clients that offer it. `true` means all
+   * defaults of {@link PerMessageDeflateOptions}. Compressing and inflating never happens on the
+   * JavaScript thread. With context take-over, which is the default, a connection that has sent and
+   * received compressed messages keeps about 300 KiB.
+   *
+   * @default false
+   */
+  perMessageDeflate?: boolean | PerMessageDeflateOptions;
+
+  /**
+   * Most rooms that one connection may be in; {@link WSConnection.join} throws a RangeError beyond.
+   * At least 1; `Infinity` means no limit.
+   *
+   * @default 10000
+   */
+  maxRoomsPerConnection?: number;
+
+  /**
+   * Longest name of a room in UTF-16 units, as `length` counts them; {@link WSConnection.join}
+   * throws a RangeError beyond. At least 1; `Infinity` means no limit.
+   *
+   * @default 65536
+   */
+  maxRoomNameLength?: number;
 }
 
 // ---------------------------------------------------------------------------
 // Connections and rooms
 // ---------------------------------------------------------------------------
+
+/** Parameters of permessage-deflate (RFC 7692 §7). */
+interface PerMessageDeflateOptions {
+  /**
+   * Messages with a shorter payload, in bytes, are sent as they are.
+   *
+   * @default 1024
+   */
+  threshold?: number;
+
+  /**
+   * Compression level, from 0 (none) to 9 (smallest).
+   *
+   * @default 6
+   */
+  level?: number;
+
+  /**
+   * Compress each message on its own: worse compression, but no compressor per connection, and a
+   * broadcast is compressed once for everyone.
+   *
+   * @default false
+   */
+  serverNoContextTakeover?: boolean;
+
+  /**
+   * Ask clients to compress each message on its own, so that nothing is kept per connection.
+   *
+   * @default false
+   */
+  clientNoContextTakeover?: boolean;
+
+  /**
+   * Base-2 logarithm of the largest window that this side compresses with, 9 to 15.
+   *
+   * @default 15
+   */
+  serverMaxWindowBits?: number;
+
+  /**
+   * Base-2 logarithm of the largest window that clients may compress with, 9 to 15. Clients that
+   * cannot be told so get no compression.
+   *
+   * @default undefined
+   */
+  clientMaxWindowBits?: number;
+
+  /**
+   * Accepted for compatibility with `ws`, where it limits the use of the thread pool. Here all
+   * compression runs on the I/O thread.
+   */
+  concurrency?: number;
+}
 
 /**
  * One WebSocket connection, as middleware, handlers and events get it. It is the same object at
@@ -159,7 +251,16 @@ interface WSConnection {
   /** The URL of the upgrade request as it was sent: path and query, without a host. */
   url: string;
 
-  /** Whether the connection has not ended. */
+  /**
+   * The subprotocol that was agreed on, or an empty string.
+   * See {@link WebSocketPluginOptions.protocols}.
+   */
+  readonly protocol: string;
+
+  /**
+   * Whether the connection is open. Set to `false` it stays so until the next pong or `markAlive`,
+   * as code in the manner of `ws` expects.
+   */
   isAlive: boolean;
 
   /**
@@ -168,7 +269,10 @@ interface WSConnection {
    */
   lastPong: number;
 
-  /** Bytes that have been sent with {@link WSConnection.send} and are not yet on the wire. */
+  /**
+   * Bytes queued for this connection that the operating system has not taken yet: frames of `send`
+   * and of broadcasts, with their headers.
+   */
   readonly bufferedAmount: number;
 
   /**
@@ -194,6 +298,8 @@ interface WSConnection {
    * has members. Does nothing on a connection that has ended.
    *
    * @throws {TypeError} if `room` is not a string.
+   * @throws {RangeError} beyond {@link WebSocketPluginOptions.maxRoomsPerConnection} or
+   * {@link WebSocketPluginOptions.maxRoomNameLength}.
    */
   join(room: string): void;
 
@@ -215,8 +321,9 @@ interface WSConnection {
 
   /**
    * Adds a listener for messages: text arrives as a string, binary as a Buffer. What arrives
-   * before the handler has returned (or its promise has resolved) is kept and delivered then. A
-   * listener that throws or rejects closes this connection with code 1011 and is reported by the
+   * before the handler has returned (or its promise has resolved) is kept and delivered then, or
+   * once {@link WebSocketPluginOptions.handshakeTimeoutMs} have passed: a handler may run for as
+   * long as its connection. A listener that throws or rejects closes this connection with code 1011 and is reported by the
    * plugin's `error` event.
    *
    * @throws {TypeError} if `listener` is not a function.

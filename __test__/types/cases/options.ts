@@ -1,5 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import { WebSocketPlugin, type WebSocketPluginOptions } from '../../../index.js';
+import {
+  type PerMessageDeflateOptions,
+  WebSocketPlugin,
+  type WebSocketPluginOptions,
+} from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
 // All of them at once, and none.
@@ -19,6 +23,10 @@ new WebSocketPlugin({
   closeTimeoutMs: 1_000,
   maxBackpressure: Infinity,
   backpressurePolicy: 'drop',
+  protocols: ['chat.v2', 'chat.v1'],
+  perMessageDeflate: { threshold: 512, level: 3, serverNoContextTakeover: true },
+  maxRoomsPerConnection: 10,
+  maxRoomNameLength: Infinity,
 });
 
 // `undefined` stands for the default.
@@ -40,6 +48,10 @@ const all: Same<
     closeTimeoutMs?: number;
     maxBackpressure?: number;
     backpressurePolicy?: 'close' | 'drop';
+    protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
+    perMessageDeflate?: boolean | PerMessageDeflateOptions;
+    maxRoomsPerConnection?: number;
+    maxRoomNameLength?: number;
   }
 > = true;
 
