@@ -181,16 +181,19 @@ class Engine {
     for (const connection of this.#connections) connection?.close(code, reason);
   }
 
-  /** Resolves once no connection is open, or after `limitMs`, when the rest has been cut off. */
+  /**
+   * Resolves once no connection is open. What is left after `limitMs` is cut off, and no longer
+   * waited for after twice that time.
+   */
   async whenEmpty(limitMs) {
     if (this.#open === 0) return;
-    let timer;
-    const empty = new Promise((resolve) => {
+    const timers = [];
+    await new Promise((resolve) => {
       this.#onEmpty = resolve;
-      timer = setTimeout(() => this.#native.terminateAll(), limitMs);
+      timers.push(setTimeout(() => this.#native.terminateAll(), limitMs));
+      timers.push(setTimeout(resolve, 2 * limitMs));
     });
-    await empty;
-    clearTimeout(timer);
+    timers.forEach(clearTimeout);
     this.#onEmpty = null;
   }
 }

@@ -615,6 +615,8 @@ fn end(io: &Rc<IoThread>, connection: &Rc<Connection>, writable: bool) {
     connection.shared.alive.store(false, Ordering::Relaxed);
     io.forget(connection.id);
     if writable {
+        // Counted before the task runs: a stop that comes right behind waits for it.
+        io.winding_down.set(io.winding_down.get() + 1);
         tokio::task::spawn_local(wind_down(io.clone(), connection.clone()));
     } else {
         connection.hang_up();
@@ -635,15 +637,14 @@ impl Connection {
 async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     let limit = io.settings.close_timeout;
     let drained = tokio::time::timeout(limit, connection.drain(&io)).await;
-    if drained == Ok(true) && io.winding_down.get() < MAX_LINGERING {
-        io.winding_down.set(io.winding_down.get() + 1);
+    if drained == Ok(true) && io.winding_down.get() <= MAX_LINGERING {
         let _ = connection.socket.get_ref().shutdown(Shutdown::Write);
         // Running out of time is as good as the end of stream.
         let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
-        io.winding_down.set(io.winding_down.get() - 1);
-        io.wound_down.notify_one();
     }
     connection.hang_up();
+    io.winding_down.set(io.winding_down.get() - 1);
+    io.wound_down.notify_one();
 }
 
 async fn discard_until_end(io: &IoThread, connection: &Connection) {
