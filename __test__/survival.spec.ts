@@ -27,6 +27,8 @@ const server = `
   const { createInterface } = require('node:readline');
   const { readdirSync } = require('node:fs');
   const { WebSocketPlugin, withWebSocket } = require('nextrush-websocket');
+  require('node:v8').setFlagsFromString('--expose-gc');
+  const collectGarbage = require('node:vm').runInNewContext('gc');
   import('./examples/host/index.js').then(({ createApp }) => {
     const app = createApp();
     const plugin = new WebSocketPlugin({ maxBackpressure: Infinity });
@@ -52,6 +54,7 @@ const server = `
     });
     const server = app.listen(0, '127.0.0.1', () => console.log(server.address().port));
     createInterface({ input: process.stdin }).on('line', () => {
+      collectGarbage();
       console.log(JSON.stringify({
         ...plugin.getStats(),
         ended,
