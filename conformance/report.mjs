@@ -65,14 +65,16 @@ function readCase(folder, id, { behavior, behaviorClose, reportfile }) {
     behaviorClose,
     verdict,
     passed: verdict === 'OK' || (verdict === 'INFORMATIONAL' && INFORMATIONAL_BY_DESIGN.has(id)),
-    remark: verdict === 'OK' ? '' : remark(path.join(folder, reportfile), behavior === 'OK'),
+    remark: verdict === 'OK' ? '' : remark(path.join(folder, reportfile), verdict, behavior),
   };
 }
 
 /** What the suite says of a case that is not OK. */
-function remark(file, onlyClose) {
+function remark(file, verdict, behavior) {
   const { description, expectation, result, resultClose } = JSON.parse(readFileSync(file, 'utf8'));
-  const got = plainText(onlyClose ? resultClose : result);
+  const got = plainText(behavior === 'OK' ? resultClose : result);
+  // There, nothing is expected.
+  if (verdict === 'INFORMATIONAL') return `${plainText(description)} Result: ${got}`;
   return `${plainText(description)} Expected: ${plainText(expectation)} Result: ${got}`;
 }
 

@@ -19,7 +19,7 @@ import { formatDuration, formatTable, readReport, writeMarkdown } from './report
 const HELP = `node conformance/run.mjs [options]
 
   --cases A,B      only these, e.g. 1.*,6.4.*,7.1.6 (default: all)
-  --minutes N      time limit (default 30)
+  --minutes N      time limit (default 45)
   --markdown       write docs/conformance.md, after a run of all cases
   --help
 `;
@@ -31,6 +31,9 @@ const NO_PYTHON = `No Python 2.7 was found, and the Autobahn test suite runs on 
 
 It is looked for in PYTHON27 (a path), as python2.7 on the PATH, and among pyenv's versions.
 pyenv can install it: pyenv install 2.7.18`;
+
+/** Milliseconds between two lines of progress where there is no terminal. */
+const PROGRESS_PAUSE = 30_000;
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const reports = path.join(here, 'reports');
@@ -53,7 +56,7 @@ function parseOptions() {
     const { values } = parseArgs({
       options: {
         cases: { type: 'string', default: '*' },
-        minutes: { type: 'string', default: '30' },
+        minutes: { type: 'string', default: '45' },
         markdown: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
@@ -185,18 +188,20 @@ function readLine(suite, line, progress) {
   else if (/^Connection to .* failed/.test(line)) say(`\n${line}`);
 }
 
-/** One line that is written over on a terminal; elsewhere one line for each section. */
+/** One line that is written over on a terminal; elsewhere a line now and then. */
 function makeProgress(suite) {
   const { isTTY } = process.stderr;
   let done = 0;
-  let section = '';
+  let lastSaid = -Infinity;
   return {
     next(id) {
       done += 1;
       const text = `${done} of ${suite.planned.length}: case ${id}`;
       if (isTTY) process.stderr.write(`\r\x1b[K${text}`);
-      else if (id.split('.')[0] !== section) say(text);
-      section = id.split('.')[0];
+      else if (performance.now() - lastSaid > PROGRESS_PAUSE) {
+        say(text);
+        lastSaid = performance.now();
+      }
     },
     end() {
       if (isTTY) process.stderr.write('\r\x1b[K');
