@@ -775,6 +775,10 @@ interface WSStats {
   bytesSent: number;
   /** Messages dropped because they did not fit into `maxBackpressure`. */
   droppedMessages: number;
+  /** Bytes queued for all connections together, at this moment. */
+  bufferedAmount: number;
+  /** Connections whose peer reads more slowly than it is written to, at this moment. */
+  backpressuredConnections: number;
   /** Upgrade requests rejected, by reason. */
   rejected: Record<WSRejectReason, number>;
 }

@@ -37,6 +37,8 @@ test('a plugin that nothing has happened to has nothing to count', async () => {
     bytesReceived: 0,
     bytesSent: 0,
     droppedMessages: 0,
+    bufferedAmount: 0,
+    backpressuredConnections: 0,
     rejected: {
       method: 0,
       badRequest: 0,
@@ -320,8 +322,12 @@ describe('a client that does not read', () => {
         if (index % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
         expect(socket.bufferedAmount).toBeLessThanOrEqual(MEGABYTE);
       }
+      await until(() => plugin.getStats().backpressuredConnections === 1);
+      expect(plugin.getStats().bufferedAmount).toBeGreaterThan(0);
       client.ws.resume();
       await until(() => socket.bufferedAmount === 0);
+      await until(() => plugin.getStats().backpressuredConnections === 0);
+      expect(plugin.getStats().bufferedAmount).toBe(0);
       socket.send('end');
       const numbers = await untilEnd(client);
       const { droppedMessages, messagesSent, totalConnections } = plugin.getStats();

@@ -69,13 +69,20 @@ function readCase(folder, id, { behavior, behaviorClose, reportfile }) {
   };
 }
 
-/** What the suite says of a case that is not OK. */
+/** What happened in a case that is not OK. */
 function remark(file, verdict, behavior) {
-  const { description, expectation, result, resultClose } = JSON.parse(readFileSync(file, 'utf8'));
-  const got = plainText(behavior === 'OK' ? resultClose : result);
-  // There, nothing is expected.
-  if (verdict === 'INFORMATIONAL') return `${plainText(description)} Result: ${got}`;
-  return `${plainText(description)} Expected: ${plainText(expectation)} Result: ${got}`;
+  const report = JSON.parse(readFileSync(file, 'utf8'));
+  const description = plainText(report.description);
+  // There, the suite expects nothing in particular.
+  if (verdict === 'INFORMATIONAL') return `${description} ${whatCameBack(report)}`;
+  const result = plainText(behavior === 'OK' ? report.resultClose : report.result);
+  return `${description} Expected: ${plainText(report.expectation)} Result: ${result}`;
+}
+
+function whatCameBack({ received, remoteCloseCode }) {
+  const messages = received.length === 0 ? 'no message' : `messages (${received.length})`;
+  const close = remoteCloseCode === null ? 'no close frame' : `close code ${remoteCloseCode}`;
+  return `What came back: ${messages}, ${close}.`;
 }
 
 /** @param {string} html */

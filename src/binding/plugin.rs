@@ -88,6 +88,10 @@ pub struct PluginStats {
     pub bytes_sent: f64,
     /// Messages dropped because of backpressure.
     pub dropped_messages: f64,
+    /// Bytes queued for all connections together.
+    pub buffered_amount: f64,
+    /// Connections whose peer reads more slowly than it is written to, at this moment.
+    pub backpressured_connections: u32,
 }
 
 #[napi]
@@ -578,6 +582,8 @@ impl NativePlugin {
             bytes_received: totals.bytes_received as f64,
             bytes_sent: totals.bytes_sent as f64,
             dropped_messages: totals.dropped as f64,
+            buffered_amount: self.with_engine(Engine::total_buffered_amount).unwrap_or(0) as f64,
+            backpressured_connections: self.with_engine(Engine::backpressured).unwrap_or(0),
         }
     }
 

@@ -356,9 +356,16 @@ impl Connection {
             Written::Failed => self.interrupt(Ending::lost()),
             Written::Blocked { .. } => {
                 self.writer_waits.set(true);
+                io.counters.backpressure_began();
                 tokio::task::spawn_local(write_rest(io.clone(), self.clone()));
             }
         }
+    }
+
+    /// Nobody waits for the socket any more.
+    fn writing_again(&self, io: &IoThread) {
+        self.writer_waits.set(false);
+        io.counters.backpressure_ended();
     }
 
     /// Writes until the outbox is empty or the socket fails.
@@ -389,18 +396,16 @@ const NO_SIGNAL: i32 = 0x4000;
 const NO_SIGNAL: i32 = 0;
 
 async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
-    loop {
-        if !connection.drain(&io).await {
-            connection.writer_waits.set(false);
-            return connection.interrupt(Ending::lost());
-        }
+    while connection.drain(&io).await {
         match connection.unanswered_ping.take() {
             Some(ping) if connection.phase.get() != Phase::Ended => {
                 connection.queue_control(Opcode::Pong, &ping, &mut io.pool.borrow_mut());
             }
-            _ => return connection.writer_waits.set(false),
+            _ => return connection.writing_again(&io),
         }
     }
+    connection.writing_again(&io);
+    connection.interrupt(Ending::lost());
 }
 
 /// The life of a connection: reads until it ends, then reports that and winds down.

@@ -180,6 +180,18 @@ impl Engine {
         running
     }
 
+    /// Connections whose peer reads more slowly than it is written to, at this moment.
+    pub fn backpressured(&self) -> u32 {
+        self.counters.backpressured()
+    }
+
+    /// Bytes queued for all connections together. Takes time in the number of connections.
+    pub fn total_buffered_amount(&self) -> usize {
+        let slots = self.slots.borrow();
+        let open = slots.entries.iter().filter_map(|slot| slot.connection.as_ref());
+        open.map(|connection| connection.shared.buffered.load(Ordering::Relaxed)).sum()
+    }
+
     /// Totals since the start.
     pub fn totals(&self) -> Totals {
         self.counters.totals()

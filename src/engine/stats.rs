@@ -1,6 +1,6 @@
 //! Numbers about the engine that cost nothing on the hot path.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Totals since the engine was made. Added to by the I/O thread, once per read or flush rather
 /// than once per message; `dropped` also by the JavaScript thread. Read from anywhere.
@@ -11,6 +11,8 @@ pub struct Counters {
     messages_sent: AtomicU64,
     bytes_sent: AtomicU64,
     dropped: AtomicU64,
+    /// Connections whose socket takes no more for now.
+    backpressured: AtomicU32,
 }
 
 /// A reading of [`Counters`].
@@ -55,6 +57,19 @@ impl Counters {
 
     pub(super) fn dropped(&self, messages: u64) {
         self.dropped.fetch_add(messages, Relaxed);
+    }
+
+    pub(super) fn backpressure_began(&self) {
+        self.backpressured.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn backpressure_ended(&self) {
+        self.backpressured.fetch_sub(1, Relaxed);
+    }
+
+    /// Connections whose peer reads more slowly than it is written to, at this moment.
+    pub fn backpressured(&self) -> u32 {
+        self.backpressured.load(Relaxed)
     }
 
     /// The totals now.

@@ -45,6 +45,8 @@ const stats: Same<
     bytesReceived: number;
     bytesSent: number;
     droppedMessages: number;
+    bufferedAmount: number;
+    backpressuredConnections: number;
     rejected: Record<WSRejectReason, number>;
   }
 > = true;
