@@ -516,6 +516,39 @@ describe('a close during a slow handler', () => {
     expect(events.waiting).toEqual([]);
   });
 
+  test('is told, and the messages dropped, where the handler then rejects', async () => {
+    const gate = deferred();
+    const events = queue<unknown>();
+    const { port, plugin } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/ws', async (socket) => {
+        socket.onMessage(events.push);
+        socket.onClose((code, reason) => events.push([code, reason]));
+        await gate.promise;
+        throw new Error('the handler is wrong');
+      });
+    });
+    plugin.on('error', ({ message }) => events.push(message));
+    const early = Buffer.concat([framesOf(['a', 'b']), frame(CLOSE, closePayload(4001, 'bye'))]);
+    await rawUpgrade(port, '/ws', early);
+    await until(() => plugin.getStats().totalConnections === 0);
+    gate.resolve();
+    expect(await take(events, 2)).toEqual(['the handler is wrong', [4001, 'bye']]);
+    expect(events.waiting).toEqual([]);
+  });
+
+  test('is told once the limit is over where middleware never lets the handler run', async () => {
+    const events = queue<unknown>();
+    const { port, plugin } = await serve({ handshakeTimeoutMs: 50 }, ({ wsApp }) => {
+      wsApp.wsUse((socket) => socket.onClose((code) => events.push(code)));
+      wsApp.ws('/ws', () => events.push('handler'));
+    });
+    plugin.on('close', (_socket, code) => events.push(['event', code]));
+    const early = Buffer.concat([framesOf(['a', 'b']), frame(CLOSE, closePayload(4001, 'bye'))]);
+    await rawUpgrade(port, '/ws', early);
+    expect(await take(events, 2)).toEqual([4001, ['event', 4001]]);
+    expect(events.waiting).toEqual([]);
+  });
+
   test('by a client that vanishes is told as 1006 after its messages', async () => {
     const gate = deferred();
     const events = queue<unknown>();

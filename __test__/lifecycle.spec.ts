@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -23,6 +24,7 @@ import {
   upgradeRequest,
 } from './support/raw.js';
 import { serve } from './support/server.js';
+import { until } from './support/until.js';
 
 const { version } = createRequire(import.meta.url)('../package.json');
 
@@ -320,6 +322,26 @@ describe('cleanup()', () => {
     app.emit('shutdown');
     expect(await client.closed).toMatchObject({ code: 1001 });
     expect(await upgradeStatus(port)).toBe(503);
+  });
+
+  test('ends the threads that the connections had needed', async () => {
+    // Linux lists them by name; elsewhere there is nothing to see.
+    const tasks = '/proc/self/task';
+    const nameOf = (task: string) => {
+      try {
+        return readFileSync(join(tasks, task, 'comm'), 'utf8');
+      } catch {
+        return 'ended since';
+      }
+    };
+    const all = () => (existsSync(tasks) ? readdirSync(tasks) : []);
+    const threads = () => all().filter((task) => nameOf(task).startsWith('nextrush')).length;
+    await until(() => threads() === 0);
+    const { url, plugin } = await serve();
+    await connect(url());
+    expect(threads()).toBe(existsSync(tasks) ? 1 : 0);
+    await plugin.cleanup();
+    await until(() => threads() === 0);
   });
 
   test('is undone when the server listens again', async () => {

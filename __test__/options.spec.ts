@@ -43,6 +43,10 @@ const allUndefined: WebSocketPluginOptions = {
   closeTimeoutMs: undefined,
   maxBackpressure: undefined,
   backpressurePolicy: undefined,
+  maxRoomsPerConnection: undefined,
+  maxRoomNameLength: undefined,
+  perMessageDeflate: undefined,
+  protocols: undefined,
 };
 
 /** An upgrade request that no client has sent, because thousands of real ones take long. */
@@ -155,6 +159,8 @@ const numberOptions: NumberOption[] = [
   { name: 'closeTimeoutMs', unit: 'milliseconds', least: 1, most: 2147483647, infinity: false },
   { name: 'maxMessageSize', unit: 'bytes', least: 1, most: 536870888, infinity: false },
   { name: 'maxConnections', unit: 'connections', least: 0, most: 4294967295, infinity: true },
+  { name: 'maxRoomsPerConnection', unit: 'rooms', least: 1, most: 4294967295, infinity: true },
+  { name: 'maxRoomNameLength', unit: 'UTF-16 units', least: 1, most: 4294967295, infinity: true },
   {
     name: 'maxBackpressure',
     unit: 'bytes',
@@ -164,7 +170,7 @@ const numberOptions: NumberOption[] = [
   },
 ];
 
-describe.each(numberOptions)('$name', ({ name, unit, least, most, infinity }) => {
+describe.each(numberOptions)('option $name', ({ name, unit, least, most, infinity }) => {
   const accepted = `a whole number of ${unit} from ${least} to ${most}${
     infinity ? ' or Infinity' : ''
   }`;

@@ -241,6 +241,20 @@ describe('the answers', () => {
     expectRejection(await answerOf(client), 404, 'Not Found');
   });
 
+  test('reach a client that reads only after it has sent everything', async () => {
+    const { port, server } = await serve({ verifyClient: () => false });
+    const closed = deferred();
+    server.on('connection', (socket) => socket.on('close', () => closed.resolve()));
+    const client = await rawConnect(port);
+    client.socket.pause();
+    client.write(upgradeRequest('/ws'));
+    for (let count = 0; count < 20; count++) client.write(frame(2, Buffer.alloc(20_000)));
+    // Unread bytes would have the server's end of the connection reset it, response and all.
+    await closed.promise;
+    client.socket.resume();
+    expectRejection(await answerOf(client), 401, 'Unauthorized');
+  });
+
   test('do not repeat a client’s bytes in a header', async () => {
     const { port } = await serve();
     const answer = await answerTo(
@@ -348,10 +362,13 @@ describe('verifyClient', () => {
     expect(await upgradeStatus(resolved.port)).toBe(status);
   });
 
-  test('may return a thenable that is no Promise', async () => {
+  test.each<[string, (act: () => void) => void]>([
+    ['at once', (act) => act()],
+    ['later', (act) => void setImmediate(act)],
+  ])('may return a thenable that is no Promise and settles %s', async (_name, when) => {
     const thenable = (verdict: boolean) => ({
       // biome-ignore lint/suspicious/noThenProperty: that is what is tested
-      then: (resolve: (value: boolean) => void) => resolve(verdict),
+      then: (resolve: (value: boolean) => void) => when(() => resolve(verdict)),
     });
     const yes = await serve({ verifyClient: () => thenable(true) as Promise<boolean> });
     expect(await upgradeStatus(yes.port)).toBe(101);

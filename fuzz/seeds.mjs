@@ -254,7 +254,7 @@ const deflate = (window, level, sizes, ...messages) =>
 const inflate = (limit, sizes, ...messages) =>
   join(1 | (6 << 2), limit, sizes.length, sizes, ...messages);
 const forgetfully = (input) => join(input[0] | 2, input.subarray(1));
-/** `repeats` below 240: once more than its remainder by 16; from 240: 128 times for each step. */
+/** `repeats` below 240: once more than its remainder by 16; from 240: 32 times for each step. */
 const repeated = (repeats, content) => join(repeats, content.length, content);
 const message = (data) => join(data.length & 0xff, data.length >> 8, data);
 

@@ -5,7 +5,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { deflateRawSync } from 'node:zlib';
-import { ROOMS } from './churn.mjs';
 import {
   BINARY,
   CLOSE,
@@ -34,7 +33,7 @@ const random = (below) => Math.floor(Math.random() * below);
  *   `answered`, `not offered` (the server does not compress)
  * @property {boolean} [allowHalfOpen]
  *
- * @typedef {{ port: number, maxMessageSize: number, maxBackpressure: number }} Settings
+ * @typedef {{ port: number, rooms: number, maxMessageSize: number, maxBackpressure: number }} Settings
  */
 
 /** Sends one request. @returns {Attack} */
@@ -222,11 +221,13 @@ const behaviours = {
       peer.socket.resume();
     },
   },
-  'does not read, in every room': {
+  'does not read, in many rooms': {
     outcomes: ['left'],
-    async run(peer) {
+    async run(peer, { rooms }) {
       if (!(await peer.upgrade())) return;
-      const joins = Array.from({ length: ROOMS }, (_, room) => frame(TEXT, `join room-${room}`));
+      const joins = Array.from({ length: Math.min(rooms, 100) }, (_, room) =>
+        frame(TEXT, `join room-${room}`),
+      );
       peer.write(Buffer.concat(joins));
       peer.socket.pause();
       await wait(3000);

@@ -5,9 +5,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import WebSocket from 'ws';
 
-/** Rooms of the crowd: `room-0` and so on. */
-export const ROOMS = 100;
-
 /** A life in milliseconds: at least, and the mean of what comes on top. */
 const SHORTEST_LIFE = 200;
 const MEAN_LIFE = 3000;
@@ -20,15 +17,14 @@ const ARRIVALS = 100;
 
 const random = (below) => Math.floor(Math.random() * below);
 const exponential = (mean) => -mean * Math.log(1 - Math.random());
-const room = () => `room-${random(ROOMS)}`;
 
 /** What a connection does in its life. */
 const deeds = [
-  () => `join ${room()}`,
-  () => `join ${room()}`,
-  () => `leave ${room()}`,
-  () => `say ${room()} ${'chatter'.repeat(random(100))}`,
-  () => `say ${room()} hello`,
+  (room) => `join ${room}`,
+  (room) => `join ${room}`,
+  (room) => `leave ${room}`,
+  (room) => `say ${room} ${'chatter'.repeat(random(100))}`,
+  (room) => `say ${room} hello`,
   () => `echo ${'x'.repeat(random(20_000))}`,
 ];
 
@@ -46,11 +42,12 @@ const END_LIMIT = 15_000;
 
 /**
  * Starts the crowd.
- * @param {{ port: number, connections: number }} settings
+ * @param {{ port: number, connections: number, rooms: number }} settings the rooms are `room-0`…
  */
-export function startChurn({ port, connections }) {
+export function startChurn({ port, connections, rooms }) {
   const figures = { opened: 0, messages: 0, failures: {} };
   let over = false;
+  const anyRoom = () => `room-${random(rooms)}`;
 
   const count = (what) => {
     figures.failures[what] = (figures.failures[what] ?? 0) + 1;
@@ -85,10 +82,10 @@ export function startChurn({ port, connections }) {
   /** Says and does things until the life is over. */
   async function live(socket) {
     const until = performance.now() + SHORTEST_LIFE + exponential(MEAN_LIFE);
-    socket.send(`join ${room()}`);
+    socket.send(`join ${anyRoom()}`);
     while (performance.now() < until && !over && socket.readyState === WebSocket.OPEN) {
       await wait(exponential(MEAN_PAUSE));
-      if (socket.readyState === WebSocket.OPEN) socket.send(deeds[random(deeds.length)]());
+      if (socket.readyState === WebSocket.OPEN) socket.send(deeds[random(deeds.length)](anyRoom()));
     }
   }
 

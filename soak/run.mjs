@@ -32,6 +32,9 @@ const SERVER = {
   perMessageDeflate: true,
 };
 
+/** So that what is said in a room reaches as many in a large crowd as in a small one. */
+const CONNECTIONS_PER_ROOM = 5;
+
 /** How many times the server's figures are taken in a run. */
 const SAMPLES = 90;
 
@@ -55,7 +58,8 @@ try {
   process.exitCode = verdict.every(({ ok }) => ok) ? 0 : 1;
 } catch (error) {
   say(`✗ ${/** @type {Error} */ (error).message}`);
-  process.exitCode = 1;
+  // Takes the other processes along.
+  process.exit(1);
 }
 
 /** The command line; `--help` and mistakes end the process. */
@@ -91,7 +95,8 @@ async function soak() {
   await echoOnce(port);
   const before = await server.ask('look', 'rss');
 
-  const settings = JSON.stringify({ port, connections: options.connections, ...SERVER });
+  const rooms = Math.ceil(options.connections / CONNECTIONS_PER_ROOM);
+  const settings = JSON.stringify({ port, connections: options.connections, rooms, ...SERVER });
   const pairs = startProcess('clients', ['pairs', settings]);
   await pairs.answer('ready');
   const crowd = startProcess('clients', ['crowd', settings]);
@@ -200,6 +205,8 @@ function watchHttp(port) {
 function startProcess(name, args) {
   const file = fileURLToPath(new URL(`${name}.mjs`, import.meta.url));
   const child = fork(file, args, { execArgv: ['--expose-gc'], stdio: ['ignore', 2, 2, 'ipc'] });
+  // What cannot be sent to it any more is told by its end.
+  child.on('error', () => {});
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
   const exited = once(child, 'exit').then(([code, signal]) => {

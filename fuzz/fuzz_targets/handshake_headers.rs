@@ -98,14 +98,16 @@ fn is_offer_of_protocols(value: &str) -> bool {
     distinct.len() == protocols.len() && protocols.iter().all(|protocol| is_token(protocol))
 }
 
-/// tungstenite wants `Upgrade` to be nothing but `websocket`, and does not know tabs in lists.
+/// tungstenite wants `Upgrade` to be nothing but `websocket`, does not know tabs in lists, and wants
+/// the unused low bits of the key to be zero.
 fn tungstenite_accepts_it_too(request: &UpgradeRequest<'_>) {
     let (Some(upgrade), Some(connection), Some(key)) =
         (request.upgrade, request.connection, request.key)
     else {
         unreachable!("an accepted request has all three")
     };
-    if !upgrade.eq_ignore_ascii_case("websocket") || connection.contains('\t') {
+    let strict_key = key.strip_suffix("==").is_some_and(|key| key.ends_with(['A', 'Q', 'g', 'w']));
+    if !upgrade.eq_ignore_ascii_case("websocket") || connection.contains('\t') || !strict_key {
         return;
     }
     let theirs = http::Request::builder()

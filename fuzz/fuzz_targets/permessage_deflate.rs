@@ -24,8 +24,8 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// in which it asks for room.
 const INFLATER_BYTES: usize = 128 << 10;
 
-/// Messages at the other end are inflated up to here.
-const MOST: usize = 4 << 20;
+/// Messages at the other end are inflated up to here, and no more than this is deflated.
+const MOST: usize = 200_000;
 
 const LIMITS: [u64; 4] = [0, 10, 16_384, 100_000];
 
@@ -54,11 +54,13 @@ fn what_we_deflate_can_be_inflated(input: &mut Unstructured<'_>, params: Deflate
     let mut deflater = Deflater::new(level, params.server_max_window_bits, no_takeover);
     let mut ours = Inflater::new(params);
     let mut theirs = Other::default();
-    while !input.is_empty() {
+    let mut total = 0;
+    while !input.is_empty() && total < MOST {
         let message = plain_message(input);
         if message.is_empty() {
             continue;
         }
+        total += message.len();
         let frame = deflater.frame(Opcode::Text, &message);
         let compressed = payload_of(&frame);
         if no_takeover {
@@ -77,7 +79,7 @@ fn plain_message(input: &mut Unstructured<'_>) -> Vec<u8> {
     let run = input.bytes(len).expect("there are so many");
     match repeats {
         0..0xf0 => run.repeat(1 + repeats % 16),
-        many => run.repeat((many - 0xef) * 128),
+        many => run.repeat((many - 0xef) * 32),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::feeding::{Connection, Timeline};
 use crate::seen::Seen;
 
 /// A script that is longer than this stops: more of the same shows nothing new.
-const MOST_WIRE: usize = 200_000;
+const MOST_WIRE: usize = 80_000;
 
 const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
