@@ -157,8 +157,9 @@ seeds('message_assembly', {
 // Payloads of a script: bytes, a run of one byte, or text of chosen characters.
 const bytes = (content) => join(0, content.length, content);
 const run = (byte, length, shift = 0) => join(1 | (shift << 5), length, byte);
-const text = (...indexes) => join(2, indexes.length, indexes);
-const spoilt = (index, byte, ...indexes) => join(2 | 8, indexes.length, indexes, index, byte);
+const longRun = (byte, length) => join(2 | ((length & 15) << 4), length >> 9, byte);
+const text = (...indexes) => join(3, indexes.length, indexes);
+const spoilt = (index, byte, ...indexes) => join(3 | 8, indexes.length, indexes, index, byte);
 const K = 0x12;
 
 seeds('message_script', {
@@ -197,7 +198,11 @@ seeds('message_script', {
   ),
   'large-message': wire(0, [0xff], join('m', 0, run(0x61, 250, 7), K)),
   'message-over-the-limit': wire(6, [], join('m', 0, run(0x61, 63, 4), K)),
-  'message-of-65536': wire(0, [], join('m', 0, run(0, 128, 7), K, 'm', 1, run(0x7a, 0xff), K)),
+  'message-of-65536': wire(
+    0,
+    [],
+    join('m', 0, longRun(0x61, 65536), K, 'm', 1, longRun(0x62, 65537), K),
+  ),
   'pings-and-pongs': wire(
     0,
     [],

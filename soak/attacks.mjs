@@ -30,7 +30,7 @@ const random = (below) => Math.floor(Math.random() * below);
  * @property {(peer: RawPeer, settings: Settings) => unknown} run
  * @property {string[]} outcomes the right ones: `HTTP n`, `close n`, `cut` (an end without a word),
  *   `left` (the attacker went by itself), `ended` (the server ended it, in whatever way),
- *   `answered`, `not offered` (the server does not compress)
+ *   `answered`
  * @property {boolean} [allowHalfOpen]
  *
  * @typedef {{ port: number, rooms: number, maxMessageSize: number, maxBackpressure: number }} Settings
@@ -54,7 +54,7 @@ function frames(outcome, make) {
 /** As {@link frames}, with permessage-deflate. @returns {Attack} */
 function compressed(outcome, make) {
   return {
-    outcomes: [outcome, 'not offered'],
+    outcomes: [outcome],
     async run(peer, settings) {
       const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
       if (!(await peer.upgrade(headers))) return undefined;

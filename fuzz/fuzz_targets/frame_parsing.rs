@@ -137,7 +137,10 @@ fn what_we_encode_can_be_read(bytes: &[u8]) {
     let mut cursor = Cursor::new(&header[..header_len]);
     let (theirs, len) = TheirHeader::parse(&mut cursor).expect("valid").expect("complete");
     assert_eq!((cursor.position(), len), (header_len as u64, any_len));
-    assert_eq!(theirs, TheirHeader { opcode: OpCode::from(opcode as u8), ..TheirHeader::default() });
+    assert_eq!(
+        theirs,
+        TheirHeader { opcode: OpCode::from(opcode as u8), ..TheirHeader::default() }
+    );
 
     let mut frames = Vec::new();
     encode_frame(&mut frames, opcode, payload);

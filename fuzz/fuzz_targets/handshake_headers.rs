@@ -80,7 +80,9 @@ fn is_opening_handshake(request: &UpgradeRequest<'_>) -> bool {
     let is_key = |key: &str| {
         let is_digit =
             |byte: &u8| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/');
-        key.len() == 24 && key.as_bytes()[..22].iter().all(is_digit) && &key.as_bytes()[22..] == b"=="
+        key.len() == 24
+            && key.as_bytes()[..22].iter().all(is_digit)
+            && &key.as_bytes()[22..] == b"=="
     };
     let (major, minor) = request.http_version;
     request.method == "GET"
@@ -188,7 +190,8 @@ fn what_is_agreed_was_offered(offer: &str, wishes: Option<&str>) -> Option<Strin
             None => (param, None),
         })
         .collect();
-    let value = |name: &str| answered.iter().find(|(known, _)| *known == name).map(|(_, bits)| bits);
+    let value =
+        |name: &str| answered.iter().find(|(known, _)| *known == name).map(|(_, bits)| bits);
     let params = agreement.params;
     let names: HashSet<_> = answered.iter().map(|(name, _)| *name).collect();
     assert_eq!(names.len(), answered.len(), "each once");

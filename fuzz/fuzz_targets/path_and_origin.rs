@@ -88,7 +88,11 @@ impl Shape {
             return true;
         }
         let open = self.class == Class::Wildcard;
-        let fits = if open { path.len() >= self.segments.len() } else { path.len() == self.segments.len() };
+        let fits = if open {
+            path.len() >= self.segments.len()
+        } else {
+            path.len() == self.segments.len()
+        };
         fits && !path.iter().any(Vec::is_empty)
             && self.segments.iter().zip(path).all(|(expected, segment)| match expected {
                 Segment::Literal(literal) => literal == segment,
@@ -347,7 +351,8 @@ fn a_regexp_means_the_same_as_in_javascript(regexp: &str, origins: &[&str]) {
 fn longest_text_for(source: &str) -> usize {
     const MOST_WAYS: usize = 100_000;
     let choices = 1 + source.matches(['*', '+', '?', '{', '|']).count();
-    (1..=64).take_while(|&len| choices.saturating_pow(len) <= MOST_WAYS).last().unwrap_or(1) as usize
+    (1..=64).take_while(|&len| choices.saturating_pow(len) <= MOST_WAYS).last().unwrap_or(1)
+        as usize
 }
 
 fn more_rules_allow_more(patterns: &[&str], regexp: &str, origins: &[&str]) {

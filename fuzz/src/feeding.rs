@@ -61,10 +61,7 @@ impl Connection {
             server_max_window_bits: 15,
             client_max_window_bits: window(0x20),
         };
-        Self {
-            limit: LIMITS[usize::from(bits & 7)],
-            deflate: (bits & 0x08 != 0).then_some(params),
-        }
+        Self { limit: LIMITS[usize::from(bits & 7)], deflate: (bits & 0x08 != 0).then_some(params) }
     }
 
     /// An assembler for this connection.

@@ -16,6 +16,9 @@ use crate::seen::Seen;
 /// A script that is longer than this stops: more of the same shows nothing new.
 const MOST_WIRE: usize = 80_000;
 
+/// Longer than the largest limit, and long enough for a length of 64 bits.
+const LONGEST_RUN: usize = 65_600;
+
 const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -212,7 +215,7 @@ impl Writer<'_, '_> {
     fn data_frame_as_it_comes(&mut self) {
         let kind = self.byte();
         let payload = self.payload();
-        self.frame(kind & FIN | kind % 3, &payload);
+        self.frame((kind & FIN) | (kind % 3), &payload);
     }
 
     fn control(&mut self, opcode: u8) {
@@ -239,7 +242,7 @@ impl Writer<'_, '_> {
         let (kind, detail) = (self.byte(), self.byte());
         let data = [CONTINUATION, TEXT, BINARY][usize::from(detail % 3)];
         let control = [CLOSE, PING, PONG][usize::from(detail % 3)];
-        let short = MASKED | (detail >> 2) % 126;
+        let short = MASKED | ((detail >> 2) % 126);
         let (bytes, seen_in): (Vec<u8>, usize) = match kind % 9 {
             0 => (vec![FIN | data | 0x10 << (detail >> 7), short], 1),
             1 => (vec![FIN | control | RSV1, short], 1),
@@ -258,13 +261,14 @@ impl Writer<'_, '_> {
         self.script.wire.extend(junk);
     }
 
-    /// Bytes as they come, text, or many of one byte; then possibly one byte changed.
+    /// Bytes as they come, text, or a short or long run of one byte; then possibly one byte changed.
     fn payload(&mut self) -> Vec<u8> {
         let kind = self.byte();
         let len = usize::from(self.byte());
         let mut payload = match kind % 4 {
             0 => self.input.bytes(len.min(self.input.len())).expect("there are so many").to_vec(),
             1 => vec![self.byte(); len << (kind >> 5) | usize::from(kind >> 4 & 1)],
+            2 => vec![self.byte(); (len << 9 | usize::from(kind >> 4)).min(LONGEST_RUN)],
             _ => (0..len.min(self.input.len()))
                 .map(|_| CHARACTERS[usize::from(self.byte() & 15)])
                 .collect::<String>()
@@ -383,11 +387,9 @@ impl Writer<'_, '_> {
     fn expect_data(&mut self, first: u8, opcode: u8, payload_at: usize, payload: &[u8]) {
         let mut open = match (opcode, self.open.take()) {
             (CONTINUATION, Some(open)) => open,
-            (TEXT | BINARY, None) => Open {
-                is_text: opcode == TEXT,
-                compressed: first & RSV1 != 0,
-                data: Vec::new(),
-            },
+            (TEXT | BINARY, None) => {
+                Open { is_text: opcode == TEXT, compressed: first & RSV1 != 0, data: Vec::new() }
+            }
             _ => return self.breach(payload_at, &[1002]),
         };
         let fin = first & FIN != 0;

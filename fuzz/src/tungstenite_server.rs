@@ -25,7 +25,7 @@ use crate::seen::Seen;
 /// Why tungstenite stopped reading.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    EndOfInput,
+    Unfinished,
     Closed,
     ProtocolError,
     BadUtf8,
@@ -42,7 +42,7 @@ pub fn assert_agrees(wire: &[u8], limit: u64, ours: &Outcome) {
         let (seen, end) = read_all(Stream { wire, padding: 0 }, limit, largest_frame);
         let closed = matches!(ours.seen.last(), Some(Seen::Close(..)));
         assert_eq!(seen, as_tungstenite(&ours.seen));
-        assert_eq!(end, if closed { End::Closed } else { End::EndOfInput });
+        assert_eq!(end, if closed { End::Closed } else { End::Unfinished });
         return;
     };
     let padding = MAX_CLIENT_HEADER + largest_frame;
@@ -114,7 +114,7 @@ fn as_seen(message: Message) -> Seen {
 fn end_of(error: &Error) -> End {
     match error {
         Error::ConnectionClosed => End::Closed,
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::EndOfInput,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Unfinished,
         Error::Protocol(_) => End::ProtocolError,
         Error::Utf8(_) => End::BadUtf8,
         Error::Capacity(_) => End::TooBig,
