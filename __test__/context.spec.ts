@@ -134,6 +134,38 @@ describe.each([
     expect(await seen.next()).toMatchObject({ isWebSocket: false, ws: undefined });
   });
 
+  test('middleware after the plugin and routes do not run for an upgrade that is refused', async () => {
+    const passed = queue<string>();
+    const ran: string[] = [];
+    const { url, port } = await serve(
+      {
+        host,
+        verifyClient: async () => false,
+        before: (app) => {
+          app.use(async (ctx, next) => {
+            await next();
+            passed.push(`${ctx.path} on the way back`);
+          });
+        },
+      },
+      ({ app }) => {
+        app.use(async (ctx, next) => {
+          ran.push(`${ctx.path} in middleware`);
+          await next();
+        });
+        app.get('/ws', (ctx) => {
+          ran.push(`${ctx.path} in the route`);
+          ctx.res.json({});
+        });
+      },
+    );
+    expect(await refused(url())).toMatchObject({ status: 401 });
+    expect(await passed.next()).toBe('/ws on the way back');
+    expect(ran).toEqual([]);
+    await fetch(`http://127.0.0.1:${port}/ws`);
+    expect(ran).toEqual(['/ws in middleware', '/ws in the route']);
+  });
+
   test('an upgrade request has the context of any request: path, query, headers, ip', async () => {
     const contexts = queue<Record<string, unknown>>();
     const { url } = await serve({

@@ -516,6 +516,30 @@ describe('a close during a slow handler', () => {
     expect(events.waiting).toEqual([]);
   });
 
+  test('by a listener ends the delivery of what is still held', async () => {
+    const gate = deferred();
+    const events = queue<unknown>();
+    const { port } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/ws', async (socket) => {
+        socket.onMessage((data) => {
+          events.push(data);
+          socket.close(4003, 'one is enough');
+        });
+        socket.onClose((code) => events.push(code));
+        await gate.promise;
+      });
+    });
+    const client = await rawUpgrade(port, '/ws', framesOf(['a', 'b', 'c']));
+    client.write(frame(PING));
+    await client.frame();
+    gate.resolve();
+    const answer = await client.frame();
+    expect(answer.payload.readUInt16BE()).toBe(4003);
+    client.write(frame(CLOSE, closePayload(4003)));
+    expect(await take(events, 2)).toEqual(['a', 4003]);
+    expect(events.waiting).toEqual([]);
+  });
+
   test('is told, and the messages dropped, where the handler then rejects', async () => {
     const gate = deferred();
     const events = queue<unknown>();

@@ -246,13 +246,16 @@ describe('the answers', () => {
     const closed = deferred();
     server.on('connection', (socket) => socket.on('close', () => closed.resolve()));
     const client = await rawConnect(port);
+    const errors: Error[] = [];
+    client.socket.on('error', (error) => errors.push(error));
     client.socket.pause();
     client.write(upgradeRequest('/ws'));
     for (let count = 0; count < 20; count++) client.write(frame(2, Buffer.alloc(20_000)));
-    // Unread bytes would have the server's end of the connection reset it, response and all.
+    // Unread bytes would have the server's end of the connection reset it.
     await closed.promise;
     client.socket.resume();
     expectRejection(await answerOf(client), 401, 'Unauthorized');
+    expect(errors).toEqual([]);
   });
 
   test('do not repeat a client’s bytes in a header', async () => {

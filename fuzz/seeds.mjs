@@ -157,9 +157,9 @@ seeds('message_assembly', {
 // Payloads of a script: bytes, a run of one byte, or text of chosen characters.
 const bytes = (content) => join(0, content.length, content);
 const run = (byte, length, shift = 0) => join(1 | (shift << 5), length, byte);
-const longRun = (byte, length) => join(2 | ((length & 15) << 4), length >> 9, byte);
-const text = (...indexes) => join(3, indexes.length, indexes);
-const spoilt = (index, byte, ...indexes) => join(3 | 8, indexes.length, indexes, index, byte);
+const longRun = (byte, length) => join(2 | 0xf0, length >> 9, byte);
+const text = (...indexes) => join(2, indexes.length, indexes);
+const spoilt = (index, byte, ...indexes) => join(2 | 8, indexes.length, indexes, index, byte);
 const K = 0x12;
 
 seeds('message_script', {
@@ -201,7 +201,7 @@ seeds('message_script', {
   'message-of-65536': wire(
     0,
     [],
-    join('m', 0, longRun(0x61, 65536), K, 'm', 1, longRun(0x62, 65537), K),
+    join('m', 0, longRun(0x61, 65536), K, 'm', 1, longRun(0x62, 1 << 17), K),
   ),
   'pings-and-pongs': wire(
     0,

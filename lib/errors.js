@@ -15,7 +15,8 @@ function toError(thrown) {
 }
 
 function isThenable(value) {
-  return value !== null && typeof value === 'object' && typeof value.then === 'function';
+  const mayHaveThen = (typeof value === 'object' && value !== null) || typeof value === 'function';
+  return mayHaveThen && typeof value.then === 'function';
 }
 
 module.exports = { isThenable, toError };

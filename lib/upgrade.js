@@ -184,7 +184,8 @@ class Upgrade {
       return this.#onVerifyError(error);
     }
     if (!isThenable(verdict)) return this.#takeOver(verdict);
-    return verdict.then(
+    // A thenable need not behave like a Promise.
+    return Promise.resolve(verdict).then(
       (settled) => this.#takeOver(settled),
       (error) => this.#onVerifyError(error),
     );

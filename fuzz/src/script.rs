@@ -16,7 +16,7 @@ use crate::seen::Seen;
 /// A script that is longer than this stops: more of the same shows nothing new.
 const MOST_WIRE: usize = 80_000;
 
-/// Longer than the largest limit, and long enough for a length of 64 bits.
+/// Longer than the largest limit, and long enough for a length of 64 bits. Rare, for it takes time.
 const LONGEST_RUN: usize = 65_600;
 
 const CONTINUATION: u8 = 0;
@@ -268,7 +268,7 @@ impl Writer<'_, '_> {
         let mut payload = match kind % 4 {
             0 => self.input.bytes(len.min(self.input.len())).expect("there are so many").to_vec(),
             1 => vec![self.byte(); len << (kind >> 5) | usize::from(kind >> 4 & 1)],
-            2 => vec![self.byte(); (len << 9 | usize::from(kind >> 4)).min(LONGEST_RUN)],
+            2 if kind >> 4 == 0xf => vec![self.byte(); (len << 9).min(LONGEST_RUN)],
             _ => (0..len.min(self.input.len()))
                 .map(|_| CHARACTERS[usize::from(self.byte() & 15)])
                 .collect::<String>()
