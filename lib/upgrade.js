@@ -104,8 +104,8 @@ class Upgrade {
   #runThroughApplication() {
     const { req } = this;
     req[UPGRADE] = this;
-    // Node gives an upgrade request no end. Without one, a body parser would wait for ever, and
-    // by reading would have Node read and drop the first frames.
+    // Not every version of Node ends an upgrade request. Without an end, a body parser would wait
+    // for ever, and by reading would have Node read and drop the first frames.
     req.complete = true;
     req.push(null);
     const response = new ServerResponse(req);
