@@ -477,6 +477,29 @@ describe('a process', () => {
     });
   });
 
+  test('whose application destroys the socket while it chooses a subprotocol lives on', async () => {
+    // Without a framework, whose middleware would catch what is thrown.
+    const child = script(`
+      const server = require('node:http').createServer();
+      const { WebSocketPlugin } = require('nextrush-websocket');
+      const protocols = (offered, req) => {
+        if (req.url === '/ws?destroy') req.socket.destroy();
+        return offered[0];
+      };
+      const app = { server };
+      new WebSocketPlugin({ protocols }).install(app);
+      app.ws('/ws', (socket) => socket.send(socket.protocol));
+      server.listen(0, '127.0.0.1', () => console.log(server.address().port));`);
+    const port = Number(await child.line());
+    const offer = { 'Sec-WebSocket-Protocol': 'chat' };
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws?destroy', offer));
+    expect((await client.end()).toString()).toBe('');
+    const next = connect(`ws://127.0.0.1:${port}/ws`, { headers: offer });
+    const lived = await Promise.race([next.then((each) => each.next()), child.exited]);
+    expect(lived).toBe('chat');
+  });
+
   // Peak memory is read from /proc.
   test.skipIf(process.platform !== 'linux')(
     'whose JavaScript is busy for two seconds takes in a few megabytes, and loses nothing',
