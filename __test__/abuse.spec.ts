@@ -296,7 +296,7 @@ describe('a flood of rooms', () => {
     socket.join('x'.repeat(65_536));
     expect(() => socket.join('x'.repeat(65_537))).toThrow(/maxRoomNameLength.*65537/);
     for (let room = 1; room < 10_000; room++) socket.join(`room ${room}`);
-    expect(() => socket.join('one more')).toThrow(/maxRoomsPerConnection.*10000/);
+    expect(() => socket.join('one more')).toThrow(/maxRoomsPerConnection/);
     expect(plugin.getStats().rooms).toHaveLength(10_000);
   });
 

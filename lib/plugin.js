@@ -375,7 +375,12 @@ function printError(error, connection) {
 
 /** A client's text on one line. */
 function printable(text) {
-  return JSON.stringify(text).slice(1, -1).slice(0, 200);
+  const escaped = JSON.stringify(text).slice(1, -1).slice(0, 200);
+  // What JSON leaves as it is, but terminals and viewers of logs may not.
+  return escaped.replace(
+    /[\x7f-\x9f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 module.exports = { WebSocketPlugin };

@@ -205,17 +205,18 @@ class Upgrade {
     }
     // The application has begun its own response: that is what the client gets.
     if (this.#response?.headersSent) return null;
-    const obstacle = whyNotAdoptable(this.socket);
-    if (obstacle !== null) {
-      this.refuse('transport', `this connection cannot become a WebSocket: ${obstacle}`);
-      return null;
-    }
     const { req, socket } = this;
     let protocol;
     try {
       protocol = this.plugin.chooseProtocol(req);
     } catch (error) {
       return this.#onVerifyError(error);
+    }
+    // Only now: user code may have done anything to the socket.
+    const obstacle = whyNotAdoptable(socket);
+    if (obstacle !== null) {
+      this.refuse('transport', `this connection cannot become a WebSocket: ${obstacle}`);
+      return null;
     }
     rememberAddresses(socket);
     const replay = drain(socket, this.#head);

@@ -430,17 +430,16 @@ impl NativePlugin {
     #[napi]
     pub fn join(&self, env: Env, slot: u32, generation: u32, room: Utf16String) -> Result<bool> {
         let id = ConnectionId { slot, generation };
-        let rooms = self.with_engine(|engine| engine.rooms_of(id)).unwrap_or(0);
-        let options = &self.options;
-        let exceeded = if options.max_room_name_length.is_some_and(|max| room.len() > max as usize)
-        {
-            format!("maxRoomNameLength: the name has {} UTF-16 units", room.len())
-        } else if options.max_rooms_per_connection.is_some_and(|max| rooms >= max as usize) {
-            format!("maxRoomsPerConnection: the connection is in {rooms} rooms")
+        let rooms = self.with_engine(|engine| engine.rooms_with(id, &room)).unwrap_or(0);
+        let over = |limit: Option<u32>, count: usize| limit.filter(|limit| count > *limit as usize);
+        let exceeded = if let Some(limit) = over(self.options.max_room_name_length, room.len()) {
+            format!("maxRoomNameLength is {limit}, the name has {} UTF-16 units", room.len())
+        } else if let Some(limit) = over(self.options.max_rooms_per_connection, rooms) {
+            format!("maxRoomsPerConnection is {limit}, this would be room {rooms}")
         } else {
             return Ok(self.with_engine(|engine| engine.join(id, &room)).unwrap_or(false));
         };
-        env.throw_range_error(&format!("join: over the limit of option {exceeded}"), None)?;
+        env.throw_range_error(&format!("join: option {exceeded}"), None)?;
         Err(Error::new(Status::PendingException, String::new()))
     }
 

@@ -138,6 +138,8 @@ pub(super) struct Connection {
     resumed: Notify,
     /// A task waits for the socket to take more.
     writer_waits: Cell<bool>,
+    /// A ping has been queued meanwhile.
+    ping_waits: Cell<bool>,
     /// Whether broadcasts to everyone reach it: not before it has passed all middleware.
     pub ready: Cell<bool>,
     /// Stands in the list of connections to be flushed first.
@@ -183,6 +185,7 @@ impl Connection {
             paused: Cell::new(false),
             resumed: Notify::new(),
             writer_waits: Cell::new(false),
+            ping_waits: Cell::new(false),
             ready: Cell::new(false),
             dirty: Cell::new(false),
             dirty_broadcast: Cell::new(false),
@@ -245,11 +248,12 @@ impl Connection {
         self.shared.buffered.fetch_sub(len, Ordering::Relaxed);
     }
 
-    /// Queues a ping, but never a second unanswered one for a peer that does not read.
+    /// Queues a ping, but no more than one for a peer that does not read.
     pub fn ping(&self, pool: &mut BufferPool) {
-        if self.is_open() && !(self.writer_waits.get() && self.pinged_at.get().is_some()) {
-            self.queue_control(Opcode::Ping, b"", pool);
+        if !self.is_open() || (self.writer_waits.get() && self.ping_waits.replace(true)) {
+            return;
         }
+        self.queue_control(Opcode::Ping, b"", pool);
     }
 
     /// Starts the close handshake. Returns whether that was news.
@@ -365,6 +369,7 @@ impl Connection {
     /// Nobody waits for the socket any more.
     fn writing_again(&self, io: &IoThread) {
         self.writer_waits.set(false);
+        self.ping_waits.set(false);
         io.counters.backpressure_ended();
     }
 
@@ -398,7 +403,8 @@ const NO_SIGNAL: i32 = 0;
 async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
     while connection.drain(&io).await {
         match connection.unanswered_ping.take() {
-            Some(ping) if connection.phase.get() != Phase::Ended => {
+            // Nothing follows a close frame.
+            Some(ping) if connection.takes_data() => {
                 connection.queue_control(Opcode::Pong, &ping, &mut io.pool.borrow_mut());
             }
             _ => return connection.writing_again(&io),

@@ -503,7 +503,8 @@ impl IoThread {
             let frame = &frames[..frames.len() - rest.len()];
             frames = rest;
             let pool = &mut self.pool.borrow_mut();
-            if self.fits(connection, frame.len()) {
+            // The first that does not fit may have closed the connection.
+            if connection.takes_data() && self.fits(connection, frame.len()) {
                 match self.compressed_for(connection, frame) {
                     Some(compressed) => connection.queue_shared(&compressed, pool),
                     None => connection.queue(frame, pool),

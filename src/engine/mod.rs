@@ -317,9 +317,11 @@ impl Engine {
         self.append(Op::Broadcast(Broadcast { target, except, frame }));
     }
 
-    /// How many rooms a connection is in.
-    pub fn rooms_of(&self, id: ConnectionId) -> usize {
-        self.slots.borrow().get(id).map_or(0, |connection| connection.rooms.len())
+    /// How many rooms a connection would be in after joining this one.
+    pub fn rooms_with(&self, id: ConnectionId, room: &[u16]) -> usize {
+        self.slots.borrow().get(id).map_or(0, |connection| {
+            connection.rooms.len() + usize::from(!connection.rooms.contains(room))
+        })
     }
 
     /// Adds a connection to a room. Returns whether that created the room.

@@ -1,11 +1,12 @@
 //! Named groups of connections.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use once_cell::sync::OnceCell;
-use rustc_hash::{FxBuildHasher, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use super::ids::ConnectionId;
 
@@ -13,14 +14,15 @@ use super::ids::ConnectionId;
 /// one that is not well-formed Unicode.
 pub type RoomName = Arc<[u16]>;
 
-/// All rooms of an engine.
+/// All rooms of an engine. Names may come from clients, so they are hashed with a secret of the
+/// process: nobody can make names that collide. Connection ids cannot be chosen and hash faster.
 ///
 /// Changed by the JavaScript thread only, so that a change applies at once and in order with the
 /// broadcasts around it. The map is concurrent because other threads may read it: a broadcast that
 /// another node announces is delivered without a detour over JavaScript.
 #[derive(Debug, Default)]
 pub struct Rooms {
-    by_name: DashMap<RoomName, Room, FxBuildHasher>,
+    by_name: DashMap<RoomName, Room>,
     /// Numbers rooms in the order of their creation.
     created: AtomicU64,
 }
@@ -35,9 +37,14 @@ struct Room {
 
 /// The rooms that one connection is in. Owned by the JavaScript thread, beside the connection.
 #[derive(Debug, Default)]
-pub struct Memberships(FxHashSet<RoomName>);
+pub struct Memberships(HashSet<RoomName>);
 
 impl Memberships {
+    /// Whether `name` is among them.
+    pub fn contains(&self, name: &[u16]) -> bool {
+        self.0.contains(name)
+    }
+
     /// How many rooms that is.
     pub fn len(&self) -> usize {
         self.0.len()
