@@ -160,7 +160,7 @@ interface WebSocketPluginOptions {
    * Compression by permessage-deflate (RFC 7692), for clients that offer it. `true` means all
    * defaults of {@link PerMessageDeflateOptions}. Compressing and inflating never happens on the
    * JavaScript thread. With context take-over, which is the default, a connection that has sent and
-   * received compressed messages keeps about 300 KiB.
+   * received compressed messages keeps about 360 KiB.
    *
    * @default false
    */
@@ -746,7 +746,7 @@ type WSRejectReason =
   | 'limit'
   /** `verifyClient` said no: HTTP 401. */
   | 'unauthorized'
-  /** `verifyClient` threw or rejected: HTTP 500. */
+  /** `verifyClient` or a `protocols` function threw or rejected: HTTP 500. */
   | 'verifyError'
   /** The plugin or its server is shutting down: HTTP 503. */
   | 'shuttingDown'

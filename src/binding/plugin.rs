@@ -557,7 +557,7 @@ impl NativePlugin {
         }
     }
 
-    /// Rejected upgrades by reason, in the order of the checks.
+    /// Rejected upgrades by reason, always in the same order.
     #[napi]
     pub fn rejections<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
         let mut object = Object::new(env)?;
