@@ -2,10 +2,13 @@
 
 const MIB = 1024 * 1024;
 
+/** Samples in a third of the soak. */
+export const PART = 30;
+
 /**
- * By how much the median of the last third may be above that of the second: for memory what the
- * allocators of V8 and of the engine move by themselves, for descriptors a crowd that is larger by
- * chance. These limits are about leaks; none is about speed.
+ * By how much the median of the last third may be above that of the one before: for memory what
+ * the allocators of V8 and of the engine move by themselves, for descriptors a crowd that is larger
+ * by chance. These limits are about leaks; none is about speed.
  */
 const GROWTH = {
   rss: { ratio: 0.05, absolute: 8 * MIB },
@@ -57,9 +60,9 @@ export function judge({
     told('HTTP requests answered meanwhile', http.answered),
     zero('  not answered', http.failed),
     told('  slowest', milliseconds(http.slowest)),
-    ...growth('resident memory', 'rss', samples, mebibytes),
-    ...growth('JavaScript heap', 'heapUsed', samples, mebibytes),
-    ...growth('descriptors', 'descriptors', samples, Math.round),
+    growth('resident memory', 'rss', samples, mebibytes),
+    growth('JavaScript heap', 'heapUsed', samples, mebibytes),
+    growth('descriptors', 'descriptors', samples, Math.round),
     told('most connections at a time', Math.max(...samples.map((it) => it.connections))),
     told('most memory', mebibytes(Math.max(...samples.map((it) => it.rss)))),
     told(
@@ -107,23 +110,27 @@ function unexpectedOutcomes(attacks) {
   );
 }
 
-/** The last third of the samples against the second; the first is for warming up. */
+/** Whether memory is beyond its limit by now. */
+export function memoryGrew(samples) {
+  return !growth('', 'rss', samples, mebibytes).ok;
+}
+
+/**
+ * The last third of the samples against the one before; the first is for warming up.
+ * @returns {Line}
+ */
 function growth(figure, name, samples, format) {
-  const third = Math.floor(samples.length / 3);
   const values = samples.map((sample) => sample[name]);
-  if (values.includes(undefined)) return [told(figure, 'unknown on this system')];
-  const middle = median(values.slice(third, 2 * third));
-  const last = median(values.slice(2 * third));
+  if (values.includes(undefined)) return told(figure, 'unknown on this system');
+  const medians = [];
+  for (let at = 0; at < values.length; at += PART) {
+    medians.push(median(values.slice(at, at + PART)));
+  }
+  const [before, last] = medians.slice(-2);
   const { ratio, absolute } = GROWTH[name];
-  const limit = middle + Math.max(middle * ratio, absolute);
-  return [
-    line(
-      `${figure}, second and last third`,
-      `${format(middle)}, ${format(last)}`,
-      `at most ${format(limit)}`,
-      last <= limit,
-    ),
-  ];
+  const limit = before + Math.max(before * ratio, absolute);
+  const value = medians.map(format).join(' → ');
+  return line(`${figure}, by thirds`, value, `at most ${format(limit)}`, last <= limit);
 }
 
 function descriptorsAtTheEnd(before, after) {

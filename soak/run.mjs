@@ -12,7 +12,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import WebSocket from 'ws';
-import { formatReport, judge } from './judge.mjs';
+import { formatReport, judge, memoryGrew, PART } from './judge.mjs';
 
 const HELP = `node soak/run.mjs [options]
 
@@ -36,7 +36,7 @@ const SERVER = {
 const CONNECTIONS_PER_ROOM = 5;
 
 /** How many times the server's figures are taken in a run. */
-const SAMPLES = 90;
+const SAMPLES = 3 * PART;
 
 /** Milliseconds between two HTTP requests that see whether the server answers. */
 const HTTP_PAUSE = 1000;
@@ -117,18 +117,24 @@ async function soak() {
   };
 }
 
-/** Takes the server's figures again and again, for as long as the soak is to last. */
+/**
+ * Takes the server's figures again and again, for as long as the soak is to last. Where memory has
+ * grown in the last third, one more follows: a leak goes on then, a late end of warming up does not.
+ */
 async function sample(server, clients) {
-  const duration = options.minutes * 60_000;
+  const pause = (options.minutes * 60_000) / SAMPLES;
   const start = performance.now();
   const samples = [];
-  for (let number = 1; number <= SAMPLES; number++) {
-    await wait(Math.max(0, start + (number * duration) / SAMPLES - performance.now()));
-    samples.push({
-      seconds: (performance.now() - start) / 1000,
-      ...(await server.ask('look', 'rss')),
-    });
-    if (number % 10 === 0) await sayProgress(samples.at(-1), clients);
+  let planned = SAMPLES;
+  while (samples.length < planned) {
+    await wait(Math.max(0, start + (samples.length + 1) * pause - performance.now()));
+    const figures = await server.ask('look', 'rss');
+    samples.push({ seconds: (performance.now() - start) / 1000, ...figures });
+    if (samples.length % 10 === 0) await sayProgress(samples.at(-1), clients);
+    if (samples.length === SAMPLES && memoryGrew(samples)) {
+      say('Memory grew in the last third: one more, to see whether that goes on');
+      planned += PART;
+    }
   }
   return samples;
 }
