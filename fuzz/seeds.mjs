@@ -396,6 +396,7 @@ seeds('path_and_origin', {
     't/caf%C3%A9/y',
     't/100%25/%2F',
   ),
+  'encoded-twice': fields('p/a%2Fb', 'p/a%2525', 't/a%2fb', 't/a%252Fb', 't/a%25', 't/a%2525'),
   'encoding-malformed': fields('p/%zz', 'p*', 't/%', 't/%ff', 't/%ED%A0%80'),
   'patterns-malformed': fields(
     'p',
