@@ -145,6 +145,14 @@ interface WebSocketPluginOptions {
   backpressurePolicy?: 'close' | 'drop';
 
   /**
+   * Threads that read, parse, compress and write. A connection stays on one of them. One is best up
+   * to a few cores; more pay off where one thread is busy all the time. From 1 to 64.
+   *
+   * @default 1
+   */
+  ioThreads?: number;
+
+  /**
    * Which subprotocol a connection speaks (RFC 6455 §1.9), out of those that the client offers in
    * `Sec-WebSocket-Protocol`: an array names what the server speaks, best first; a function chooses
    * or answers `false`. Without a match no subprotocol is agreed on, which browsers refuse. Without
@@ -753,9 +761,15 @@ type WSRejectReason =
   /** `handshakeTimeoutMs` exceeded: HTTP 503. */
   | 'timeout'
   /** The application's HTTP middleware answered the request itself. */
-  | 'application'
-  /** A kind of connection that the engine cannot take over. */
-  | 'transport';
+  | 'application';
+
+/** How the bytes of the open connections get in and out. */
+interface WSTransportStats {
+  /** Over a socket taken over from Node: plain TCP and unix sockets, except on Windows. */
+  adopted: number;
+  /** Through a stream of Node's, on the JavaScript thread: TLS and everything else. */
+  bridged: number;
+}
 
 /** What {@link WebSocketPlugin.getStats} counts, from the plugin's construction on. */
 interface WSStats {
@@ -779,6 +793,8 @@ interface WSStats {
   bufferedAmount: number;
   /** Connections whose peer reads more slowly than it is written to, at this moment. */
   backpressuredConnections: number;
+  /** Open connections by the way their bytes take. */
+  transports: WSTransportStats;
   /** Upgrade requests rejected, by reason. */
   rejected: Record<WSRejectReason, number>;
 }

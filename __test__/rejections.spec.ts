@@ -340,7 +340,6 @@ describe('the order of the checks', () => {
       shuttingDown: 0,
       timeout: 0,
       application: 0,
-      transport: 0,
     });
   });
 });

@@ -39,6 +39,7 @@ test('a plugin that nothing has happened to has nothing to count', async () => {
     droppedMessages: 0,
     bufferedAmount: 0,
     backpressuredConnections: 0,
+    transports: { adopted: 0, bridged: 0 },
     rejected: {
       method: 0,
       badRequest: 0,
@@ -51,7 +52,6 @@ test('a plugin that nothing has happened to has nothing to count', async () => {
       shuttingDown: 0,
       timeout: 0,
       application: 0,
-      transport: 0,
     },
   });
 });

@@ -1,10 +1,15 @@
 'use strict';
 
+const { Bridge } = require('./bridge.js');
 const { Connection, internals } = require('./connection.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
 const KIND_SHARED_BINARY = 1;
 const KIND_CLOSED = 2;
+const KIND_BRIDGE = 3;
+
+/** What is left of bridged streams this long after the engine was stopped is destroyed. */
+const STOP_LIMIT_MS = 2500;
 
 /**
  * The JavaScript side of the native engine: the table of connections, the delivery of events and
@@ -18,6 +23,8 @@ class Engine {
   #host;
   /** Connections by slot. */
   #connections = [];
+  /** Bridges by key, also those of connections that have ended but are still being closed. */
+  #bridges = new Map();
   #open = 0;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
   #flushDue = false;
@@ -40,15 +47,36 @@ class Engine {
     return this.#open;
   }
 
-  /** Hands a socket's descriptor over and returns the connection. Throws where that fails. */
-  adopt({ fd, key, protocol, extensions, headers, replay, url }) {
-    if (!this.#native.started) this.hot = this.#native.start(this.#pump);
+  /**
+   * Hands a connection over and returns it. Without `fd` its bytes are pumped through `socket`.
+   * Throws where that fails.
+   */
+  adopt({ fd, socket, key, protocol, extensions, headers, replay, url }) {
+    if (!this.#native.started) this.#start();
     const adopted = this.#native.adopt(fd, key, protocol, extensions, headers, replay);
     const connection = new Connection(this, adopted, url, protocol ?? '');
     this.#connections[adopted.slot] = connection;
     this.#open += 1;
+    if (fd === undefined) this.#bridge(socket, adopted);
     this.scheduleFlush();
     return connection;
+  }
+
+  #start() {
+    // What an engine before this one has not finished, nobody will.
+    for (const bridge of this.#bridges.values()) bridge.destroy();
+    this.#bridges = new Map();
+    this.hot = this.#native.start(this.#pump);
+  }
+
+  #bridge(stream, adopted) {
+    const bridges = this.#bridges;
+    const bridge = new Bridge(this.hot, stream, adopted, {
+      window: this.#native.bridgeWindow,
+      flush: () => this.scheduleFlush(),
+      onGone: () => bridges.delete(adopted.bridge),
+    });
+    bridges.set(adopted.bridge, bridge);
   }
 
   /** Runs on every wake: delivers what waits, then hands over what listeners asked for. */
@@ -69,6 +97,10 @@ class Engine {
     for (let index = 0; index < pairs.length; index += 2) {
       const code = pairs[index];
       const value = pairs[index + 1];
+      if ((code & 3) === KIND_BRIDGE) {
+        this.#bridges.get(code >>> 2)?.obey(value);
+        continue;
+      }
       const connection = this.#connections[code >>> 2];
       if (connection === undefined) continue;
       switch (code & 3) {
@@ -179,6 +211,14 @@ class Engine {
   /** Starts the close handshake with everyone. */
   closeAll(code, reason) {
     for (const connection of this.#connections) connection?.close(code, reason);
+  }
+
+  /** Lets the native half end. A later connection starts it again. */
+  stop() {
+    this.#native.stop();
+    if (this.#bridges.size === 0) return;
+    const destroyAll = (bridges) => bridges.forEach((bridge) => bridge.destroy());
+    setTimeout(destroyAll, STOP_LIMIT_MS, this.#bridges).unref();
   }
 
   /**

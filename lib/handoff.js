@@ -6,19 +6,17 @@ const net = require('node:net');
  * would be plain text on an encrypted connection: so this is a list of what is allowed. */
 const ADOPTABLE_HANDLES = new Set(['TCP', 'Pipe']);
 
-/** Why the descriptor of `socket` cannot be taken, or `null` where it can. */
-function whyNotAdoptable(socket) {
-  if (!(socket instanceof net.Socket)) return 'it is not a net.Socket';
-  if (socket.destroyed) return 'it has been closed';
+/** Everything goes over bridges: to find out whether a fault lies in the transport, and for tests. */
+const BRIDGE_ONLY = process.env.NEXTRUSH_WEBSOCKET_TRANSPORT === 'bridge';
+
+/** The descriptor of `socket` where it can be taken over, or `undefined`. */
+function adoptableDescriptor(socket) {
+  if (BRIDGE_ONLY || !(socket instanceof net.Socket) || socket.encrypted) return undefined;
   const handle = socket._handle;
-  if (socket.encrypted || !ADOPTABLE_HANDLES.has(handle?.constructor.name)) {
-    return 'only plain TCP and unix sockets are supported so far';
-  }
-  if (!(handle.fd >= 0)) return 'it has no descriptor on this platform';
-  if (socket._httpMessage)
-    return 'the response to an earlier pipelined request is still being sent';
-  if (socket.writableLength > 0 || handle.writeQueueSize > 0) return 'it has unsent data';
-  return null;
+  if (!ADOPTABLE_HANDLES.has(handle?.constructor.name) || !(handle.fd >= 0)) return undefined;
+  // What Node still has to write, be it a response to an earlier request, goes first.
+  const busy = socket._httpMessage || socket.writableLength > 0 || handle.writeQueueSize > 0;
+  return busy ? undefined : handle.fd;
 }
 
 /**
@@ -26,6 +24,7 @@ function whyNotAdoptable(socket) {
  * remote end once it has been read, the local end has to be stored.
  */
 function rememberAddresses(socket) {
+  if (!(socket instanceof net.Socket)) return;
   void socket.remoteAddress;
   const { localAddress, localPort, localFamily } = socket;
   for (const [name, value] of Object.entries({ localAddress, localPort, localFamily })) {
@@ -33,15 +32,14 @@ function rememberAddresses(socket) {
   }
 }
 
-/** Stops Node from reading and returns the bytes that it has read behind the request. */
+/** Takes the bytes that Node has read behind the request. */
 function drain(socket, head) {
   const chunks = head.length > 0 ? [head] : [];
   for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) chunks.push(chunk);
-  socket._handle.readStop();
   if (chunks.length === 0) return EMPTY;
   return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
 }
 
 const EMPTY = Buffer.alloc(0);
 
-module.exports = { drain, rememberAddresses, whyNotAdoptable };
+module.exports = { adoptableDescriptor, drain, rememberAddresses };

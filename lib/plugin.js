@@ -193,8 +193,10 @@ class WebSocketPlugin extends EventEmitter {
     if (this.#servers.has(server)) return;
     this.#servers.add(server);
     attach(server, this.#internals);
-    // Node knows nothing of sockets that have been handed over: closing them falls to the plugin.
-    server.on('close', () => this.#cleanUpInBackground());
+    // A server that is not closed by its close(), or whose connections have all been handed over.
+    server.on('close', () => {
+      if (!server.listening) this.#cleanUpInBackground();
+    });
     server.on('listening', () => this.#cleaning?.then(() => this.#reopen()));
   }
 
@@ -247,6 +249,7 @@ class WebSocketPlugin extends EventEmitter {
       },
       withdraw: () => native.withdraw(),
       adopt: (handOff) => this.#engine.adopt(handOff),
+      serverCloses: () => this.#cleanUpInBackground(),
       connected: (connection, req, route) => this.#connected(connection, req, route),
       reportError: (error) => this.#report(error),
       log: (url, message) => this.#log(url, message),
@@ -274,7 +277,7 @@ class WebSocketPlugin extends EventEmitter {
     this.#engine.closeAll(1001, 'server is shutting down');
     // The engine ends what does not answer within closeTimeoutMs; this is the net below it.
     await this.#engine.whenEmpty(this.#native.closeTimeoutMs + CLOSE_MARGIN_MS);
-    this.#native.stop();
+    this.#engine.stop();
   }
 
   #cleanUpInBackground() {

@@ -4,7 +4,7 @@ const { ServerResponse } = require('node:http');
 const { Writable } = require('node:stream');
 
 const { isThenable } = require('./errors.js');
-const { drain, rememberAddresses, whyNotAdoptable } = require('./handoff.js');
+const { adoptableDescriptor, drain, rememberAddresses } = require('./handoff.js');
 
 /** On a request that is an upgrade under way: its {@link Upgrade}. */
 const UPGRADE = Symbol('nextrush-websocket upgrade');
@@ -32,6 +32,15 @@ class Hub {
   constructor(server) {
     this.#server = server;
     server.on('upgrade', (req, socket, head) => this.#route(req, socket, head));
+    // 'close' comes when the last connection that Node knows has ended, and bridged ones are among
+    // them: closing them has to begin before.
+    const { close } = server;
+    server.close = (...args) => {
+      const { listening } = server;
+      const result = close.apply(server, args);
+      if (listening) for (const plugin of this.#plugins) plugin.serverCloses();
+      return result;
+    };
   }
 
   add(plugin) {
@@ -213,16 +222,15 @@ class Upgrade {
       return this.#onVerifyError(error);
     }
     // Only now: user code may have done anything to the socket.
-    const obstacle = whyNotAdoptable(socket);
-    if (obstacle !== null) {
-      this.refuse('transport', `this connection cannot become a WebSocket: ${obstacle}`);
-      return null;
-    }
+    const fd = adoptableDescriptor(socket);
     rememberAddresses(socket);
     const replay = drain(socket, this.#head);
+    // From here on no byte may get into Node's hands.
+    if (fd !== undefined) socket._handle.readStop();
     try {
       this.connection = this.plugin.adopt({
-        fd: socket._handle.fd,
+        fd,
+        socket,
         key: req.headers['sec-websocket-key'],
         protocol,
         extensions: req.headers['sec-websocket-extensions'],
@@ -238,7 +246,7 @@ class Upgrade {
     this.#settle();
     if (this.#response !== null) showAsUpgraded(this.#response);
     // The engine has its own descriptor: this closes Node's, without a word on the wire.
-    socket.destroy();
+    if (fd !== undefined) socket.destroy();
     this.plugin.connected(this.connection, req, this.route);
     return this.connection;
   }

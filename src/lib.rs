@@ -7,8 +7,8 @@
 //! | --- | --- | --- |
 //! | [`handshake`] | request headers, path patterns, origin rules | sockets, napi |
 //! | [`protocol`] | frames, messages, UTF-8, close codes | tokio, napi, rooms |
-//! | [`transport`] | the descriptor taken over from Node | frames |
-//! | [`engine`] | the I/O thread, connections, rooms, heartbeat, statistics | napi |
+//! | [`transport`] | descriptors taken over from Node, streams that JavaScript pumps | frames |
+//! | [`engine`] | the I/O threads, connections, rooms, heartbeat, statistics | napi |
 //! | `binding` | options in, events out, the JavaScript classes | how a frame looks |
 
 // Only Node can call it, so it is left out of unit tests, which run without Node.

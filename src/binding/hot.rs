@@ -19,8 +19,10 @@ use napi::{Env, check_status, sys};
 
 use super::waker::Waker;
 use crate::engine::inbox::{Batch, Event, What};
+use crate::engine::oplog::StreamNews;
 use crate::engine::{ConnectionId, Engine};
 use crate::protocol::{MAX_HEADER, Opcode, encode_header};
+use crate::transport::bridge::Command;
 
 /// Events per call of the dispatcher.
 const PAIRS: usize = 32;
@@ -40,6 +42,11 @@ const KIND_MESSAGE: u32 = 0;
 const KIND_SHARED_BINARY: u32 = 1;
 /// The value is a string: four digits of the close code, then the reason.
 const KIND_CLOSED: u32 = 2;
+/// The code carries the key of a bridge instead of a slot. The value is a Buffer to be written, a
+/// number of bytes that may be pumped in beyond what was allowed before, or one of the two below.
+const KIND_BRIDGE: u32 = 3;
+const BRIDGE_END: i32 = -1;
+const BRIDGE_DESTROY: i32 = -2;
 
 /// An engine as the hot functions and the plugin share it.
 pub(super) struct EngineHandle {
@@ -66,8 +73,10 @@ impl EngineHandle {
     }
 
     /// An object with the hot functions: `sendText(slot, generation, text)`,
-    /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()` and
-    /// `drain(dispatch)`, which returns whether more events wait.
+    /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()`,
+    /// `drain(dispatch)`, which returns whether more events wait, and for bridges
+    /// `bridgeReceived(slot, key, view)`, `bridgeWritten(slot, key, count)`,
+    /// `bridgeEnded(slot, key)` and `bridgeClosed(slot, key)`.
     pub fn functions<'env>(self: &Rc<Self>, env: &'env Env) -> Result<Object<'env>> {
         let mut object = Object::new(env)?;
         for (name, callback) in FUNCTIONS {
@@ -125,6 +134,10 @@ const FUNCTIONS: &[(&CStr, RawFunction)] = &[
     (c"sendBinary", send_binary),
     (c"flush", flush),
     (c"drain", drain),
+    (c"bridgeReceived", bridge_received),
+    (c"bridgeWritten", bridge_written),
+    (c"bridgeEnded", bridge_ended),
+    (c"bridgeClosed", bridge_closed),
 ];
 
 unsafe extern "C" fn release_handle(_env: sys::napi_env, data: *mut c_void, _hint: *mut c_void) {
@@ -173,6 +186,26 @@ impl<const N: usize> Call<'_, N> {
         (status == sys::Status::napi_ok).then_some(value)
     }
 
+    /// The bytes of a view.
+    ///
+    /// # Safety
+    /// They must not be used after the callback has returned, nor after a call into JavaScript.
+    unsafe fn bytes(&self, index: usize) -> Option<&[u8]> {
+        let (mut data, mut len) = (ptr::null_mut(), 0);
+        // SAFETY: a value of the current callback, and memory for both results.
+        let status =
+            unsafe { sys::napi_get_buffer_info(self.env, self.args[index], &mut data, &mut len) };
+        if status != sys::Status::napi_ok {
+            return None;
+        }
+        if len == 0 {
+            return Some(&[]);
+        }
+        // SAFETY: Node gives the view's memory, which JavaScript cannot change or free before it
+        // runs again.
+        Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) })
+    }
+
     fn connection(&self) -> Option<ConnectionId> {
         Some(ConnectionId { slot: self.u32(0)?, generation: self.u32(1)? })
     }
@@ -217,17 +250,8 @@ unsafe extern "C" fn send_binary(
     if let Some(call) = unsafe { Call::<3>::read(env, info) }
         && let Some(id) = call.connection()
     {
-        let (mut data, mut len) = (ptr::null_mut(), 0);
-        // SAFETY: a value of the current callback, and memory for both results.
-        let status = unsafe { sys::napi_get_buffer_info(env, call.args[2], &mut data, &mut len) };
-        if status == sys::Status::napi_ok {
-            let payload = if len == 0 {
-                &[]
-            } else {
-                // SAFETY: Node gives the view's memory, which JavaScript cannot change or free
-                // before this callback returns.
-                unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) }
-            };
+        // SAFETY: the argument is used in this callback only.
+        if let Some(payload) = unsafe { call.bytes(2) } {
             call.handle.with(|engine| send_bytes(engine, id, payload));
         }
     }
@@ -249,6 +273,61 @@ fn send_bytes(engine: &Engine, id: ConnectionId, payload: &[u8]) {
             start..bytes.len()
         });
     }
+}
+
+unsafe extern "C" fn bridge_received(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`; the bytes are used in it only.
+    unsafe {
+        if let Some(call) = Call::<3>::read(env, info)
+            && let (Some(slot), Some(key), Some(chunk)) = (call.u32(0), call.u32(1), call.bytes(2))
+        {
+            call.handle.with(|engine| engine.bridge_received(slot, key, chunk));
+        }
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn bridge_written(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<3>::read(env, info) }
+        && let (Some(slot), Some(key), Some(count)) = (call.u32(0), call.u32(1), call.u32(2))
+    {
+        let news = StreamNews::Written(count as usize);
+        call.handle.with(|engine| engine.bridge_news(slot, key, news));
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn bridge_ended(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<2>::read(env, info) }
+        && let (Some(slot), Some(key)) = (call.u32(0), call.u32(1))
+    {
+        call.handle.with(|engine| engine.bridge_news(slot, key, StreamNews::Ended));
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn bridge_closed(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<2>::read(env, info) }
+        && let (Some(slot), Some(key)) = (call.u32(0), call.u32(1))
+    {
+        call.handle.with(|engine| engine.bridge_news(slot, key, StreamNews::Closed));
+    }
+    ptr::null_mut()
 }
 
 unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
@@ -434,12 +513,25 @@ unsafe fn value_of(env: sys::napi_env, what: What, text: &[u8]) -> (u32, sys::na
                 (KIND_SHARED_BINARY, value)
             }
             What::OwnedBinary(bytes) => (KIND_MESSAGE, buffer(env, bytes)),
+            What::Bridge(Command::Write(bytes)) => (KIND_BRIDGE, buffer(env, bytes)),
+            What::Bridge(Command::Credit(count)) => (KIND_BRIDGE, int32(env, count as i32)),
+            What::Bridge(Command::End) => (KIND_BRIDGE, int32(env, BRIDGE_END)),
+            What::Bridge(Command::Destroy) => (KIND_BRIDGE, int32(env, BRIDGE_DESTROY)),
             What::Closed(frame) => {
                 let packed = format!("{:04}{}", frame.code, frame.reason);
                 (KIND_CLOSED, string(env, packed.as_bytes(), packed.is_ascii()))
             }
         }
     }
+}
+
+/// # Safety
+/// As [`value_of`].
+unsafe fn int32(env: sys::napi_env, number: i32) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    // SAFETY: as the caller promises, with memory for the result.
+    unsafe { sys::napi_create_int32(env, number, &mut value) };
+    value
 }
 
 /// # Safety

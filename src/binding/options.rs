@@ -62,6 +62,9 @@ impl From<Error> for Bad {
     }
 }
 
+/// More threads than this cannot be fed by one JavaScript thread on any machine there is.
+const MAX_IO_THREADS: f64 = 64.0;
+
 type Checked<T> = std::result::Result<T, Bad>;
 
 impl Options {
@@ -89,6 +92,9 @@ impl Options {
         }
         Ok(Self {
             settings: Settings {
+                io_threads: reader
+                    .number("ioThreads", 1.0..=MAX_IO_THREADS, true, "threads")?
+                    .map_or(1, |threads| threads as usize),
                 max_message_size: reader.bytes("maxMessageSize", 1_048_576.0)?,
                 heartbeat: reader.duration("heartbeatMs", 30_000.0, 0.0)?,
                 pong_timeout: reader.duration("pongTimeoutMs", 45_000.0, 0.0)?,

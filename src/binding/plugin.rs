@@ -15,13 +15,15 @@ use super::hot::{EngineHandle, text_frame};
 use super::options::{Options, Protocols};
 use super::waker::Waker;
 use crate::engine::rooms::RoomName;
-use crate::engine::{ConnectionId, Engine, Totals};
+use crate::engine::{ConnectionId, Engine, Source, Totals};
 use crate::handshake::{
     OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response, negotiate,
     offered_protocols,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
+#[cfg(unix)]
 use crate::transport::adopted;
+use crate::transport::bridge;
 
 /// Longest Origin that is shown to a RegExp of JavaScript's own, whose matching may take more than
 /// linear time. Longer than any that a browser sends (a host name has at most 253 characters).
@@ -67,6 +69,8 @@ pub struct AdoptedConnection {
     pub slot: u32,
     /// Tells the users of a slot apart.
     pub generation: u32,
+    /// Key of the bridge, where the facade pumps the bytes.
+    pub bridge: Option<u32>,
 }
 
 /// What `getStats` returns.
@@ -92,6 +96,17 @@ pub struct PluginStats {
     pub buffered_amount: f64,
     /// Connections whose peer reads more slowly than it is written to, at this moment.
     pub backpressured_connections: u32,
+    /// How the bytes of the open connections get in and out.
+    pub transports: TransportStats,
+}
+
+/// Open connections by transport.
+#[napi(object)]
+pub struct TransportStats {
+    /// Taken over from Node.
+    pub adopted: u32,
+    /// Pumped by the facade.
+    pub bridged: u32,
 }
 
 #[napi]
@@ -298,6 +313,12 @@ impl NativePlugin {
         self.occupied.set(self.occupied.get().saturating_sub(1));
     }
 
+    /// Bytes that may be under way over a bridge, in each direction.
+    #[napi(getter)]
+    pub fn bridge_window(&self) -> u32 {
+        bridge::WINDOW as u32
+    }
+
     /// Whether the engine runs, so that `start` is not needed.
     #[napi(getter)]
     pub fn started(&self) -> bool {
@@ -361,8 +382,8 @@ impl NativePlugin {
         handle.waker.keep_alive(&env, false)
     }
 
-    /// Takes the connection over: duplicates the descriptor, writes the 101 response and replays
-    /// `replay`, the bytes that Node has read already.
+    /// Takes the connection over: duplicates the descriptor, or makes a bridge where there is none,
+    /// writes the 101 response and replays `replay`, the bytes that Node has read already.
     ///
     /// `extensions` is the request's `Sec-WebSocket-Extensions`; `headers` alternates names and
     /// values of further response headers.
@@ -371,15 +392,14 @@ impl NativePlugin {
     pub fn adopt(
         &self,
         env: Env,
-        fd: i32,
+        fd: Option<i32>,
         key: String,
         protocol: Option<String>,
         extensions: Option<String>,
         headers: Vec<String>,
         replay: Uint8Array,
     ) -> Result<AdoptedConnection> {
-        let socket = adopted::adopt(fd)
-            .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))?;
+        let descriptor = fd.map(descriptor).transpose()?;
         let headers: Vec<(String, String)> =
             headers.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         let agreement = extensions
@@ -390,8 +410,18 @@ impl NativePlugin {
         let engine = self.engine.borrow();
         let handle =
             engine.as_ref().ok_or_else(|| Error::from_reason("the engine has not been started"))?;
-        let id = handle
-            .with(|engine| engine.adopt(socket, response, replay.to_vec(), deflate))
+        let adopt = |engine: &Engine| {
+            let (source, bridge) = match descriptor {
+                Some(source) => (source, None),
+                None => {
+                    let key = engine.new_bridge();
+                    (Source::Stream(key), Some(key))
+                }
+            };
+            Some((engine.adopt(source, response, replay.to_vec(), deflate)?, bridge))
+        };
+        let (id, bridge) = handle
+            .with(adopt)
             .flatten()
             .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
         if self.open.replace(self.open.get() + 1) == 0 {
@@ -401,6 +431,7 @@ impl NativePlugin {
             id: Uuid::new_v4().to_string(),
             slot: id.slot,
             generation: id.generation,
+            bridge,
         })
     }
 
@@ -572,6 +603,7 @@ impl NativePlugin {
     #[napi]
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
+        let bridged = self.with_engine(Engine::bridged).unwrap_or(0);
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),
@@ -583,12 +615,29 @@ impl NativePlugin {
             dropped_messages: totals.dropped as f64,
             buffered_amount: self.with_engine(Engine::total_buffered_amount).unwrap_or(0) as f64,
             backpressured_connections: self.with_engine(Engine::backpressured).unwrap_or(0),
+            transports: TransportStats {
+                adopted: self.open.get().saturating_sub(bridged),
+                bridged,
+            },
         }
     }
 
     fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
         self.engine.borrow().as_ref().and_then(|handle| handle.with(act))
     }
+}
+
+#[cfg(unix)]
+fn descriptor(fd: i32) -> Result<Source> {
+    adopted::adopt(fd)
+        .map(Source::Descriptor)
+        .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))
+}
+
+/// The facade asks for a bridge where there are no descriptors.
+#[cfg(not(unix))]
+fn descriptor(_fd: i32) -> Result<Source> {
+    Err(Error::from_reason("descriptors cannot be taken on this platform"))
 }
 
 /// Room names as JavaScript has them.

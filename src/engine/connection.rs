@@ -4,7 +4,7 @@
 //! [`Connection::write`]; a second task waits for the socket only while it does not take more.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read};
+use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,8 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use socket2::Socket;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::sync::Notify;
 
 use super::ids::ConnectionId;
@@ -23,6 +21,7 @@ use crate::protocol::{
     Assembler, CloseFrame, DeflateParams, Deflater, MAX_CONTROL_PAYLOAD, Opcode, Sink, close,
     encode_frame,
 };
+use crate::transport::{Ready, Transport};
 
 /// Once our side is done, how long the peer has to end its own before the descriptor is closed.
 /// Closing earlier, with unread bytes, would reset the connection and could destroy the close
@@ -115,7 +114,7 @@ impl Ending {
 pub(super) struct Connection {
     pub id: ConnectionId,
     pub shared: Arc<Shared>,
-    socket: AsyncFd<Socket>,
+    transport: Transport,
     outbox: RefCell<Outbox>,
     /// What was agreed on compression, if anything.
     pub deflate: Option<DeflateParams>,
@@ -163,16 +162,13 @@ impl Connection {
     pub fn new(
         id: ConnectionId,
         shared: Arc<Shared>,
-        socket: Socket,
+        transport: Transport,
         deflate: Option<DeflateParams>,
-    ) -> io::Result<Self> {
-        // SAFETY: the socket owns its descriptor and is neither closed nor exchanged while the
-        // `AsyncFd` has it; `Socket::as_raw_fd` always names that descriptor.
-        let socket = unsafe { AsyncFd::register(socket) }?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             id,
             shared,
-            socket,
+            transport,
             outbox: RefCell::default(),
             deflate,
             deflater: RefCell::default(),
@@ -189,7 +185,7 @@ impl Connection {
             ready: Cell::new(false),
             dirty: Cell::new(false),
             dirty_broadcast: Cell::new(false),
-        })
+        }
     }
 
     pub fn is_open(&self) -> bool {
@@ -294,8 +290,7 @@ impl Connection {
     /// Ends the connection from outside of its task, which sees an end of stream and reports.
     pub fn interrupt(&self, ending: Ending) {
         self.verdict.borrow_mut().get_or_insert(ending);
-        // Fails only where the peer has gone, and then the task sees that as well.
-        let _ = self.socket.get_ref().shutdown(Shutdown::Read);
+        self.transport.shut_down(Shutdown::Read);
         self.resume();
     }
 
@@ -320,10 +315,7 @@ impl Connection {
         while !outbox.is_empty() {
             let slices = outbox.slices();
             let asked: usize = slices.iter().map(|slice| slice.len()).sum();
-            let sent = match &slices[..] {
-                [one] => self.socket.get_ref().send_with_flags(one, NO_SIGNAL),
-                many => self.socket.get_ref().send_vectored_with_flags(many, NO_SIGNAL),
-            };
+            let sent = self.transport.write(&slices);
             drop(slices);
             match sent {
                 Ok(count) => {
@@ -376,7 +368,7 @@ impl Connection {
     /// Writes until the outbox is empty or the socket fails.
     async fn drain(&self, io: &IoThread) -> bool {
         loop {
-            let Ok(mut ready) = self.socket.writable().await else { return false };
+            let Ok(mut ready) = self.transport.writable().await else { return false };
             let written = self.write(&mut io.pool.borrow_mut());
             match written {
                 Written::All => return true,
@@ -386,19 +378,12 @@ impl Connection {
                         // The peer reads, so it lives, even if its pong waits behind our data.
                         self.pinged_at.set(None);
                     }
-                    ready.clear_ready();
+                    ready.clear();
                 }
             }
         }
     }
 }
-
-/// A peer that is gone must not raise SIGPIPE.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-const NO_SIGNAL: i32 = 0x4000;
-/// Node ignores SIGPIPE, which covers systems without the flag.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-const NO_SIGNAL: i32 = 0;
 
 async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
     while connection.drain(&io).await {
@@ -450,7 +435,7 @@ async fn read_until_end(io: &IoThread, connection: &Rc<Connection>, replay: Vec<
         while connection.paused.get() {
             connection.resumed.notified().await;
         }
-        let Ok(mut ready) = connection.socket.readable().await else { return Ending::lost() };
+        let Ok(mut ready) = connection.transport.readable().await else { return Ending::lost() };
         match read_once(io, connection, &mut assembler, &mut ready) {
             ReadOutcome::Again => {}
             ReadOutcome::Full => tokio::task::yield_now().await,
@@ -480,17 +465,17 @@ fn read_once(
     io: &IoThread,
     connection: &Rc<Connection>,
     assembler: &mut Assembler,
-    ready: &mut AsyncFdReadyGuard<'_, Socket>,
+    ready: &mut Ready<'_>,
 ) -> ReadOutcome {
     let mut scratch = io.scratch.borrow_mut();
-    match connection.socket.get_ref().read(&mut scratch) {
+    match connection.transport.read(&mut scratch) {
         Ok(0) => ReadOutcome::End(connection.verdict.take().unwrap_or_else(Ending::lost)),
         Ok(count) => {
             let full = count == scratch.len();
             if !full {
                 // The socket is empty, so the read that would only say so is saved. An end of
                 // stream is a readiness of its own, which this does not clear.
-                ready.clear_ready();
+                ready.clear();
             }
             match receive(io, connection, assembler, &mut scratch[..count]) {
                 Some(ending) => ReadOutcome::End(ending),
@@ -499,7 +484,7 @@ fn read_once(
             }
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            ready.clear_ready();
+            ready.clear();
             ReadOutcome::Again
         }
         Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadOutcome::Again,
@@ -639,8 +624,7 @@ impl Connection {
     fn hang_up(&self) {
         let len = std::mem::take(&mut *self.outbox.borrow_mut()).len();
         self.uncount(len);
-        // Fails only where the peer has gone already.
-        let _ = self.socket.get_ref().shutdown(Shutdown::Both);
+        self.transport.shut_down(Shutdown::Both);
     }
 }
 
@@ -649,7 +633,7 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     let limit = io.settings.close_timeout;
     let drained = tokio::time::timeout(limit, connection.drain(&io)).await;
     if drained == Ok(true) && io.winding_down.get() <= MAX_LINGERING {
-        let _ = connection.socket.get_ref().shutdown(Shutdown::Write);
+        connection.transport.shut_down(Shutdown::Write);
         // Running out of time is as good as the end of stream.
         let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
     }
@@ -660,12 +644,12 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
 
 async fn discard_until_end(io: &IoThread, connection: &Connection) {
     loop {
-        let Ok(mut ready) = connection.socket.readable().await else { return };
-        let read = connection.socket.get_ref().read(&mut io.scratch.borrow_mut());
+        let Ok(mut ready) = connection.transport.readable().await else { return };
+        let read = connection.transport.read(&mut io.scratch.borrow_mut());
         match read {
             Ok(0) => return,
             Ok(_) => tokio::task::yield_now().await,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }

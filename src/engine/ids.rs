@@ -1,4 +1,4 @@
-//! How the JavaScript thread and the I/O thread name a connection.
+//! How the JavaScript thread and the I/O threads name a connection.
 
 /// A connection: a slot that is reused, and a generation that tells its users apart.
 ///
@@ -7,10 +7,23 @@
 /// guards against a handle that outlives that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
-    /// Index into the tables of both threads.
+    /// Index into the JavaScript thread's table. The remainder of its division by the number of
+    /// I/O threads says which of them has the connection; the quotient is the index there.
     pub slot: u32,
     /// Counts the connections that have had this slot.
     pub generation: u32,
+}
+
+impl ConnectionId {
+    /// Which of `threads` I/O threads has the connection.
+    pub fn thread(self, threads: usize) -> usize {
+        self.slot as usize % threads
+    }
+
+    /// Index into that thread's own table.
+    pub fn index(self, threads: usize) -> usize {
+        self.slot as usize / threads
+    }
 }
 
 /// Most connections one engine can hold at a time: event codes carry the slot in 24 bits.

@@ -1,6 +1,6 @@
-//! Events on their way from the I/O thread to the JavaScript thread.
+//! Events on their way from the I/O threads to the JavaScript thread.
 //!
-//! The I/O thread fills a [`Batch`] and posts it once the tasks that were ready have run; one wake
+//! An I/O thread fills a [`Batch`] and posts it once the tasks that were ready have run; one wake
 //! of the JavaScript thread takes many batches. Order per connection is the order of the wire.
 
 use std::collections::VecDeque;
@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::protocol::CloseFrame;
+use crate::transport::bridge::Command;
 
 /// Bytes of undelivered events above which sockets are no longer read, so that a busy JavaScript
 /// thread costs bounded memory. Reading goes on once half of it has been taken.
@@ -30,7 +31,7 @@ const EVENT_COST: usize = std::mem::size_of::<Event>();
 /// Something JavaScript has to hear about a connection.
 #[derive(Debug)]
 pub struct Event {
-    /// Slot of the connection.
+    /// Slot of the connection; for [`What::Bridge`] the key of the bridge.
     pub slot: u32,
     /// What happened.
     pub what: What,
@@ -66,6 +67,8 @@ pub enum What {
     OwnedBinary(Vec<u8>),
     /// The connection ended. The last event of its slot.
     Closed(Box<CloseFrame>),
+    /// Something for the stream behind a bridge to do, which may go on after [`What::Closed`].
+    Bridge(Command),
 }
 
 /// Events and the bytes they point into.
@@ -117,6 +120,13 @@ impl Batch {
 
     pub(super) fn push_closed(&mut self, slot: u32, frame: CloseFrame) {
         self.events.push(Event { slot, what: What::Closed(Box::new(frame)) });
+    }
+
+    pub(super) fn push_command(&mut self, key: u32, command: Command) {
+        if let Command::Write(bytes) = &command {
+            self.owned += bytes.len();
+        }
+        self.events.push(Event { slot: key, what: What::Bridge(command) });
     }
 
     pub(super) fn is_empty(&self) -> bool {

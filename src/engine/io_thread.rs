@@ -1,15 +1,16 @@
-//! The thread on which every connection lives: one tokio runtime, no locks on its own state.
+//! A thread on which connections live: one tokio runtime, no locks on its own state.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use rustc_hash::FxHashMap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
 
@@ -17,11 +18,15 @@ use super::connection::{self, Connection, Ending};
 use super::deadlines::Deadlines;
 use super::ids::ConnectionId;
 use super::inbox::{Batch, Inbox};
-use super::oplog::{Broadcast, Op, OpLog, Segment, Target};
+use super::oplog::{Broadcast, Op, OpLog, Segment, StreamNews, Target};
 use super::outbox::BufferPool;
 use super::stats::Counters;
-use super::{Adoption, Overflow, Settings};
+use super::{Adoption, Overflow, Settings, Source};
 use crate::protocol::{CloseFrame, Deflater, close, split_encoded};
+use crate::transport::Transport;
+#[cfg(unix)]
+use crate::transport::adopted::Adopted;
+use crate::transport::bridge::{Bridge, Command};
 
 /// Bytes read from a socket at a time, into one buffer that all connections share.
 const READ_BYTES: usize = 64 << 10;
@@ -42,14 +47,18 @@ const TIMER_GRANULARITY: u64 = 10;
 /// How long connections that are winding down keep the thread after a graceful stop.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
-/// Everything on the I/O thread. Owned by it, shared by its tasks, never seen by another thread.
+/// Everything on an I/O thread. Owned by it, shared by its tasks, never seen by another thread.
 pub(super) struct IoThread {
     pub settings: Settings,
     pub inbox: Arc<Inbox>,
     pub counters: Arc<Counters>,
     log: Arc<OpLog>,
-    /// By slot. Ended connections are not in here.
+    /// Which of the engine's I/O threads this is.
+    number: usize,
+    /// By [`ConnectionId::index`]. Ended connections are not in here.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    /// By key, also those of connections that have ended but still have something to write.
+    bridges: RefCell<FxHashMap<u32, Weak<Bridge>>>,
     /// Events to be posted once the tasks that are ready have run.
     pub batch: RefCell<Batch>,
     /// Tells the posting task that the batch is no longer empty.
@@ -77,9 +86,10 @@ pub(super) struct IoThread {
     pub wound_down: Notify,
 }
 
-/// Body of the I/O thread: says through `started` whether it could start, returns after
+/// Body of an I/O thread: says through `started` whether it could start, returns after
 /// [`Op::Stop`].
 pub(super) fn run(
+    number: usize,
     settings: Settings,
     log: Arc<OpLog>,
     inbox: Arc<Inbox>,
@@ -98,7 +108,7 @@ pub(super) fn run(
     let _ = started.send(result);
     let Some(runtime) = runtime else { return };
     runtime.block_on(async move {
-        let io = Rc::new(IoThread::new(settings, log, inbox, counters));
+        let io = Rc::new(IoThread::new(number, settings, log, inbox, counters));
         tokio::task::spawn_local(post_batches(io.clone()));
         tokio::task::spawn_local(watch_limits(io.clone()));
         carry_out(io).await;
@@ -172,6 +182,7 @@ async fn watch_limits(io: Rc<IoThread>) {
 
 impl IoThread {
     fn new(
+        number: usize,
         settings: Settings,
         log: Arc<OpLog>,
         inbox: Arc<Inbox>,
@@ -181,7 +192,9 @@ impl IoThread {
             inbox,
             counters,
             log,
+            number,
             connections: RefCell::default(),
+            bridges: RefCell::default(),
             batch: RefCell::default(),
             batch_filled: Notify::new(),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
@@ -205,15 +218,19 @@ impl IoThread {
         millis(self.started.elapsed())
     }
 
+    fn index(&self, id: ConnectionId) -> usize {
+        id.index(self.settings.io_threads)
+    }
+
     fn get(&self, id: ConnectionId) -> Option<Rc<Connection>> {
         let connections = self.connections.borrow();
-        let connection = connections.get(id.slot as usize)?.as_ref()?;
+        let connection = connections.get(self.index(id))?.as_ref()?;
         (connection.id == id).then(|| connection.clone())
     }
 
     /// Takes an ended connection off the table.
     pub fn forget(&self, id: ConnectionId) {
-        if let Some(entry) = self.connections.borrow_mut().get_mut(id.slot as usize) {
+        if let Some(entry) = self.connections.borrow_mut().get_mut(self.index(id)) {
             *entry = None;
         }
     }
@@ -324,6 +341,17 @@ impl IoThread {
                         connection::answer(self, connection);
                     }
                 }),
+                Op::Bridge(key, news) => {
+                    let bridge = self.bridges.borrow().get(&key).and_then(Weak::upgrade);
+                    // What comes for a bridge that is gone comes too late.
+                    let Some(bridge) = bridge else { continue };
+                    match news {
+                        StreamNews::Received(range) => bridge.receive(&bytes[range]),
+                        StreamNews::Written(count) => bridge.written(count),
+                        StreamNews::Ended => bridge.end(),
+                        StreamNews::Closed => bridge.close(),
+                    }
+                }
                 Op::TerminateAll => {
                     for connection in self.all() {
                         connection.interrupt(Ending::lost());
@@ -342,9 +370,9 @@ impl IoThread {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { id, shared, socket, response, replay, deflate } = adoption;
-        let connection = match Connection::new(id, shared.clone(), socket, deflate) {
-            Ok(connection) => Rc::new(connection),
+        let Adoption { id, shared, source, response, replay, deflate } = adoption;
+        let transport = match self.transport(source) {
+            Ok(transport) => transport,
             Err(error) => {
                 shared.alive.store(false, Ordering::Relaxed);
                 let reason = format!("the socket could not be watched: {error}").into();
@@ -353,9 +381,10 @@ impl IoThread {
                 return self.batch_changed();
             }
         };
+        let connection = Rc::new(Connection::new(id, shared, transport, deflate));
         {
             let mut connections = self.connections.borrow_mut();
-            let index = id.slot as usize;
+            let index = self.index(id);
             if connections.len() <= index {
                 connections.resize(index + 1, None);
             }
@@ -367,6 +396,32 @@ impl IoThread {
             self.start_limit(&self.heartbeats, id);
         }
         tokio::task::spawn_local(connection::run(self.clone(), connection, replay));
+    }
+
+    fn transport(self: &Rc<Self>, source: Source) -> io::Result<Transport> {
+        match source {
+            #[cfg(unix)]
+            Source::Descriptor(socket) => Ok(Transport::Adopted(Adopted::watch(socket)?)),
+            Source::Stream(key) => {
+                let io = Rc::downgrade(self);
+                let bridge = Rc::new(Bridge::new(Box::new(move |command| {
+                    if let Some(io) = io.upgrade() {
+                        io.command(key, command);
+                    }
+                })));
+                self.bridges.borrow_mut().insert(key, Rc::downgrade(&bridge));
+                Ok(Transport::Bridged(bridge))
+            }
+        }
+    }
+
+    /// Tells the stream behind a bridge what to do.
+    fn command(&self, key: u32, command: Command) {
+        if command == Command::Destroy {
+            self.bridges.borrow_mut().remove(&key);
+        }
+        self.batch.borrow_mut().push_command(key, command);
+        self.batch_changed();
     }
 
     /// Queues a frame that JavaScript has counted; `shared` is the same frame where it has its own
@@ -481,8 +536,8 @@ impl IoThread {
                 connections.iter().flatten().filter(|each| each.ready.get()).for_each(deliver);
             }
             Target::Members(members) => {
-                for id in members.iter() {
-                    if let Some(Some(connection)) = connections.get(id.slot as usize)
+                for id in &members[self.number] {
+                    if let Some(Some(connection)) = connections.get(self.index(*id))
                         && connection.id == *id
                     {
                         deliver(connection);

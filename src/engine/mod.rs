@@ -1,5 +1,5 @@
-//! Runs the connections: one I/O thread with a tokio runtime, and what the JavaScript thread sees
-//! of it.
+//! Runs the connections: I/O threads with a tokio runtime each, and what the JavaScript thread sees
+//! of them.
 //!
 //! In come adopted sockets and operations, in the order in which JavaScript made them
 //! ([`oplog`]); out come batches of events ([`inbox`]). Rooms belong to the JavaScript thread
@@ -8,6 +8,9 @@
 //! Ordering promises: per connection, messages are delivered in the order of the wire and the
 //! close event is the last; what JavaScript sends to a connection, directly or by broadcast,
 //! leaves in the order of the calls. A broadcast reaches the members of the moment of the call.
+//!
+//! A connection stays on one I/O thread, and each of them has a log of its own. Events of all meet
+//! in one inbox.
 
 mod connection;
 mod deadlines;
@@ -26,12 +29,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::Socket;
 
 use connection::Shared;
 pub use ids::{ConnectionId, MAX_SLOTS};
 use inbox::{Inbox, Wake};
-use oplog::{Broadcast, Op, OpLog, Segment, Target};
+use oplog::{Broadcast, Op, OpLog, Segment, StreamNews, Target};
 use rooms::{Memberships, RoomName, Rooms};
 pub use stats::{Counters, Totals};
 
@@ -49,6 +51,8 @@ pub enum Overflow {
 /// Limits and times of an engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// I/O threads, at least one.
+    pub io_threads: usize,
     /// Longest message in bytes, over all its fragments.
     pub max_message_size: u64,
     /// Time between pings; zero means none.
@@ -67,15 +71,25 @@ pub struct Settings {
     pub deflate_level: u32,
 }
 
-/// A connection to be taken over by the I/O thread.
+/// Where a connection comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// A socket taken over from Node.
+    #[cfg(unix)]
+    Descriptor(socket2::Socket),
+    /// A stream that JavaScript pumps, by the key of its bridge ([`Engine::new_bridge`]).
+    Stream(u32),
+}
+
+/// A connection to be taken over by an I/O thread.
 #[derive(Debug)]
 pub struct Adoption {
     /// Its name on both threads.
     pub id: ConnectionId,
     /// What both threads see of it.
     pub shared: Arc<Shared>,
-    /// The socket.
-    pub socket: Socket,
+    /// What it was before.
+    pub source: Source,
     /// The 101 response, written before anything else.
     pub response: Vec<u8>,
     /// Bytes that had been read before the take-over, parsed before anything else.
@@ -85,23 +99,48 @@ pub struct Adoption {
 }
 
 /// The JavaScript thread's side of the engine. Used by that thread only; no call blocks, except
-/// that dropping it joins the I/O thread.
+/// that dropping it joins the I/O threads.
 pub struct Engine {
     settings: Settings,
-    log: Arc<OpLog>,
     inbox: Arc<Inbox>,
-    counters: Arc<Counters>,
     rooms: Rooms,
-    /// The stretch of the log that has not been handed over.
-    pending: RefCell<Segment>,
+    threads: Box<[Thread]>,
     slots: RefCell<Slots>,
-    thread: Cell<Option<JoinHandle<()>>>,
+    /// Open connections whose bytes JavaScript pumps.
+    bridged: Cell<u32>,
+    next_bridge: Cell<u32>,
 }
 
-#[derive(Default)]
+/// An I/O thread as the JavaScript thread sees it.
+struct Thread {
+    log: Arc<OpLog>,
+    counters: Arc<Counters>,
+    /// The stretch of the log that has not been handed over.
+    pending: RefCell<Segment>,
+    handle: Cell<Option<JoinHandle<()>>>,
+}
+
+/// Keys of bridges fill what event codes leave beside the kind.
+const MAX_BRIDGES: u32 = 1 << 30;
+
 struct Slots {
     entries: Vec<Slot>,
+    /// By I/O thread.
+    shares: Box<[Share]>,
+}
+
+/// The slots of one I/O thread.
+#[derive(Default)]
+struct Share {
     free: Vec<u32>,
+    /// Slots ever used.
+    used: u32,
+}
+
+impl Share {
+    fn connections(&self) -> usize {
+        self.used as usize - self.free.len()
+    }
 }
 
 struct Slot {
@@ -113,6 +152,7 @@ struct Slot {
 struct SlotConnection {
     shared: Arc<Shared>,
     rooms: Memberships,
+    bridged: bool,
 }
 
 /// What became of a send.
@@ -127,39 +167,41 @@ pub enum Sent {
 }
 
 impl Engine {
-    /// Starts the I/O thread. `wake` is called on it whenever events wait in [`Self::inbox`], and
-    /// `exit` as the last thing it does.
+    /// Starts the I/O threads. `wake` is called on them whenever events wait in [`Self::inbox`], and
+    /// `exit` by the last of them as the last thing it does.
     ///
     /// # Errors
-    /// When the operating system has no thread or no descriptors left for it.
+    /// When the operating system has no threads or no descriptors left for them.
     pub fn start(
         settings: Settings,
         wake: Wake,
-        exit: impl FnOnce() + Send + 'static,
+        exit: impl FnOnce() + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let log = Arc::new(OpLog::default());
         let inbox = Arc::new(Inbox::new(wake));
-        let counters = Arc::new(Counters::default());
-        let (started, result) = std::sync::mpsc::sync_channel(1);
-        let thread = {
-            let (settings, log) = (settings.clone(), log.clone());
-            let (inbox, counters) = (inbox.clone(), counters.clone());
-            std::thread::Builder::new().name("nextrush-ws-io".into()).spawn(move || {
-                io_thread::run(settings, log, inbox, counters, &started);
-                exit();
-            })?
-        };
-        result.recv().unwrap_or_else(|_| Err(std::io::Error::other("the I/O thread died")))?;
-        Ok(Self {
+        let exit = Arc::new(OnDrop(Some(exit)));
+        let count = settings.io_threads;
+        let mut engine = Self {
+            rooms: Rooms::new(count),
+            slots: RefCell::new(Slots::new(count)),
             settings,
-            log,
             inbox,
-            counters,
-            rooms: Rooms::default(),
-            pending: RefCell::default(),
-            slots: RefCell::default(),
-            thread: Cell::new(Some(thread)),
-        })
+            threads: Box::default(),
+            bridged: Cell::new(0),
+            next_bridge: Cell::new(0),
+        };
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            match Thread::start(number, engine.settings.clone(), engine.inbox.clone(), &exit) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    // Dropping the engine ends those that have started.
+                    engine.threads = threads.into();
+                    return Err(error);
+                }
+            }
+        }
+        engine.threads = threads.into();
+        Ok(engine)
     }
 
     /// Events for JavaScript.
@@ -172,17 +214,24 @@ impl Engine {
         &self.rooms
     }
 
-    /// Whether the I/O thread is there to serve connections.
+    /// Whether all I/O threads are there to serve connections.
     pub fn is_running(&self) -> bool {
-        let thread = self.thread.take();
-        let running = thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        self.thread.set(thread);
-        running
+        self.threads.iter().all(|thread| {
+            let handle = thread.handle.take();
+            let running = handle.as_ref().is_some_and(|handle| !handle.is_finished());
+            thread.handle.set(handle);
+            running
+        })
     }
 
     /// Connections whose peer reads more slowly than it is written to, at this moment.
     pub fn backpressured(&self) -> u32 {
-        self.counters.backpressured()
+        self.threads.iter().map(|thread| thread.counters.backpressured()).sum()
+    }
+
+    /// Open connections whose bytes JavaScript pumps.
+    pub fn bridged(&self) -> u32 {
+        self.bridged.get()
     }
 
     /// Bytes queued for all connections together. Takes time in the number of connections.
@@ -194,36 +243,59 @@ impl Engine {
 
     /// Totals since the start.
     pub fn totals(&self) -> Totals {
-        self.counters.totals()
+        let totals = self.threads.iter().map(|thread| thread.counters.totals());
+        totals.fold(Totals::default(), |sum, each| sum + each)
     }
 
-    /// Hands `socket` over to the I/O thread, at the operation's place in the log. Returns `None`
-    /// when every slot is taken.
+    /// A key for a stream that JavaScript is going to pump.
+    pub fn new_bridge(&self) -> u32 {
+        let key = self.next_bridge.get();
+        self.next_bridge.set((key + 1) % MAX_BRIDGES);
+        key
+    }
+
+    /// Hands a connection over to the I/O thread that has the fewest, at the operation's place in
+    /// its log. Returns `None` when every slot is taken.
     pub fn adopt(
         &self,
-        socket: Socket,
+        source: Source,
         response: Vec<u8>,
         replay: Vec<u8>,
         deflate: Option<DeflateParams>,
     ) -> Option<ConnectionId> {
         let shared = Arc::new(Shared::new());
-        let id = self.slots.borrow_mut().occupy(shared.clone())?;
-        self.append(Op::Adopt(Box::new(Adoption {
-            id,
-            shared,
-            socket,
-            response,
-            replay,
-            deflate,
-        })));
+        let bridged = matches!(source, Source::Stream(_));
+        let id = self.slots.borrow_mut().occupy(shared.clone(), bridged)?;
+        self.bridged.set(self.bridged.get() + u32::from(bridged));
+        let adoption = Adoption { id, shared, source, response, replay, deflate };
+        self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)
     }
 
     /// Frees the slot of a connection whose end has been delivered. What was sent before this is
     /// still on its way; the peer's close frame is answered after it.
     pub fn release(&self, id: ConnectionId) {
-        self.slots.borrow_mut().vacate(id);
-        self.append(Op::Release(id));
+        let bridged = self.slots.borrow_mut().vacate(id);
+        self.bridged.set(self.bridged.get() - u32::from(bridged));
+        self.append(id, Op::Release(id));
+    }
+
+    /// Bytes have come over the stream behind a bridge, whose connection is or was `slot`.
+    pub fn bridge_received(&self, slot: u32, key: u32, chunk: &[u8]) {
+        let thread = self.thread(slot);
+        {
+            let mut pending = thread.pending.borrow_mut();
+            let start = pending.bytes.len();
+            pending.bytes.extend_from_slice(chunk);
+            let range = start..pending.bytes.len();
+            pending.ops.push(Op::Bridge(key, StreamNews::Received(range)));
+        }
+        thread.hand_over_if_full();
+    }
+
+    /// Something else has happened to the stream behind a bridge.
+    pub fn bridge_news(&self, slot: u32, key: u32, news: StreamNews) {
+        self.thread(slot).append(Op::Bridge(key, news));
     }
 
     fn shared<R>(&self, id: ConnectionId, read: impl FnOnce(&Shared) -> R) -> Option<R> {
@@ -257,7 +329,7 @@ impl Engine {
         id: ConnectionId,
         encode: impl FnOnce(&mut Vec<u8>) -> std::ops::Range<usize>,
     ) -> Sent {
-        let mut pending = self.pending.borrow_mut();
+        let mut pending = self.thread(id.slot).pending.borrow_mut();
         let before = pending.bytes.len();
         let range = encode(&mut pending.bytes);
         let sent = self.count(id, range.len());
@@ -274,7 +346,7 @@ impl Engine {
     pub fn send_owned(&self, id: ConnectionId, frame: Vec<u8>) -> Sent {
         let sent = self.count(id, frame.len());
         if sent == Sent::Queued {
-            self.append(Op::SharedFrame(id, Bytes::from(frame)));
+            self.append(id, Op::SharedFrame(id, Bytes::from(frame)));
         }
         self.settle(id, sent)
     }
@@ -295,13 +367,14 @@ impl Engine {
     }
 
     fn settle(&self, id: ConnectionId, sent: Sent) -> Sent {
+        let thread = self.thread(id.slot);
         if sent == Sent::Full {
-            self.counters.dropped(1);
+            thread.counters.dropped(1);
             if self.settings.overflow == Overflow::Close {
-                self.append(Op::Overflow(id));
+                thread.append(Op::Overflow(id));
             }
         }
-        self.hand_over_if_full();
+        thread.hand_over_if_full();
         sent
     }
 
@@ -314,7 +387,13 @@ impl Engine {
                 None => return,
             },
         };
-        self.append(Op::Broadcast(Broadcast { target, except, frame }));
+        let broadcast = Broadcast { target, except, frame };
+        for (number, thread) in self.threads.iter().enumerate() {
+            if !matches!(&broadcast.target, Target::Members(members) if members[number].is_empty())
+            {
+                thread.append(Op::Broadcast(broadcast.clone()));
+            }
+        }
     }
 
     /// How many rooms a connection would be in after joining this one.
@@ -347,40 +426,97 @@ impl Engine {
 
     /// Starts the close handshake.
     pub fn close(&self, id: ConnectionId, frame: CloseFrame) {
-        self.append(Op::Close(id, Box::new(frame)));
+        self.append(id, Op::Close(id, Box::new(frame)));
     }
 
     /// Sends a ping.
     pub fn ping(&self, id: ConnectionId) {
-        self.append(Op::Ping(id));
+        self.append(id, Op::Ping(id));
     }
 
     /// Counts as a pong from the peer.
     pub fn mark_alive(&self, id: ConnectionId) {
         self.shared(id, Shared::mark_alive);
-        self.append(Op::MarkAlive(id));
+        self.append(id, Op::MarkAlive(id));
     }
 
     /// From now on broadcasts to everyone reach the connection.
     pub fn mark_ready(&self, id: ConnectionId) {
-        self.append(Op::MarkReady(id));
+        self.append(id, Op::MarkReady(id));
     }
 
     /// Stops or resumes reading from a connection.
     pub fn set_paused(&self, id: ConnectionId, paused: bool) {
-        self.append(if paused { Op::Pause(id) } else { Op::Resume(id) });
+        self.append(id, if paused { Op::Pause(id) } else { Op::Resume(id) });
     }
 
     /// Ends every connection at once, without a handshake; each is still reported.
     pub fn terminate_all(&self) {
-        self.append(Op::TerminateAll);
+        for thread in &self.threads {
+            thread.append(Op::TerminateAll);
+        }
         self.flush();
     }
 
-    /// Lets the I/O thread end after what is in the log, without waiting for it.
+    /// Lets the I/O threads end after what is in their logs, without waiting for them.
     pub fn stop(&self) {
-        self.append(Op::Stop);
+        for thread in &self.threads {
+            thread.append(Op::Stop);
+        }
         self.flush();
+    }
+
+    /// The I/O thread that has a slot.
+    fn thread(&self, slot: u32) -> &Thread {
+        &self.threads[slot as usize % self.threads.len()]
+    }
+
+    fn append(&self, id: ConnectionId, op: Op) {
+        self.thread(id.slot).append(op);
+    }
+
+    /// Hands the logs over to the I/O threads.
+    pub fn flush(&self) {
+        self.threads.iter().for_each(Thread::flush);
+    }
+}
+
+impl Drop for Engine {
+    /// Ends the I/O threads and waits for them: they never wait for this one, so they end at once.
+    fn drop(&mut self) {
+        for thread in &self.threads {
+            thread.log.abandon();
+        }
+        self.stop();
+        for thread in &self.threads {
+            if let Some(handle) = thread.handle.take() {
+                // A panic of the thread has been printed by it.
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+impl Thread {
+    fn start<F: FnOnce() + Send + Sync + 'static>(
+        number: usize,
+        settings: Settings,
+        inbox: Arc<Inbox>,
+        exit: &Arc<OnDrop<F>>,
+    ) -> std::io::Result<Self> {
+        let log = Arc::new(OpLog::default());
+        let counters = Arc::new(Counters::default());
+        let (started, result) = std::sync::mpsc::sync_channel(1);
+        let handle = {
+            let (log, counters, exit) = (log.clone(), counters.clone(), exit.clone());
+            // Linux shows 15 characters.
+            std::thread::Builder::new().name(format!("nextrush-ws-{number}")).spawn(move || {
+                io_thread::run(number, settings, log, inbox, counters, &started);
+                drop(exit);
+            })?
+        };
+        result.recv().unwrap_or_else(|_| Err(std::io::Error::other("the I/O thread died")))?;
+        Ok(Self { log, counters, pending: RefCell::default(), handle: Cell::new(Some(handle)) })
     }
 
     fn append(&self, op: Op) {
@@ -394,8 +530,7 @@ impl Engine {
         }
     }
 
-    /// Hands the log over to the I/O thread.
-    pub fn flush(&self) {
+    fn flush(&self) {
         let mut pending = self.pending.borrow_mut();
         if !pending.ops.is_empty() {
             *pending = self.log.append(std::mem::take(&mut pending));
@@ -403,41 +538,55 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    /// Ends the I/O thread and waits for it: it never waits for this thread, so it ends at once.
+/// Calls a function when the last owner is gone.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
     fn drop(&mut self) {
-        self.log.abandon();
-        self.stop();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the I/O thread has been printed by it.
-            let _ = thread.join();
+        if let Some(act) = self.0.take() {
+            act();
         }
     }
 }
 
 impl Slots {
-    fn occupy(&mut self, shared: Arc<Shared>) -> Option<ConnectionId> {
-        let slot = match self.free.pop() {
+    fn new(threads: usize) -> Self {
+        Self { entries: Vec::new(), shares: (0..threads).map(|_| Share::default()).collect() }
+    }
+
+    fn occupy(&mut self, shared: Arc<Shared>, bridged: bool) -> Option<ConnectionId> {
+        let threads = self.shares.len();
+        let shares = self.shares.iter_mut().enumerate();
+        let (thread, share) = shares.min_by_key(|(_, share)| share.connections())?;
+        let slot = match share.free.pop() {
             Some(slot) => slot,
             None => {
-                let slot =
-                    u32::try_from(self.entries.len()).ok().filter(|slot| *slot < MAX_SLOTS)?;
-                self.entries.push(Slot { generation: 0, connection: None });
+                let slot = share.used as usize * threads + thread;
+                let slot = u32::try_from(slot).ok().filter(|slot| *slot < MAX_SLOTS)?;
+                share.used += 1;
                 slot
             }
         };
-        let entry = &mut self.entries[slot as usize];
-        entry.connection = Some(SlotConnection { shared, rooms: Memberships::default() });
+        let index = slot as usize;
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || Slot { generation: 0, connection: None });
+        }
+        let entry = &mut self.entries[index];
+        let rooms = Memberships::default();
+        entry.connection = Some(SlotConnection { shared, rooms, bridged });
         Some(ConnectionId { slot, generation: entry.generation })
     }
 
-    fn vacate(&mut self, id: ConnectionId) {
-        if self.get(id).is_some() {
-            let entry = &mut self.entries[id.slot as usize];
-            entry.connection = None;
-            entry.generation = entry.generation.wrapping_add(1);
-            self.free.push(id.slot);
-        }
+    /// Returns whether the connection was a bridged one.
+    fn vacate(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.get(id) else { return false };
+        let bridged = connection.bridged;
+        let entry = &mut self.entries[id.slot as usize];
+        entry.connection = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        let threads = self.shares.len();
+        self.shares[id.thread(threads)].free.push(id.slot);
+        bridged
     }
 
     fn get(&self, id: ConnectionId) -> Option<&SlotConnection> {

@@ -1,7 +1,7 @@
-//! What JavaScript asked for, on its way to the I/O thread.
+//! What JavaScript asked for, on its way to an I/O thread.
 //!
 //! `send`, `broadcast`, `close`, `ping` and the adoption of new connections append to one ordered
-//! log, so they take effect in the order in which JavaScript made them. The JavaScript thread
+//! log per I/O thread, so for every connection they take effect in the order in which JavaScript made them. The JavaScript thread
 //! fills a [`Segment`] without a lock and hands it over once per dispatch or tick.
 
 use std::ops::Range;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::Adoption;
 use super::ids::ConnectionId;
+use super::rooms::Members;
 use crate::protocol::CloseFrame;
 
 /// A segment is handed over early when it holds this many operations or bytes, so that a long
@@ -23,7 +24,7 @@ const SEGMENT_BYTES: usize = 1 << 20;
 /// Segments kept for reuse.
 const SPARE_SEGMENTS: usize = 4;
 
-/// One request to the I/O thread.
+/// One request to an I/O thread.
 #[derive(Debug)]
 pub enum Op {
     /// Takes over a connection; the first operation of its slot.
@@ -50,14 +51,29 @@ pub enum Op {
     Resume(ConnectionId),
     /// JavaScript has heard of the connection's end. Its last operation.
     Release(ConnectionId),
+    /// News of the stream behind a bridge, named by the bridge's key.
+    Bridge(u32, StreamNews),
     /// Ends every connection without a handshake.
     TerminateAll,
-    /// Ends the I/O thread once connections that are winding down have finished.
+    /// Ends the thread once connections that are winding down have finished.
     Stop,
 }
 
-/// A frame for many.
+/// What happened to a stream that JavaScript pumps.
 #[derive(Debug)]
+pub enum StreamNews {
+    /// Bytes came; they lie in the segment's bytes.
+    Received(Range<usize>),
+    /// So many bytes have been written.
+    Written(usize),
+    /// Nothing more will come.
+    Ended,
+    /// It is gone in both directions.
+    Closed,
+}
+
+/// A frame for many.
+#[derive(Debug, Clone)]
 pub struct Broadcast {
     /// Who gets it.
     pub target: Target,
@@ -72,8 +88,8 @@ pub struct Broadcast {
 pub enum Target {
     /// Every open connection that has passed all middleware.
     All,
-    /// The members of a room when the broadcast was made.
-    Members(Arc<[ConnectionId]>),
+    /// The members of a room when the broadcast was made, by I/O thread.
+    Members(Members),
 }
 
 impl Target {

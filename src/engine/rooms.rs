@@ -14,14 +14,19 @@ use super::ids::ConnectionId;
 /// one that is not well-formed Unicode.
 pub type RoomName = Arc<[u16]>;
 
+/// The members of a room at one moment, by I/O thread.
+pub type Members = Arc<[Box<[ConnectionId]>]>;
+
 /// All rooms of an engine. Names may come from clients, so they are hashed with a secret of the
 /// process: nobody can make names that collide. Connection ids cannot be chosen and hash faster.
 ///
 /// Changed by the JavaScript thread only, so that a change applies at once and in order with the
 /// broadcasts around it. The map is concurrent because other threads may read it: a broadcast that
 /// another node announces is delivered without a detour over JavaScript.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rooms {
+    /// I/O threads that share the members.
+    threads: usize,
     by_name: DashMap<RoomName, Room>,
     /// Numbers rooms in the order of their creation.
     created: AtomicU64,
@@ -32,7 +37,7 @@ struct Room {
     number: u64,
     members: FxHashSet<ConnectionId>,
     /// The members as broadcasts capture them; made anew by the first broadcast after a change.
-    snapshot: OnceCell<Arc<[ConnectionId]>>,
+    snapshot: OnceCell<Members>,
 }
 
 /// The rooms that one connection is in. Owned by the JavaScript thread, beside the connection.
@@ -57,6 +62,11 @@ impl Memberships {
 }
 
 impl Rooms {
+    /// Rooms of connections that are spread over so many I/O threads.
+    pub fn new(threads: usize) -> Self {
+        Self { threads, by_name: DashMap::new(), created: AtomicU64::new(0) }
+    }
+
     /// Adds a member. Returns whether that created the room. Joining twice is joining once.
     pub fn join(&self, id: ConnectionId, own: &mut Memberships, name: &[u16]) -> bool {
         if own.0.contains(name) {
@@ -101,9 +111,16 @@ impl Rooms {
     }
 
     /// The members of a room at this moment, or `None` where there is no such room.
-    pub fn members(&self, name: &[u16]) -> Option<Arc<[ConnectionId]>> {
+    pub fn members(&self, name: &[u16]) -> Option<Members> {
         let room = self.by_name.get(name)?;
-        Some(room.snapshot.get_or_init(|| room.members.iter().copied().collect()).clone())
+        let by_thread = || {
+            let share = |thread| {
+                let of_thread = |id: &&ConnectionId| id.thread(self.threads) == thread;
+                room.members.iter().filter(of_thread).copied().collect()
+            };
+            (0..self.threads).map(share).collect()
+        };
+        Some(room.snapshot.get_or_init(by_thread).clone())
     }
 
     /// Names of all rooms, oldest first.
@@ -127,13 +144,17 @@ mod tests {
         text.encode_utf16().collect()
     }
 
+    fn count(rooms: &Rooms, text: &str) -> usize {
+        rooms.members(&name(text)).unwrap().iter().map(|share| share.len()).sum()
+    }
+
     fn names(rooms: &Rooms) -> Vec<String> {
         rooms.names().iter().map(|name| String::from_utf16(name).unwrap()).collect()
     }
 
     #[test]
     fn the_first_join_creates_a_room_and_the_last_leave_destroys_it() {
-        let rooms = Rooms::default();
+        let rooms = Rooms::new(1);
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
         assert!(rooms.join(id(1), &mut one, &name("a")));
         assert!(!rooms.join(id(2), &mut two, &name("a")));
@@ -144,30 +165,30 @@ mod tests {
 
     #[test]
     fn joining_twice_is_once_and_leaving_unjoined_is_nothing() {
-        let rooms = Rooms::default();
+        let rooms = Rooms::new(1);
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
         rooms.join(id(1), &mut one, &name("a"));
         assert!(!rooms.join(id(1), &mut one, &name("a")));
-        assert_eq!(rooms.members(&name("a")).unwrap().len(), 1);
+        assert_eq!(count(&rooms, "a"), 1);
         assert!(!rooms.leave(id(2), &mut two, &name("a")));
         assert!(!rooms.leave(id(1), &mut one, &name("b")));
-        assert_eq!(rooms.members(&name("a")).unwrap().len(), 1);
+        assert_eq!(count(&rooms, "a"), 1);
     }
 
     #[test]
     fn a_captured_membership_does_not_change_and_is_shared_until_a_change() {
-        let rooms = Rooms::default();
+        let rooms = Rooms::new(1);
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
         rooms.join(id(1), &mut one, &name("a"));
         let before = rooms.members(&name("a")).unwrap();
         assert!(Arc::ptr_eq(&before, &rooms.members(&name("a")).unwrap()));
         rooms.join(id(2), &mut two, &name("a"));
-        assert_eq!((before.len(), rooms.members(&name("a")).unwrap().len()), (1, 2));
+        assert_eq!((before[0].len(), count(&rooms, "a")), (1, 2));
     }
 
     #[test]
     fn leaving_all_names_the_rooms_that_are_gone() {
-        let rooms = Rooms::default();
+        let rooms = Rooms::new(1);
         let (mut one, mut two) = (Memberships::default(), Memberships::default());
         for text in ["", "b", "ü \u{0}", "shared"] {
             rooms.join(id(1), &mut one, &name(text));
@@ -183,10 +204,25 @@ mod tests {
 
     #[test]
     fn the_same_slot_of_another_generation_is_another_member() {
-        let rooms = Rooms::default();
+        let rooms = Rooms::new(1);
         let (mut old, mut new) = (Memberships::default(), Memberships::default());
         rooms.join(id(1), &mut old, &name("a"));
         rooms.join(ConnectionId { slot: 1, generation: 1 }, &mut new, &name("a"));
-        assert_eq!(rooms.members(&name("a")).unwrap().len(), 2);
+        assert_eq!(count(&rooms, "a"), 2);
+    }
+
+    #[test]
+    fn members_are_captured_by_the_thread_that_has_them() {
+        let rooms = Rooms::new(3);
+        let mut own = Memberships::default();
+        for slot in 0..7 {
+            rooms.join(id(slot), &mut own, &name("a"));
+            own = Memberships::default();
+        }
+        let members = rooms.members(&name("a")).unwrap();
+        for (thread, share) in members.iter().enumerate() {
+            assert!(share.iter().all(|id| id.slot as usize % 3 == thread));
+        }
+        assert_eq!(members.iter().map(|share| share.len()).collect::<Vec<_>>(), [3, 2, 2]);
     }
 }

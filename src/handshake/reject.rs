@@ -35,13 +35,11 @@ pub enum RejectReason {
     Timeout,
     /// The application ended the request itself.
     Application,
-    /// The connection cannot be taken over, for example because Node still has data to write to it.
-    Transport,
 }
 
 impl RejectReason {
     /// Every reason, in declaration order.
-    pub const ALL: [RejectReason; 12] = [
+    pub const ALL: [RejectReason; 11] = [
         RejectReason::Method,
         RejectReason::BadRequest,
         RejectReason::Version,
@@ -53,7 +51,6 @@ impl RejectReason {
         RejectReason::ShuttingDown,
         RejectReason::Timeout,
         RejectReason::Application,
-        RejectReason::Transport,
     ];
 
     /// The key of this reason in the statistics, in camel case.
@@ -70,7 +67,6 @@ impl RejectReason {
             RejectReason::ShuttingDown => "shuttingDown",
             RejectReason::Timeout => "timeout",
             RejectReason::Application => "application",
-            RejectReason::Transport => "transport",
         }
     }
 
@@ -87,7 +83,6 @@ impl RejectReason {
             RejectReason::Method => 405,
             RejectReason::Version => 426,
             RejectReason::VerifyError => 500,
-            RejectReason::Transport => 501,
             RejectReason::Limit | RejectReason::ShuttingDown | RejectReason::Timeout => 503,
         }
     }
@@ -102,7 +97,6 @@ impl RejectReason {
             RejectReason::Method => "Method Not Allowed",
             RejectReason::Version => "Upgrade Required",
             RejectReason::VerifyError => "Internal Server Error",
-            RejectReason::Transport => "Not Implemented",
             RejectReason::Limit | RejectReason::ShuttingDown | RejectReason::Timeout => {
                 "Service Unavailable"
             }
@@ -219,7 +213,6 @@ mod tests {
                 ("shuttingDown", 503),
                 ("timeout", 503),
                 ("application", 403),
-                ("transport", 501),
             ]
         );
     }

@@ -1,9 +1,60 @@
 //! A connection whose descriptor is taken over from Node.
 
-use std::io;
+use std::io::{self, IoSlice, Read};
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use socket2::{Domain, Socket, Type};
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+/// A socket that is watched by the runtime of an I/O thread.
+#[derive(Debug)]
+pub struct Adopted(AsyncFd<Socket>);
+
+pub(super) type ReadyGuard<'a> = AsyncFdReadyGuard<'a, Socket>;
+
+/// A peer that is gone must not raise SIGPIPE.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const NO_SIGNAL: i32 = 0x4000;
+/// Node ignores SIGPIPE, which covers systems without the flag.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const NO_SIGNAL: i32 = 0;
+
+impl Adopted {
+    /// Registers `socket` with the runtime of the calling thread.
+    ///
+    /// # Errors
+    /// When the operating system has no room for a further registration.
+    pub fn watch(socket: Socket) -> io::Result<Self> {
+        // SAFETY: the socket owns its descriptor and is neither closed nor exchanged while the
+        // `AsyncFd` has it; `Socket::as_raw_fd` always names that descriptor.
+        Ok(Self(unsafe { AsyncFd::register(socket) }?))
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<ReadyGuard<'_>> {
+        self.0.readable().await
+    }
+
+    pub(super) async fn writable(&self) -> io::Result<ReadyGuard<'_>> {
+        self.0.writable().await
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.get_ref().read(buffer)
+    }
+
+    pub(super) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => self.0.get_ref().send_with_flags(one, NO_SIGNAL),
+            many => self.0.get_ref().send_vectored_with_flags(many, NO_SIGNAL),
+        }
+    }
+
+    pub(super) fn shut_down(&self, how: Shutdown) {
+        // Fails only where the peer has gone already, which the reader sees as well.
+        let _ = self.0.get_ref().shutdown(how);
+    }
+}
 
 /// Duplicates `fd`, so that the connection lives on when Node closes its own descriptor.
 ///

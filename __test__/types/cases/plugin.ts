@@ -64,7 +64,6 @@ const reasons: Same<
   | 'shuttingDown'
   | 'timeout'
   | 'application'
-  | 'transport'
 > = true;
 plugin.getStats().rooms.length.toFixed();
 

@@ -1,0 +1,274 @@
+//! A connection whose bytes JavaScript pumps: TLS, Windows, and every stream whose descriptor
+//! cannot be taken.
+//!
+//! Both directions have a window, so that neither side piles up what the other does not take.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+
+use tokio::sync::Notify;
+
+/// Bytes that may be under way in each direction. The same as what Linux lets a TCP socket send
+/// before it has learned how fast the peer is, and well above what Node writes or reads at once.
+pub const WINDOW: usize = 256 << 10;
+
+/// What the stream on the JavaScript side has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write these bytes, and say so ([`Bridge::written`]).
+    Write(Vec<u8>),
+    /// So many more bytes may be pumped in.
+    Credit(usize),
+    /// End the writing side once everything has been written.
+    End,
+    /// Close at once. The last command.
+    Destroy,
+}
+
+/// The I/O thread's half of a bridge. Owned by that thread.
+pub struct Bridge {
+    send: Box<dyn Fn(Command)>,
+    /// Pumped in and not read yet; at most [`WINDOW`] and what one chunk goes beyond it.
+    incoming: RefCell<VecDeque<u8>>,
+    /// Nothing more is read behind `incoming`.
+    ended: Cell<bool>,
+    arrived: Notify,
+    /// Bytes that have been read and not given back as credit.
+    read: Cell<usize>,
+    /// Bytes that JavaScript has been asked to write and has not written.
+    under_way: Cell<usize>,
+    taken: Notify,
+    /// The stream has been ended for writing, or is gone.
+    shut: Cell<bool>,
+    destroyed: Cell<bool>,
+}
+
+impl std::fmt::Debug for Bridge {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Bridge")
+            .field("incoming", &self.incoming.borrow().len())
+            .field("under_way", &self.under_way.get())
+            .field("ended", &self.ended.get())
+            .field("shut", &self.shut.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bridge {
+    /// A bridge whose JavaScript side is told what to do through `send`.
+    pub fn new(send: Box<dyn Fn(Command)>) -> Self {
+        Self {
+            send,
+            incoming: RefCell::default(),
+            ended: Cell::new(false),
+            arrived: Notify::new(),
+            read: Cell::new(0),
+            under_way: Cell::new(0),
+            taken: Notify::new(),
+            shut: Cell::new(false),
+            destroyed: Cell::new(false),
+        }
+    }
+
+    /// JavaScript has read these bytes from its stream.
+    pub fn receive(&self, bytes: &[u8]) {
+        if !self.ended.get() {
+            self.incoming.borrow_mut().extend(bytes);
+            self.arrived.notify_waiters();
+        }
+    }
+
+    /// The stream ended: nothing more comes in.
+    pub fn end(&self) {
+        self.ended.set(true);
+        self.arrived.notify_waiters();
+    }
+
+    /// The stream is gone in both directions.
+    pub fn close(&self) {
+        self.end();
+        self.shut.set(true);
+        self.taken.notify_waiters();
+    }
+
+    /// JavaScript has written so many bytes.
+    pub fn written(&self, count: usize) {
+        self.under_way.set(self.under_way.get().saturating_sub(count));
+        self.taken.notify_waiters();
+    }
+
+    pub(super) async fn readable(&self) {
+        while self.incoming.borrow().is_empty() && !self.ended.get() {
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Waits for half a window, so that a slow peer is not written to in crumbs.
+    pub(super) async fn writable(&self) {
+        while self.under_way.get() > WINDOW / 2 && !self.shut.get() {
+            self.taken.notified().await;
+        }
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = {
+            let mut incoming = self.incoming.borrow_mut();
+            io::Read::read(&mut *incoming, buffer)?
+        };
+        if count == 0 && !self.ended.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.incoming.borrow().is_empty() {
+            // An idle connection holds no buffer.
+            self.incoming.take();
+        }
+        self.read.set(self.read.get() + count);
+        if self.read.get() >= WINDOW / 4 {
+            self.tell(Command::Credit(self.read.take()));
+        }
+        Ok(count)
+    }
+
+    pub(super) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.shut.get() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let mut room = WINDOW.saturating_sub(self.under_way.get());
+        if room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut bytes = Vec::new();
+        for slice in slices {
+            let part = &slice[..slice.len().min(room)];
+            bytes.extend_from_slice(part);
+            room -= part.len();
+        }
+        let count = bytes.len();
+        self.under_way.set(self.under_way.get() + count);
+        self.tell(Command::Write(bytes));
+        Ok(count)
+    }
+
+    pub(super) fn shut_down(&self, how: Shutdown) {
+        if how != Shutdown::Write {
+            self.incoming.take();
+            self.end();
+        }
+        if how != Shutdown::Read && !self.shut.replace(true) {
+            self.taken.notify_waiters();
+            self.tell(Command::End);
+        }
+        if how == Shutdown::Both {
+            self.destroy();
+        }
+    }
+
+    fn destroy(&self) {
+        if !self.destroyed.get() {
+            self.tell(Command::Destroy);
+            self.destroyed.set(true);
+        }
+    }
+
+    fn tell(&self, command: Command) {
+        if !self.destroyed.get() {
+            (self.send)(command);
+        }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.destroy();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    fn bridge() -> (Bridge, Rc<RefCell<Vec<Command>>>) {
+        let told = Rc::<RefCell<Vec<Command>>>::default();
+        let seen = told.clone();
+        (Bridge::new(Box::new(move |command| seen.borrow_mut().push(command))), told)
+    }
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_and_the_end_comes_last() {
+        let (bridge, _) = bridge();
+        let mut buffer = [0; 3];
+        assert_eq!(bridge.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        bridge.receive(b"abcd");
+        bridge.end();
+        assert_eq!(bridge.read(&mut buffer).unwrap(), 3);
+        assert_eq!(&buffer, b"abc");
+        assert_eq!(bridge.read(&mut buffer).unwrap(), 1);
+        assert_eq!(bridge.read(&mut buffer).unwrap(), 0);
+        bridge.receive(b"late");
+        assert_eq!(bridge.read(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn all_that_is_read_is_given_back_as_credit_before_the_window_is_used_up() {
+        let (bridge, told) = bridge();
+        let mut buffer = vec![0; 50_000];
+        for _ in 0..100 {
+            bridge.receive(&[7; 50_000]);
+            assert_eq!(bridge.read(&mut buffer).unwrap(), 50_000);
+        }
+        let credit: usize = told
+            .borrow()
+            .iter()
+            .map(|command| if let Command::Credit(count) = command { *count } else { 0 })
+            .sum();
+        assert!(credit + WINDOW / 4 > 100 * 50_000, "{credit}");
+    }
+
+    #[test]
+    fn writing_stops_at_the_window_and_goes_on_when_javascript_has_written() {
+        let (bridge, told) = bridge();
+        let large = vec![1; WINDOW - 10];
+        assert_eq!(bridge.write(&[IoSlice::new(&large)]).unwrap(), WINDOW - 10);
+        let both = [IoSlice::new(b"12345678"), IoSlice::new(b"abcdefgh")];
+        assert_eq!(bridge.write(&both).unwrap(), 10);
+        assert_eq!(bridge.write(&both).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        bridge.written(10);
+        assert_eq!(bridge.write(&both[1..]).unwrap(), 8);
+        assert_eq!(told.borrow()[1], Command::Write(b"12345678ab".to_vec()));
+        bridge.close();
+        assert_eq!(bridge.write(&both).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn the_stream_is_ended_and_destroyed_once_and_told_nothing_afterwards() {
+        let (bridge, told) = bridge();
+        bridge.shut_down(Shutdown::Write);
+        bridge.shut_down(Shutdown::Both);
+        bridge.receive(b"x");
+        drop(bridge);
+        assert_eq!(*told.borrow(), [Command::End, Command::Destroy]);
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_something_arrives_or_is_taken() {
+        let (bridge, _) = bridge();
+        let bridge = Rc::new(bridge);
+        bridge.write(&[IoSlice::new(&vec![0; WINDOW])]).unwrap();
+        tokio::join!(
+            async {
+                bridge.readable().await;
+                bridge.writable().await;
+            },
+            async {
+                tokio::task::yield_now().await;
+                bridge.receive(b"x");
+                tokio::task::yield_now().await;
+                bridge.written(WINDOW / 2);
+            }
+        );
+    }
+}
