@@ -64,7 +64,7 @@ class Engine {
 
   #start() {
     // What an engine before this one has not finished, nobody will.
-    for (const bridge of this.#bridges.values()) bridge.destroy();
+    destroyAll(this.#bridges);
     this.#bridges = new Map();
     this.hot = this.#native.start(this.#pump);
   }
@@ -217,7 +217,6 @@ class Engine {
   stop() {
     this.#native.stop();
     if (this.#bridges.size === 0) return;
-    const destroyAll = (bridges) => bridges.forEach((bridge) => bridge.destroy());
     setTimeout(destroyAll, STOP_LIMIT_MS, this.#bridges).unref();
   }
 
@@ -236,6 +235,11 @@ class Engine {
     timers.forEach(clearTimeout);
     this.#onEmpty = null;
   }
+}
+
+/** @param {Map<number, Bridge>} bridges */
+function destroyAll(bridges) {
+  for (const bridge of bridges.values()) bridge.destroy();
 }
 
 module.exports = { Engine };

@@ -1,23 +1,25 @@
 /** `Bun.serve` with its own publish; runs under the `bun` binary only. */
-import { announce, createCommander, httpAnswers, ROOM } from './shared.js';
+import { announce, createCommander, httpAnswers, ROOM, settings } from './shared.js';
 
 const command = createCommander((message) => server.publish(ROOM, message));
 
 const server = Bun.serve({
   hostname: '127.0.0.1',
   port: 0,
-  fetch(request, self) {
+  tls: settings.tls,
+  async fetch(request, self) {
     const { pathname } = new URL(request.url);
     if (request.headers.has('upgrade')) {
       if (self.upgrade(request, { data: { pathname } })) return undefined;
       return new Response('upgrade failed', { status: 400 });
     }
-    const answer = httpAnswers[pathname]?.();
+    const answer = await httpAnswers[pathname]?.();
     if (answer === undefined) return new Response('not found', { status: 404 });
     return typeof answer === 'string' ? new Response(answer) : Response.json(answer);
   },
   websocket: {
     perMessageDeflate: false,
+    ...settings.options,
     open(socket) {
       if (socket.data.pathname === '/room') socket.subscribe(ROOM);
     },

@@ -1,10 +1,18 @@
 /**
- * What every bench server has in common, whatever serves its WebSockets: the text commands of
- * `/room-command`, the HTTP answers, and how it tells the runner that it listens. Runs on Node and
- * on Bun.
+ * What every bench server has in common, whatever serves its WebSockets: its settings, the text
+ * commands of `/room-command`, the HTTP answers, and how it tells the runner that it listens. Runs
+ * on Node and on Bun.
  */
+import { Session } from 'node:inspector/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import process from 'node:process';
+
+/**
+ * What the runner wants of this server: options for the WebSocket server itself, by the names that
+ * it gives them, and a certificate with its key (PEM) where it is to speak TLS.
+ * @type {{ options: Record<string, unknown>, tls?: { cert: string, key: string } }}
+ */
+export const settings = JSON.parse(process.env.BENCH_SERVER ?? '{"options":{}}');
 
 /** The room that every connection to `/room` joins. */
 export const ROOM = 'room';
@@ -19,13 +27,22 @@ const LOOP_RESOLUTION = 10;
 const texts = new Map();
 
 /**
- * The text of a broadcast, the same string each time.
+ * The text of a broadcast, the same string each time. It resembles JSON with changing values, so
+ * that compression has as much to do as with real messages.
  * @param {number} size bytes
  */
 function text(size) {
   const known = texts.get(size);
   if (known !== undefined) return known;
-  const made = 'abcdefghijklmnopqrstuvwxyz'.repeat(Math.ceil(size / 26)).slice(0, size);
+  let made = '';
+  for (let random = 1; made.length < size; ) {
+    // The generator of Numerical Recipes: the same text in every run.
+    random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0;
+    const side = random & 0x8000 ? 'sell' : 'buy';
+    made += `{"id":${random >>> 8},"price":${(random % 1_000_000) / 100},"side":"${side}"},`;
+  }
+  // By way of bytes, for the string to be flat.
+  made = Buffer.from(made).toString('latin1', 0, size);
   texts.set(size, made);
   return made;
 }
@@ -76,16 +93,26 @@ function readLoopDelay() {
   };
 }
 
-/** Collects garbage, so that memory shows what is held and not what is left over. */
-function collectGarbage() {
-  if (typeof globalThis.Bun !== 'undefined') globalThis.Bun.gc(true);
-  else globalThis.gc?.();
+/**
+ * Collects garbage as V8 does under memory pressure, so that memory shows what is held and not what
+ * is left over. `gc()` would leave the young generation as large as traffic has made it (some 30
+ * MB); by itself V8 shrinks it after seconds of quiet.
+ */
+async function collectGarbage() {
+  if (typeof globalThis.Bun !== 'undefined') {
+    globalThis.Bun.gc(true);
+  } else {
+    const session = new Session();
+    session.connect();
+    await session.post('HeapProfiler.collectGarbage');
+    session.disconnect();
+  }
   return process.memoryUsage();
 }
 
 /**
  * What plain HTTP requests get, by path.
- * @type {Record<string, () => string | object>}
+ * @type {Record<string, () => string | object | Promise<object>>}
  */
 export const httpAnswers = {
   '/ping': () => 'ok',
@@ -98,8 +125,8 @@ export const httpAnswers = {
  * Answers a request on `node:http`.
  * @type {import('node:http').RequestListener}
  */
-export function onRequest(request, response) {
-  const answer = httpAnswers[request.url ?? '']?.();
+export async function onRequest(request, response) {
+  const answer = await httpAnswers[request.url ?? '']?.();
   if (answer === undefined) {
     response.writeHead(404, { 'content-length': 0 }).end();
     return;

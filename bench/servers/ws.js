@@ -1,10 +1,13 @@
-/** The `ws` package on `node:http`, used as its own documentation does. */
-import { createServer } from 'node:http';
+/** The `ws` package on `node:http` or `node:https`, used as its own documentation does. */
+import http from 'node:http';
+import https from 'node:https';
 import { WebSocket, WebSocketServer } from 'ws';
-import { announce, createCommander, onRequest } from './shared.js';
+import { announce, createCommander, onRequest, settings } from './shared.js';
 
-const server = createServer(onRequest);
-const wss = new WebSocketServer({ server, perMessageDeflate: false });
+const server = settings.tls
+  ? https.createServer(settings.tls, onRequest)
+  : http.createServer(onRequest);
+const wss = new WebSocketServer({ server, perMessageDeflate: false, ...settings.options });
 
 /** @type {Set<WebSocket>} */
 const room = new Set();

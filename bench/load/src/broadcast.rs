@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::Failure;
 use crate::connection::Shared;
 use crate::fleet::Fleet;
-use crate::frame::{TEXT, payload};
+use crate::frame::TEXT;
 use crate::measure::{Clock, CpuMeter, CpuUse, Latencies, Quantiles, per_second};
-use crate::target::Target;
+use crate::message::{Expected, payload};
+use crate::target::{self, Target};
 
 /// Without a delivery for so long, what is missing counts as lost.
 const LOST_AFTER: u64 = 10_000_000_000;
@@ -21,9 +22,8 @@ pub const SETTLE: Duration = Duration::from_millis(300);
 /// Options of `load broadcast`.
 #[derive(Args)]
 pub struct Options {
-    /// The server, ws://host:port (its /room and /room-command are used)
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    server: target::Options,
     /// Members of the room
     #[arg(long, default_value_t = 1000)]
     members: usize,
@@ -54,6 +54,8 @@ struct Report {
     commands: u64,
     deliveries: u64,
     deliveries_per_second: f64,
+    /// All frames that came, in bytes.
+    received: u64,
     /// From the command to the last delivery of what it asked for.
     fanout_us: Quantiles,
     /// Expected but not received, warm-up included.
@@ -68,10 +70,11 @@ struct Report {
 
 /// Runs the scenario and prints its report.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let target = Target::parse(&options.url)?;
+    let target = Target::new(&options.server)?;
     let mut room = Room::open(&target, options)?;
     room.commands_for(options.warmup)?;
     room.fanouts.reset();
+    let received = room.fleet.received();
     let cpu = CpuMeter::start(options.pid);
     let elapsed = room.commands_for(options.seconds)?;
     let cpu = cpu.stop();
@@ -88,6 +91,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         commands,
         deliveries,
         deliveries_per_second: per_second(deliveries, elapsed),
+        received: room.fleet.received() - received,
         fanout_us: room.fanouts.quantiles(),
         lost: room.lost,
         wrong: room.wrong,
@@ -120,7 +124,8 @@ struct Room {
 
 impl Room {
     fn open(target: &Target, options: &Options) -> Result<Self, Failure> {
-        let mut fleet = Fleet::new(Shared::new(TEXT, payload(options.size), false))?;
+        let expected = broadcast_of(options.size, target);
+        let mut fleet = Fleet::new(Shared::new(expected, false))?;
         fleet.open(&target.below("/room"), options.members)?;
         fleet.open(&target.below("/room-command"), 1)?;
         settle(&mut fleet)?;
@@ -182,6 +187,11 @@ impl Room {
         self.fanouts.record(last_delivery - start);
         Ok(())
     }
+}
+
+/// What every member should get. Its text is the server's own, so only headers are compared.
+pub fn broadcast_of(size: usize, target: &Target) -> Expected {
+    Expected { opcode: TEXT, payload: payload(size), compressed: target.deflate }
 }
 
 /// Lets the server finish what belongs to opening.

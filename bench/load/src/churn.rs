@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::Failure;
 use crate::connection::{Batch, Connection, Ended, Shared, Stage};
 use crate::fleet::register;
-use crate::frame::TEXT;
 use crate::measure::{Clock, CpuMeter, CpuUse, Latencies, Quantiles, per_second};
-use crate::target::Target;
+use crate::message::Expected;
+use crate::target::{self, Target};
 
 /// Source addresses to rotate over: ended connections leave ports in TIME_WAIT for a minute, and
 /// 32 × 28,232 of them last for a minute at 15,000 a second.
@@ -20,9 +20,8 @@ const SOURCES: usize = 32;
 /// Options of `load connect`.
 #[derive(Args)]
 pub struct Options {
-    /// Any endpoint, ws://host:port/echo
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    server: target::Options,
     /// Seconds to measure
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -99,9 +98,9 @@ impl Churn {
     fn start(options: &Options) -> Result<Self, Failure> {
         let mut churn = Self {
             clock: Clock::start(),
-            target: Target::parse(&options.url)?,
+            target: Target::new(&options.server)?,
             poll: Poll::new()?,
-            shared: Shared::new(TEXT, Vec::new(), false),
+            shared: Shared::new(Expected::nothing(), false),
             slots: Vec::with_capacity(options.concurrency),
             started: 0,
             handshakes: Latencies::new(),

@@ -4,38 +4,41 @@
 //! never blocks.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use mio::net::TcpStream;
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::frame::{BadFrame, CLOSE, Event, FrameReader, FrameRun, PONG, masked};
-use crate::system::bind_source;
+use crate::message::Expected;
 use crate::target::Target;
-
-/// How much one read may bring.
-const READ_BUFFER: usize = 256 * 1024;
+use crate::wire::{Buffers, Wire};
 
 /// The key of every handshake and the answer that belongs to it (the example of RFC 6455 §1.3).
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// What all connections share: the read buffer and what a right message looks like.
+/// What permessage-deflate is offered with, and what the answer has to have: each message is
+/// compressed on its own. Then the same frame can be sent again and again, and all servers do the
+/// same work.
+const DEFLATE: [&str; 3] =
+    ["permessage-deflate", "server_no_context_takeover", "client_no_context_takeover"];
+
+/// What all connections share: the read buffers and what a right message looks like.
 pub struct Shared {
-    buffer: Vec<u8>,
-    /// Opcode and payload of every message that the server should send.
-    expected: (u8, Vec<u8>),
-    /// Whether the bytes of one message per connection are compared, not only lengths.
+    buffers: Buffers,
+    /// Every message that the server should send.
+    expected: Expected,
+    /// Whether the bytes of one message per connection are compared, not only headers.
     compare_once: bool,
 }
 
 impl Shared {
     /// `compare_once` also compares the bytes of the first message of each connection that
-    /// arrives in one read; of all others only opcode and length are looked at.
-    pub fn new(opcode: u8, payload: Vec<u8>, compare_once: bool) -> Self {
-        Self { buffer: vec![0; READ_BUFFER], expected: (opcode, payload), compare_once }
+    /// arrives in one read; of all others only the header is looked at.
+    pub fn new(expected: Expected, compare_once: bool) -> Self {
+        Self { buffers: Buffers::new(), expected, compare_once }
     }
 }
 
@@ -46,6 +49,8 @@ pub struct Batch {
     pub messages: usize,
     /// Those among them that were not the expected one.
     pub wrong: usize,
+    /// Bytes of frames, headers included.
+    pub bytes: usize,
 }
 
 /// Why a connection is over.
@@ -81,7 +86,10 @@ impl std::error::Error for Ended {}
 
 impl From<io::Error> for Ended {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Self::Eof,
+            _ => Self::Io(error),
+        }
     }
 }
 
@@ -106,9 +114,10 @@ pub enum Stage {
 
 /// One client connection.
 pub struct Connection {
-    /// The socket, for the poll to register.
-    pub stream: TcpStream,
+    wire: Wire,
     stage: Stage,
+    /// Whether permessage-deflate has to be agreed on.
+    deflate: bool,
     /// The upgrade request before it is sent; after that the response as far as it is there.
     head: Vec<u8>,
     reader: FrameReader,
@@ -120,22 +129,12 @@ pub struct Connection {
 impl Connection {
     /// Starts to connect; the rest follows in [`Connection::on_ready`].
     pub fn start(target: &Target, source: Option<SocketAddr>) -> io::Result<Self> {
-        let socket =
-            Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        if let Some(source) = source {
-            bind_source(&socket, source)?;
-        }
-        match socket.connect(&target.address.into()) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
-            _ => {}
-        }
         Ok(Self {
-            stream: TcpStream::from_std(socket.into()),
+            wire: Wire::connect(target, source)?,
             stage: Stage::Connecting,
+            deflate: target.deflate,
             head: upgrade_request(target),
-            reader: FrameReader::new(),
+            reader: FrameReader::new(target.deflate),
             outbox: Outbox::default(),
             compared: false,
         })
@@ -146,6 +145,11 @@ impl Connection {
         self.stage
     }
 
+    /// The socket, for the poll to register.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.wire.stream
+    }
+
     /// Sets the frames that [`Connection::owe`] sends.
     pub fn set_run(&mut self, run: Rc<FrameRun>) {
         self.outbox.run = Some(run);
@@ -154,13 +158,13 @@ impl Connection {
     /// Sends `count` more frames of the run, now as far as the socket takes them.
     pub fn owe(&mut self, count: usize) -> io::Result<()> {
         self.outbox.owed += count;
-        self.outbox.flush(&mut self.stream)
+        self.outbox.flush(&mut self.wire)
     }
 
     /// Sends one frame of its own, after the frames that are partly out.
     pub fn send(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
         self.outbox.queued.extend(masked(opcode, payload));
-        self.outbox.flush(&mut self.stream)
+        self.outbox.flush(&mut self.wire)
     }
 
     /// Starts the close handshake with code 1000.
@@ -192,7 +196,10 @@ impl Connection {
             Stage::Ended => return Ok(()),
             Stage::Connecting => self.finish_connect()?,
             Stage::Upgrading => {}
-            Stage::Open if event.is_writable() => self.outbox.flush(&mut self.stream)?,
+            Stage::Open if event.is_writable() => {
+                self.wire.flush()?;
+                self.outbox.flush(&mut self.wire)?;
+            }
             Stage::Open => {}
         }
         if event.is_readable() { self.read(event.is_read_closed(), shared, batch) } else { Ok(()) }
@@ -200,61 +207,63 @@ impl Connection {
 
     /// Sends the upgrade request once the TCP connection stands.
     fn finish_connect(&mut self) -> io::Result<()> {
-        if let Some(error) = self.stream.take_error()? {
+        if let Some(error) = self.wire.stream.take_error()? {
             return Err(error);
         }
-        match self.stream.peer_addr() {
+        match self.wire.stream.peer_addr() {
             Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(()),
             other => other?,
         };
-        // The send buffer of a fresh connection is empty: a request of 200 bytes always fits.
-        self.stream.write_all(&self.head)?;
+        // The send buffer of a fresh connection is empty: a request of 300 bytes always fits. With
+        // TLS it waits in the session for the end of its handshake.
+        if self.wire.write(&self.head)? < self.head.len() {
+            return Err(ErrorKind::WriteZero.into());
+        }
         self.head.clear();
         self.stage = Stage::Upgrading;
         Ok(())
     }
 
-    /// Reads until the socket is empty. A read that does not fill the buffer has emptied it; the
-    /// poll tells when there is more, so a second read would bring nothing, unless it is the end.
+    /// Reads until the socket is empty. The poll tells when there is more, so another read would
+    /// bring nothing, unless it is the end.
     fn read(&mut self, closed: bool, shared: &mut Shared, batch: &mut Batch) -> Result<(), Ended> {
         loop {
-            let length = match self.stream.read(&mut shared.buffer) {
-                Ok(0) => return Err(Ended::Eof),
-                Ok(length) => length,
+            let received = match self.wire.read(&mut shared.buffers) {
+                Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             };
-            self.take(length, shared, batch)?;
-            if length < shared.buffer.len() && !closed {
+            self.take(received.length, shared, batch)?;
+            if received.emptied && !closed {
                 return Ok(());
             }
         }
     }
 
     fn take(&mut self, length: usize, shared: &Shared, batch: &mut Batch) -> Result<(), Ended> {
-        let mut input = &shared.buffer[..length];
+        let mut input = &shared.buffers.plain[..length];
         if self.stage == Stage::Upgrading && !self.take_response(&mut input)? {
             return Ok(());
         }
+        batch.bytes += input.len();
         while let Some(event) = self.reader.next(&mut input)? {
             match event {
-                Event::Message { opcode, length, payload } => {
+                Event::Message { payload, .. } => {
                     batch.messages += 1;
-                    let (right_opcode, right) = &shared.expected;
-                    let mut good = opcode == *right_opcode && length == right.len() as u64;
+                    let mut good = shared.expected.has_header_of(&event);
                     if shared.compare_once
                         && !self.compared
                         && let Some(payload) = payload
                     {
                         self.compared = true;
-                        good = good && payload == right;
+                        good = good && shared.expected.has_bytes(payload);
                     }
                     batch.wrong += usize::from(!good);
                 }
                 Event::Ping => {
                     self.outbox.queued.extend(masked(PONG, self.reader.control()));
-                    self.outbox.flush(&mut self.stream)?;
+                    self.outbox.flush(&mut self.wire)?;
                 }
                 Event::Close(code) => return Err(Ended::Closed(code)),
             }
@@ -274,7 +283,7 @@ impl Connection {
             };
         };
         *input = &input[end + 4 - before..];
-        check_response(&String::from_utf8_lossy(&self.head[..end]))?;
+        check_response(&String::from_utf8_lossy(&self.head[..end]), self.deflate)?;
         self.head = Vec::new();
         self.stage = Stage::Open;
         Ok(true)
@@ -296,7 +305,7 @@ struct Outbox {
 
 impl Outbox {
     /// Writes until nothing is left or the socket is full.
-    fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    fn flush(&mut self, wire: &mut Wire) -> io::Result<()> {
         loop {
             let queued_first = self.offset == 0 && !self.queued.is_empty();
             let bytes = match &self.run {
@@ -308,7 +317,7 @@ impl Outbox {
                 }
                 _ => return Ok(()),
             };
-            match stream.write(bytes) {
+            match wire.write(bytes) {
                 Ok(written) if queued_first => drop(self.queued.drain(..written)),
                 Ok(written) => self.advance(written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -328,24 +337,39 @@ impl Outbox {
 
 fn upgrade_request(target: &Target) -> Vec<u8> {
     let path = if target.path.is_empty() { "/" } else { &target.path };
+    let extensions = if target.deflate {
+        format!("Sec-WebSocket-Extensions: {}\r\n", DEFLATE.join("; "))
+    } else {
+        String::new()
+    };
     format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n",
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n",
         target.host
     )
     .into_bytes()
 }
 
-fn check_response(head: &str) -> Result<(), Ended> {
+fn check_response(head: &str, deflate: bool) -> Result<(), Ended> {
     let mut lines = head.lines();
     let status = lines.next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("101") {
         return Err(Ended::Refused(status.to_owned()));
     }
-    let accepted = lines.filter_map(|line| line.split_once(':')).any(|(name, value)| {
-        name.eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == ACCEPT
-    });
-    if accepted { Ok(()) } else { Err(Ended::Refused("wrong Sec-WebSocket-Accept".into())) }
+    let header = |wanted: &str| {
+        let mut headers = lines.clone().filter_map(|line| line.split_once(':'));
+        headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    if header("sec-websocket-accept") != Some(ACCEPT) {
+        return Err(Ended::Refused("wrong Sec-WebSocket-Accept".into()));
+    }
+    let extensions = header("sec-websocket-extensions").unwrap_or_default();
+    let agreed = extensions.split(';').map(str::trim).collect::<Vec<_>>();
+    match deflate {
+        true if DEFLATE.iter().all(|part| agreed.contains(part)) => Ok(()),
+        false if extensions.is_empty() => Ok(()),
+        _ => Err(Ended::Refused(format!("extensions \"{extensions}\" in the answer"))),
+    }
 }
 
 #[cfg(test)]
@@ -358,14 +382,27 @@ mod tests {
         let head = |status: &str, accept: &str| {
             format!("HTTP/1.1 {status}\r\nsec-websocket-accept: {accept}")
         };
-        assert!(check_response(&head("101 Switching Protocols", ACCEPT)).is_ok());
-        assert!(check_response(&head("101 Switching Protocols", "x")).is_err());
-        assert!(check_response(&head("404 Not Found", ACCEPT)).is_err());
+        assert!(check_response(&head("101 Switching Protocols", ACCEPT), false).is_ok());
+        assert!(check_response(&head("101 Switching Protocols", "x"), false).is_err());
+        assert!(check_response(&head("404 Not Found", ACCEPT), false).is_err());
+    }
+
+    #[test]
+    fn insists_on_the_extension_that_it_offered() {
+        let plain = format!("HTTP/1.1 101 OK\r\nSec-WebSocket-Accept: {ACCEPT}");
+        let with = |parameters: &str| {
+            format!("{plain}\r\nSec-WebSocket-Extensions: permessage-deflate{parameters}")
+        };
+        let both = with("; client_no_context_takeover;server_no_context_takeover");
+        assert!(check_response(&both, true).is_ok());
+        assert!(check_response(&both, false).is_err());
+        assert!(check_response(&with("; server_no_context_takeover"), true).is_err());
+        assert!(check_response(&plain, true).is_err());
     }
 
     #[test]
     fn the_outbox_counts_partial_writes() {
-        let run = Rc::new(FrameRun::new(TEXT, b"abcd", 3));
+        let run = Rc::new(FrameRun::new(&masked(TEXT, b"abcd"), 3));
         let mut outbox = Outbox { run: Some(run), owed: 3, ..Outbox::default() };
         outbox.advance(4);
         assert_eq!((outbox.owed, outbox.offset), (3, 4));

@@ -10,9 +10,10 @@ use serde::Serialize;
 use crate::Failure;
 use crate::connection::{Connection, Shared};
 use crate::fleet::Fleet;
-use crate::frame::{BINARY, FrameRun, TEXT, payload};
+use crate::frame::{BINARY, FrameRun, TEXT};
 use crate::measure::{Clock, CpuMeter, CpuUse, Latencies, Quantiles, per_second};
-use crate::target::Target;
+use crate::message::{Expected, payload};
+use crate::target::{self, Target};
 
 /// The most that one write of a burst carries, in bytes. A socket's send buffer takes less.
 const LARGEST_WRITE: usize = 1 << 20;
@@ -20,9 +21,8 @@ const LARGEST_WRITE: usize = 1 << 20;
 /// Options of `load echo`.
 #[derive(Args)]
 pub struct Options {
-    /// The echo endpoint, ws://host:port/echo
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    server: target::Options,
     /// Connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -59,6 +59,10 @@ struct Report {
     seconds: f64,
     messages: u64,
     messages_per_second: f64,
+    /// The frame that was sent again and again, in bytes.
+    sent_frame: usize,
+    /// All frames that came back, in bytes.
+    received: u64,
     latency_us: Quantiles,
     /// Messages that were not what was sent.
     wrong: usize,
@@ -72,13 +76,18 @@ struct Report {
 
 /// Runs the scenario and prints its report.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let opcode = if options.binary { BINARY } else { TEXT };
-    let payload = payload(options.size);
-    let copies = if options.burst { burst_copies(options) } else { 1 };
-    let run = Rc::new(FrameRun::new(opcode, &payload, copies));
+    let target = Target::new(&options.server)?;
+    let expected = Expected {
+        opcode: if options.binary { BINARY } else { TEXT },
+        payload: payload(options.size),
+        compressed: target.deflate,
+    };
+    let frame = expected.client_frame();
+    let copies = if options.burst { options.in_flight.min(LARGEST_WRITE / frame.len()) } else { 1 };
+    let run = Rc::new(FrameRun::new(&frame, copies));
 
-    let mut fleet = Fleet::new(Shared::new(opcode, payload, true))?;
-    fleet.open(&Target::parse(&options.url)?, options.connections)?;
+    let mut fleet = Fleet::new(Shared::new(expected, true))?;
+    fleet.open(&target, options.connections)?;
 
     let mut echo = Echo::new(options);
     for (index, connection) in fleet.connections().iter_mut().enumerate() {
@@ -87,6 +96,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     echo.load_for(&mut fleet, options.warmup)?;
     echo.reset();
+    let received = fleet.received();
     let cpu = CpuMeter::start(options.pid);
     let elapsed = echo.load_for(&mut fleet, options.seconds)?;
     let cpu = cpu.stop();
@@ -101,6 +111,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         seconds: elapsed as f64 / 1e9,
         messages,
         messages_per_second: per_second(messages, elapsed),
+        sent_frame: frame.len(),
+        received: fleet.received() - received,
         latency_us: echo.latencies.quantiles(),
         wrong: echo.wrong,
         ended: fleet.ended_count(),
@@ -110,11 +122,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
-}
-
-/// As many frames in a row as are in flight, within [`LARGEST_WRITE`].
-fn burst_copies(options: &Options) -> usize {
-    options.in_flight.min(LARGEST_WRITE / (options.size + 14)).max(1)
 }
 
 struct Echo {

@@ -30,6 +30,8 @@ pub struct Fleet {
     ended: Vec<Ended>,
     /// Whether the waker woke the last turn.
     woken: bool,
+    /// Bytes of frames that arrived, headers included.
+    received: u64,
 }
 
 impl Fleet {
@@ -43,6 +45,7 @@ impl Fleet {
             open: 0,
             ended: Vec::new(),
             woken: false,
+            received: 0,
         })
     }
 
@@ -102,6 +105,7 @@ impl Fleet {
             let before = connection.stage();
             let mut batch = Batch::default();
             let mut outcome = connection.on_ready(event, &mut self.shared, &mut batch);
+            self.received += batch.bytes as u64;
             if batch.messages > 0 {
                 outcome = outcome.and(on_batch(index, connection, batch).map_err(Ended::from));
             }
@@ -142,6 +146,11 @@ impl Fleet {
         self.ended.first().map(ToString::to_string)
     }
 
+    /// Bytes of frames that arrived since the start, headers included.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Where a waker for [`WAKER`] registers.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
@@ -159,5 +168,5 @@ pub fn register(
     connection: &mut Connection,
     index: usize,
 ) -> std::io::Result<()> {
-    registry.register(&mut connection.stream, Token(index), Interest::READABLE | Interest::WRITABLE)
+    registry.register(connection.stream(), Token(index), Interest::READABLE | Interest::WRITABLE)
 }

@@ -1,7 +1,7 @@
 //! RFC 6455 frames, as far as a client that only counts needs them.
 //!
 //! In: payloads (to be masked once, before the clock starts) and bytes from a server. Out: bytes
-//! to write, and one event per message or control frame. Never here: sockets.
+//! to write, and one event per message or control frame. Never here: sockets, DEFLATE.
 
 /// The opcode of a text frame (RFC 6455 §5.2).
 pub const TEXT: u8 = 0x1;
@@ -13,17 +13,14 @@ pub const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 /// The opcode of a pong frame.
 pub const PONG: u8 = 0xA;
+/// RSV1 of the first byte: a compressed message begins (RFC 7692 §6). Goes with an opcode.
+pub const COMPRESSED: u8 = 0x40;
 
 /// One mask for all frames: servers have to unmask whatever it is, as long as it is not zero.
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
 /// The largest payload of a control frame (RFC 6455 §5.5).
 const MAX_CONTROL: usize = 125;
-
-/// `size` bytes of ASCII, so that text frames are valid UTF-8 at every size.
-pub fn payload(size: usize) -> Vec<u8> {
-    (b'a'..=b'z').cycle().take(size).collect()
-}
 
 /// One whole, masked client frame.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
@@ -52,9 +49,8 @@ pub struct FrameRun {
 }
 
 impl FrameRun {
-    /// A run of `copies` frames (at least one) with this payload.
-    pub fn new(opcode: u8, payload: &[u8], copies: usize) -> Self {
-        let frame = masked(opcode, payload);
+    /// A run of `copies` (at least one) of a frame.
+    pub fn new(frame: &[u8], copies: usize) -> Self {
         Self { bytes: frame.repeat(copies.max(1)), frame_length: frame.len() }
     }
 
@@ -78,8 +74,10 @@ pub enum Event<'a> {
     Message {
         /// Its opcode, [`TEXT`] or [`BINARY`].
         opcode: u8,
-        /// Its length in bytes.
+        /// Its length in bytes, compressed where it is.
         length: u64,
+        /// Whether it is compressed.
+        compressed: bool,
         /// Its payload, where one unfragmented frame lay in one read.
         payload: Option<&'a [u8]>,
     },
@@ -96,6 +94,8 @@ pub struct BadFrame(pub &'static str);
 /// Splits what a server sends into events, from headers alone: payloads are skipped, not copied
 /// (those of control frames excepted).
 pub struct FrameReader {
+    /// Whether messages may be compressed.
+    deflate: bool,
     /// The header of the frame that is being read: two bytes and up to eight of length.
     header: [u8; 10],
     /// How many bytes of `header` are there.
@@ -106,6 +106,8 @@ pub struct FrameReader {
     remaining: u64,
     /// Opcode of the unfinished message; 0 between messages.
     message_opcode: u8,
+    /// Whether the unfinished message is compressed.
+    message_compressed: bool,
     /// Bytes of the unfinished message in its frames so far.
     message_length: u64,
     /// Payload of the control frame that is being read, or was read last.
@@ -115,14 +117,16 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// A reader before the first frame.
-    pub fn new() -> Self {
+    /// A reader before the first frame. `deflate`: permessage-deflate was agreed on.
+    pub fn new(deflate: bool) -> Self {
         Self {
+            deflate,
             header: [0; 10],
             header_filled: 0,
             in_payload: false,
             remaining: 0,
             message_opcode: 0,
+            message_compressed: false,
             message_length: 0,
             control: [0; MAX_CONTROL],
             control_filled: 0,
@@ -190,8 +194,10 @@ impl FrameReader {
         if self.header[1] & 0x80 != 0 {
             return Err(BadFrame("a server must not mask its frames"));
         }
-        if self.header[0] & 0x70 != 0 {
-            return Err(BadFrame("reserved bits are set, though no extension was offered"));
+        let compressed = self.header[0] & COMPRESSED != 0;
+        let may_be = self.deflate && matches!(self.opcode(), TEXT | BINARY);
+        if self.header[0] & 0x30 != 0 || (compressed && !may_be) {
+            return Err(BadFrame("reserved bits that no extension has given a meaning"));
         }
         match self.opcode() {
             0 if self.message_opcode == 0 => Err(BadFrame("a continuation of nothing")),
@@ -204,6 +210,7 @@ impl FrameReader {
             }
             opcode @ (TEXT | BINARY) => {
                 self.message_opcode = opcode;
+                self.message_compressed = compressed;
                 self.message_length = self.remaining;
                 Ok(())
             }
@@ -243,9 +250,10 @@ impl FrameReader {
             _ if !finished => Ok(None),
             _ => {
                 let (opcode, length) = (self.message_opcode, self.message_length);
+                let compressed = self.message_compressed;
                 self.message_opcode = 0;
                 let payload = (last.len() as u64 == length).then_some(last);
-                Ok(Some(Event::Message { opcode, length, payload }))
+                Ok(Some(Event::Message { opcode, length, compressed, payload }))
             }
         }
     }
@@ -263,7 +271,7 @@ mod tests {
         let mut seen = Vec::new();
         while let Some(event) = reader.next(&mut input).expect("good frames") {
             seen.push(match event {
-                Event::Message { opcode, length, payload } => {
+                Event::Message { opcode, length, payload, .. } => {
                     format!("{opcode}:{length}:{}", payload.is_some())
                 }
                 other => format!("{other:?}"),
@@ -280,21 +288,21 @@ mod tests {
 
     #[test]
     fn uses_the_shortest_length_field() {
-        assert_eq!(masked(TEXT, &payload(125)).len(), 2 + 4 + 125);
-        assert_eq!(masked(TEXT, &payload(126)).len(), 4 + 4 + 126);
-        assert_eq!(masked(TEXT, &payload(65_536)).len(), 10 + 4 + 65_536);
+        assert_eq!(masked(TEXT, &[0; 125]).len(), 2 + 4 + 125);
+        assert_eq!(masked(TEXT, &[0; 126]).len(), 4 + 4 + 126);
+        assert_eq!(masked(TEXT, &[0; 65_536]).len(), 10 + 4 + 65_536);
     }
 
     #[test]
     fn a_run_of_one_never_joins_messages() {
-        let run = FrameRun::new(TEXT, b"ab", 1);
+        let run = FrameRun::new(&masked(TEXT, b"ab"), 1);
         assert_eq!(run.slice(5, 0).len(), 8);
         assert_eq!(run.slice(5, 3).len(), 5);
     }
 
     #[test]
     fn a_longer_run_stops_at_what_is_owed() {
-        let run = FrameRun::new(TEXT, b"ab", 4);
+        let run = FrameRun::new(&masked(TEXT, b"ab"), 4);
         assert_eq!(run.slice(9, 0).len(), 32);
         assert_eq!(run.slice(2, 3).len(), 13);
     }
@@ -302,14 +310,17 @@ mod tests {
     #[test]
     fn finds_several_messages_in_one_read() {
         let input = [0x81, 0x01, b'a', 0x82, 0x00, 0x81, 0x02, b'b', b'c'];
-        assert_eq!(events(&mut FrameReader::new(), &input), ["1:1:true", "2:0:true", "1:2:true"]);
+        assert_eq!(
+            events(&mut FrameReader::new(false), &input),
+            ["1:1:true", "2:0:true", "1:2:true"]
+        );
     }
 
     #[test]
     fn finds_the_same_when_every_byte_comes_alone() {
-        let mut reader = FrameReader::new();
+        let mut reader = FrameReader::new(false);
         let mut input = vec![0x82, 126, 0x01, 0x00];
-        input.extend(payload(256));
+        input.extend([b'a'; 256]);
         input.extend([0x89, 0x02, b'h', b'i', 0x88, 0x02, 0x03, 0xE8]);
         let seen: Vec<String> =
             input.iter().flat_map(|byte| events(&mut reader, std::slice::from_ref(byte))).collect();
@@ -319,12 +330,26 @@ mod tests {
     #[test]
     fn counts_a_fragmented_message_once() {
         let input = [0x01, 0x01, b'a', 0x89, 0x00, 0x80, 0x01, b'b'];
-        assert_eq!(events(&mut FrameReader::new(), &input), ["Ping", "1:2:false"]);
+        assert_eq!(events(&mut FrameReader::new(false), &input), ["Ping", "1:2:false"]);
     }
 
     #[test]
-    fn rejects_masked_and_compressed_frames() {
-        assert!(FrameReader::new().next(&mut &[0x81, 0x81][..]).is_err());
-        assert!(FrameReader::new().next(&mut &[0xC1, 0x00][..]).is_err());
+    fn rejects_masked_frames_and_reserved_bits() {
+        assert!(FrameReader::new(false).next(&mut &[0x81, 0x81][..]).is_err());
+        assert!(FrameReader::new(false).next(&mut &[0xC1, 0x00][..]).is_err());
+        assert!(FrameReader::new(true).next(&mut &[0xA1, 0x00][..]).is_err());
+        assert!(FrameReader::new(true).next(&mut &[0xC9, 0x00][..]).is_err());
+    }
+
+    #[test]
+    fn tells_compressed_messages_from_others() {
+        let mut reader = FrameReader::new(true);
+        let mut input = &[0xC1, 0x01, b'a', 0x81, 0x00][..];
+        for expected in [true, false] {
+            match reader.next(&mut input) {
+                Ok(Some(Event::Message { compressed, .. })) => assert_eq!(compressed, expected),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -18,8 +18,11 @@ pub struct HttpClient {
 }
 
 impl HttpClient {
-    /// Connects.
+    /// Connects, without TLS.
     pub fn connect(target: &Target) -> io::Result<Self> {
+        if target.trust.is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, "GET is spoken without TLS only"));
+        }
         let stream = TcpStream::connect(target.address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;

@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::Failure;
-use crate::broadcast::settle;
+use crate::broadcast::{broadcast_of, settle};
 use crate::connection::Shared;
 use crate::fleet::Fleet;
-use crate::frame::{TEXT, payload};
+use crate::frame::TEXT;
 use crate::http::HttpClient;
 use crate::measure::{Clock, CpuMeter, CpuUse, Latencies, Quantiles, per_second};
-use crate::target::Target;
+use crate::target::{self, Target};
 
 /// How often the main thread looks up while it waits.
 const TICK: Duration = Duration::from_millis(20);
@@ -33,9 +33,8 @@ const QUIET_LIMIT: Duration = Duration::from_secs(15);
 /// Options of `load httplag`.
 #[derive(Args)]
 pub struct Options {
-    /// The server, ws://host:port (its /room, /room-command and /ping are used)
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    server: target::Options,
     /// Members of the room
     #[arg(long, default_value_t = 10_000)]
     members: usize,
@@ -103,8 +102,8 @@ struct Phase {
 
 /// Runs all phases and prints the report.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let target = Target::parse(&options.url)?;
-    let mut fleet = Fleet::new(Shared::new(TEXT, payload(options.size), false))?;
+    let target = Target::new(&options.server)?;
+    let mut fleet = Fleet::new(Shared::new(broadcast_of(options.size, &target), false))?;
     fleet.open(&target.below("/room"), options.members)?;
     fleet.open(&target.below("/room-command"), 1)?;
     settle(&mut fleet)?;

@@ -10,8 +10,8 @@ use mio::Waker;
 use crate::Failure;
 use crate::connection::Shared;
 use crate::fleet::{Fleet, WAKER};
-use crate::frame::TEXT;
-use crate::target::Target;
+use crate::message::Expected;
+use crate::target::{self, Target};
 
 /// How long the server may take to answer the close frames.
 const CLOSE_LIMIT: Duration = Duration::from_secs(20);
@@ -19,9 +19,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(20);
 /// Options of `load idle`.
 #[derive(Args)]
 pub struct Options {
-    /// Any endpoint that says nothing on its own, ws://host:port/echo
-    #[arg(long)]
-    url: String,
+    #[command(flatten)]
+    server: target::Options,
     /// Connections; above 20,000 they come from several 127.0.0.x addresses
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
@@ -31,8 +30,8 @@ pub struct Options {
 /// `{"event":"closed"}`.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let start = Instant::now();
-    let mut fleet = Fleet::new(Shared::new(TEXT, Vec::new(), false))?;
-    fleet.open(&Target::parse(&options.url)?, options.connections)?;
+    let mut fleet = Fleet::new(Shared::new(Expected::nothing(), false))?;
+    fleet.open(&Target::new(&options.server)?, options.connections)?;
     say(&format!(
         r#"{{"event":"open","connections":{},"seconds":{:.3}}}"#,
         fleet.open_count(),

@@ -4,7 +4,8 @@
 //! a parser that looks at frame headers only. Each sub-command prints one JSON object on stdout
 //! (`idle` prints one line per state) and says on stderr what went wrong.
 //!
-//! The map: `frame` knows bytes, `connection` one socket, `fleet` all of them; `echo`,
+//! The map: `frame` knows the bytes of frames and `message` those of messages, `wire` is one stream,
+//! `tls` what encrypts it, `connection` a WebSocket on it, `fleet` all of them; `echo`,
 //! `broadcast`, `idle`, `churn` and `httplag` are the scenarios; `http` is the blocking GET client
 //! of the last one; `measure` has the clock, the histogram and the CPU accounts; `target` is the
 //! server's URL; `system` is the one place with `unsafe`.
@@ -19,8 +20,11 @@ mod http;
 mod httplag;
 mod idle;
 mod measure;
+mod message;
 mod system;
 mod target;
+mod tls;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -48,6 +52,8 @@ enum Scenario {
     Connect(churn::Options),
     /// HTTP latency on the same port while a large room gets broadcasts
     Httplag(httplag::Options),
+    /// Print a new certificate for wss://127.0.0.1 and its key
+    Certificate,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +64,7 @@ fn main() -> ExitCode {
         Scenario::Idle(options) => idle::run(&options),
         Scenario::Connect(options) => churn::run(&options),
         Scenario::Httplag(options) => httplag::run(&options),
+        Scenario::Certificate => tls::print_certificate(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

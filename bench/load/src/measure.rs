@@ -90,8 +90,11 @@ pub struct CpuUse {
     server_us: Option<u64>,
     /// By this generator.
     generator_us: u64,
-    /// By every process on the machine, those two included.
+    /// By every process on the machine, those two included, and by interrupts.
     machine_us: Option<u64>,
+    /// By the kernel's own threads. Loopback traffic is in part their work (ksoftirqd), so this is
+    /// nobody else's load.
+    kernel_us: Option<u64>,
 }
 
 /// The CPU accounts at the start of a window.
@@ -100,6 +103,7 @@ pub struct CpuMeter {
     server_start: Option<u64>,
     generator_start: u64,
     machine_start: Option<u64>,
+    kernel_start: Option<u64>,
 }
 
 impl CpuMeter {
@@ -110,6 +114,7 @@ impl CpuMeter {
             server_start: server.and_then(process_cpu),
             generator_start: own_cpu(),
             machine_start: machine_cpu(),
+            kernel_start: kernel_threads_cpu(),
         }
     }
 
@@ -120,17 +125,54 @@ impl CpuMeter {
             server_us: since(self.server_start, self.server.and_then(process_cpu)),
             generator_us: own_cpu() - self.generator_start,
             machine_us: since(self.machine_start, machine_cpu()),
+            kernel_us: since(self.kernel_start, kernel_threads_cpu()),
         }
     }
 }
 
-/// User and system time of a process in microseconds, all threads (proc(5), fields 14 and 15).
+/// User and system time of a process in microseconds, all threads.
 fn process_cpu(process: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The second field is the command in parentheses and may itself contain spaces.
-    let (_, after_command) = stat.rsplit_once(')')?;
-    let ticks = after_command.split_ascii_whitespace().skip(11).take(2);
-    ticks.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>().map(ticks_to_micros)
+    Some(ProcessStat::read(&process.to_string())?.cpu)
+}
+
+/// The same of all kernel threads together.
+fn kernel_threads_cpu() -> Option<u64> {
+    let names = std::fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let stats = names.filter(|name| name.starts_with(|first: char| first.is_ascii_digit()));
+    Some(
+        stats
+            .filter_map(|name| ProcessStat::read(&name))
+            .filter(|stat| stat.kernel)
+            .map(|stat| stat.cpu)
+            .sum(),
+    )
+}
+
+/// What /proc/PID/stat says (proc(5)).
+struct ProcessStat {
+    /// Whether it is a kernel thread.
+    kernel: bool,
+    /// User and system time in microseconds, all threads.
+    cpu: u64,
+}
+
+impl ProcessStat {
+    /// The bit of the field `flags` that every kernel thread has (PF_KTHREAD).
+    const KERNEL_THREAD: u64 = 0x0020_0000;
+
+    fn read(process: &str) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The second field is the command in parentheses and may itself contain spaces. The first
+        // one behind it is field 3.
+        let (_, after_command) = stat.rsplit_once(')')?;
+        let mut fields = after_command.split_ascii_whitespace();
+        let flags: u64 = fields.nth(9 - 3)?.parse().ok()?;
+        let user: u64 = fields.nth(14 - 10)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(Self { kernel: flags & Self::KERNEL_THREAD != 0, cpu: ticks_to_micros(user + system) })
+    }
 }
 
 /// Busy time of all cores in microseconds (proc(5), /proc/stat).

@@ -1,12 +1,30 @@
-//! Where to connect to, and from which address.
+//! Where to connect to, how, and from which address.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use clap::Args;
 
 use crate::Failure;
+use crate::tls::Trust;
 
 /// Connections from one source address to one port that are safely below the number of ephemeral
 /// ports (28,232 by default on Linux, from which others take as well).
 const PER_SOURCE: usize = 20_000;
+
+/// Options that every scenario has: the server and how to speak to it.
+#[derive(Args)]
+pub struct Options {
+    /// The server, ws://host:port or wss://host:port, for echo, idle and connect with the path
+    #[arg(long)]
+    url: String,
+    /// For wss://: a PEM file with the certificate that the server has to show
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// Offer permessage-deflate without context take-over, and insist on it
+    #[arg(long)]
+    deflate: bool,
+}
 
 /// The server under load.
 #[derive(Clone)]
@@ -17,14 +35,30 @@ pub struct Target {
     pub host: String,
     /// The path of the URL without a trailing slash; empty for the root.
     pub path: String,
+    /// Whether connections are encrypted, and which certificate they expect.
+    pub trust: Option<Trust>,
+    /// Whether connections agree on permessage-deflate.
+    pub deflate: bool,
 }
 
 impl Target {
-    /// Reads `ws://host:port/path`; a port is required.
-    pub fn parse(url: &str) -> Result<Self, Failure> {
+    /// What the command line asks for.
+    pub fn new(options: &Options) -> Result<Self, Failure> {
+        let target = Self::parse(&options.url)?;
+        let trust = match &options.ca {
+            _ if !options.url.starts_with("wss://") => None,
+            Some(path) => Some(Trust::from_file(path, target.address.ip())?),
+            None => return Err("wss:// needs --ca".into()),
+        };
+        Ok(Self { trust, deflate: options.deflate, ..target })
+    }
+
+    /// Reads `ws://host:port/path` or `wss://…`; a port is required.
+    fn parse(url: &str) -> Result<Self, Failure> {
         let rest = url
             .strip_prefix("ws://")
-            .ok_or_else(|| format!("--url {url}: only ws:// is supported"))?;
+            .or_else(|| url.strip_prefix("wss://"))
+            .ok_or_else(|| format!("--url {url}: expected ws:// or wss://"))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let address = host
             .to_socket_addrs()
@@ -35,7 +69,7 @@ impl Target {
             "" => String::new(),
             path => format!("/{path}"),
         };
-        Ok(Self { address, host: host.to_owned(), path })
+        Ok(Self { address, host: host.to_owned(), path, trust: None, deflate: false })
     }
 
     /// The same server, another path below this one's.
@@ -86,6 +120,7 @@ mod tests {
     fn refuses_other_schemes_and_a_missing_port() {
         assert!(Target::parse("http://127.0.0.1:80/").is_err());
         assert!(Target::parse("ws://127.0.0.1/").is_err());
+        assert!(Target::parse("wss://127.0.0.1:443/").is_ok());
     }
 
     #[test]
