@@ -5,7 +5,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use bytes::Bytes;
 use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
@@ -510,13 +509,13 @@ impl NativePlugin {
             Either::B(binary) => {
                 let mut frame = Vec::new();
                 encode_frame(&mut frame, Opcode::Binary, &binary);
-                frame
+                frame.into()
             }
         };
         let except = except_slot
             .zip(except_generation)
             .map(|(slot, generation)| ConnectionId { slot, generation });
-        self.with_engine(|engine| engine.broadcast(room.as_deref(), except, Bytes::from(frame)));
+        self.with_engine(|engine| engine.broadcast(room.as_deref(), except, frame));
     }
 
     /// Starts the close handshake. `code` and `reason` have been checked.

@@ -29,7 +29,7 @@ use crate::transport::adopted::Adopted;
 use crate::transport::bridge::{Bridge, Command};
 
 /// Bytes read from a socket at a time, into one buffer that all connections share.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 256 << 10;
 
 /// Connections written to in one go on behalf of broadcasts, before reads, pongs and direct sends
 /// get their turn.

@@ -343,10 +343,10 @@ impl Engine {
     }
 
     /// As [`Self::send`], for a frame with its own allocation.
-    pub fn send_owned(&self, id: ConnectionId, frame: Vec<u8>) -> Sent {
+    pub fn send_owned(&self, id: ConnectionId, frame: Bytes) -> Sent {
         let sent = self.count(id, frame.len());
         if sent == Sent::Queued {
-            self.append(id, Op::SharedFrame(id, Bytes::from(frame)));
+            self.append(id, Op::SharedFrame(id, frame));
         }
         self.settle(id, sent)
     }

@@ -32,7 +32,7 @@ impl Adopted {
     }
 
     pub(super) async fn readable(&self) -> io::Result<ReadyGuard<'_>> {
-        self.0.readable().await
+        std::future::poll_fn(|context| self.0.poll_read_ready(context)).await
     }
 
     pub(super) async fn writable(&self) -> io::Result<ReadyGuard<'_>> {
