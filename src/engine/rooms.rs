@@ -116,7 +116,11 @@ impl Rooms {
         let by_thread = || {
             let share = |thread| {
                 let of_thread = |id: &&ConnectionId| id.thread(self.threads) == thread;
-                room.members.iter().filter(of_thread).copied().collect()
+                let mut share: Box<[_]> = room.members.iter().filter(of_thread).copied().collect();
+                // In the order of the tables: connections, and the kernel's sockets, that were made
+                // one after the other lie side by side.
+                share.sort_unstable_by_key(|id: &ConnectionId| id.slot);
+                share
             };
             (0..self.threads).map(share).collect()
         };
