@@ -3,7 +3,7 @@
 /** What the native half asks for beside bytes and credit; `src/binding/hot.rs` has the same. */
 const END = -1;
 
-/** After this the native half has given up waiting for the peer's end of stream. */
+/** How long the peer has to take the last bytes, and to end its side, once we have ended ours. */
 const LINGER_MS = 3000;
 
 /**
@@ -15,6 +15,9 @@ const LINGER_MS = 3000;
 class Bridge {
   #hot;
   #stream;
+  /** The stream's own methods, which nobody else finds any more. */
+  #streamWrite;
+  #streamEnd;
   #slot;
   #key;
   /** Bytes that may still be handed to the engine before the stream is paused. */
@@ -33,11 +36,18 @@ class Bridge {
   constructor(hot, stream, { slot, bridge }, { window, flush, onGone }) {
     this.#hot = hot;
     this.#stream = stream;
+    this.#streamWrite = stream.write;
+    this.#streamEnd = stream.end;
     this.#slot = slot;
     this.#key = bridge;
     this.#credit = window;
     this.#flush = flush;
     this.#onGone = onGone;
+    // What user code writes to `req.socket` would get between two frames, and the end of the peer's
+    // side does not end ours: its close frame may still have to be answered.
+    stream.write = writeNothing;
+    stream.end = endNothing;
+    stream.allowHalfOpen = true;
     // An idle connection ends by its heartbeat, and by nothing else.
     stream.setTimeout?.(0);
     stream.setNoDelay?.(true);
@@ -72,7 +82,7 @@ class Bridge {
   obey(command) {
     if (typeof command !== 'number') this.#write(command);
     else if (command === END) this.#end();
-    else if (command < 0) this.destroy();
+    else if (command < 0) this.#release();
     else this.#addCredit(command);
   }
 
@@ -83,7 +93,7 @@ class Bridge {
       stream.cork();
       process.nextTick(uncork, stream);
     }
-    stream.write(bytes, (error) => {
+    this.#streamWrite.call(stream, bytes, (error) => {
       if (error) return;
       this.#hot.bridgeWritten(this.#slot, this.#key, bytes.length);
       this.#flush();
@@ -97,13 +107,39 @@ class Bridge {
   }
 
   #end() {
-    this.#stream.end();
+    this.#streamEnd.call(this.#stream);
     this.#timer = setTimeout(() => this.destroy(), LINGER_MS).unref();
+  }
+
+  /** The native half is done with the stream. What it has written before an end still goes out. */
+  #release() {
+    const stream = this.#stream;
+    if (stream.writableEnded && !stream.writableFinished)
+      stream.once('finish', () => this.destroy());
+    else this.destroy();
   }
 
   destroy() {
     this.#stream.destroy();
   }
+}
+
+/** `write` of a stream that user code has no say in any more, as that of a closed one. */
+function writeNothing(...args) {
+  callBack(args);
+  return false;
+}
+
+/** The same for `end`. */
+function endNothing(...args) {
+  callBack(args);
+  return this;
+}
+
+function callBack(args) {
+  const callback = args.at(-1);
+  if (typeof callback !== 'function') return;
+  process.nextTick(callback, new Error('the connection belongs to its WebSocket'));
 }
 
 function uncork(stream) {

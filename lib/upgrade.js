@@ -221,7 +221,9 @@ class Upgrade {
     } catch (error) {
       return this.#onVerifyError(error);
     }
-    // Only now: user code may have done anything to the socket.
+    // Only now: user code may have done anything to the socket. Where it has closed it, its 'close'
+    // event settles the rest.
+    if (socket.destroyed) return null;
     const fd = adoptableDescriptor(socket);
     rememberAddresses(socket);
     const replay = drain(socket, this.#head);

@@ -93,8 +93,8 @@ impl Options {
         Ok(Self {
             settings: Settings {
                 io_threads: reader
-                    .number("ioThreads", 1.0..=MAX_IO_THREADS, true, "threads")?
-                    .map_or(1, |threads| threads as usize),
+                    .number("ioThreads", 1.0..=MAX_IO_THREADS, false, "threads")?
+                    .map_or(1, |threads| threads as u32),
                 max_message_size: reader.bytes("maxMessageSize", 1_048_576.0)?,
                 heartbeat: reader.duration("heartbeatMs", 30_000.0, 0.0)?,
                 pong_timeout: reader.duration("pongTimeoutMs", 45_000.0, 0.0)?,

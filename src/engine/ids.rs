@@ -16,13 +16,13 @@ pub struct ConnectionId {
 
 impl ConnectionId {
     /// Which of `threads` I/O threads has the connection.
-    pub fn thread(self, threads: usize) -> usize {
-        self.slot as usize % threads
+    pub fn thread(self, threads: u32) -> usize {
+        (self.slot % threads) as usize
     }
 
     /// Index into that thread's own table.
-    pub fn index(self, threads: usize) -> usize {
-        self.slot as usize / threads
+    pub fn index(self, threads: u32) -> usize {
+        (self.slot / threads) as usize
     }
 }
 

@@ -18,6 +18,7 @@ use super::connection::{self, Connection, Ending};
 use super::deadlines::Deadlines;
 use super::ids::ConnectionId;
 use super::inbox::{Batch, Inbox};
+use super::memory::{self, Population};
 use super::oplog::{Broadcast, Op, OpLog, Segment, StreamNews, Target};
 use super::outbox::BufferPool;
 use super::stats::Counters;
@@ -57,6 +58,7 @@ pub(super) struct IoThread {
     number: usize,
     /// By [`ConnectionId::index`]. Ended connections are not in here.
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    population: Population,
     /// By key, also those of connections that have ended but still have something to write.
     bridges: RefCell<FxHashMap<u32, Weak<Bridge>>>,
     /// Events to be posted once the tasks that are ready have run.
@@ -167,6 +169,7 @@ async fn watch_limits(io: Rc<IoThread>) {
         let due = [&io.heartbeats, &io.pongs, &io.closes]
             .into_iter()
             .filter_map(|limits| limits.borrow().next())
+            .chain(io.population.due())
             .min();
         match due {
             None => io.limits_changed.notified().await,
@@ -194,6 +197,7 @@ impl IoThread {
             log,
             number,
             connections: RefCell::default(),
+            population: Population::default(),
             bridges: RefCell::default(),
             batch: RefCell::default(),
             batch_filled: Notify::new(),
@@ -230,8 +234,10 @@ impl IoThread {
 
     /// Takes an ended connection off the table.
     pub fn forget(&self, id: ConnectionId) {
-        if let Some(entry) = self.connections.borrow_mut().get_mut(self.index(id)) {
-            *entry = None;
+        let index = self.index(id);
+        let entry = self.connections.borrow_mut().get_mut(index).and_then(Option::take);
+        if entry.is_some() && self.population.went(self.now()) {
+            self.limits_changed.notify_one();
         }
     }
 
@@ -390,6 +396,7 @@ impl IoThread {
             }
             connections[index] = Some(connection.clone());
         }
+        self.population.came();
         connection.queue_response(&response, &mut self.pool.borrow_mut());
         self.mark_dirty(&connection);
         if !self.settings.heartbeat.is_zero() {
@@ -605,6 +612,9 @@ impl IoThread {
 
     fn enforce_limits(self: &Rc<Self>) {
         let now = self.now();
+        if self.population.take_due(now) {
+            memory::give_back();
+        }
         while let Some(id) = take_due(&self.closes, now) {
             self.with(id, |connection| {
                 if connection.is_closing() {

@@ -17,6 +17,7 @@ mod deadlines;
 mod ids;
 pub mod inbox;
 mod io_thread;
+mod memory;
 pub mod oplog;
 mod outbox;
 pub mod rooms;
@@ -52,7 +53,7 @@ pub enum Overflow {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// I/O threads, at least one.
-    pub io_threads: usize,
+    pub io_threads: u32,
     /// Longest message in bytes, over all its fragments.
     pub max_message_size: u64,
     /// Time between pings; zero means none.
@@ -189,8 +190,8 @@ impl Engine {
             bridged: Cell::new(0),
             next_bridge: Cell::new(0),
         };
-        let mut threads = Vec::with_capacity(count);
-        for number in 0..count {
+        let mut threads = Vec::with_capacity(count as usize);
+        for number in 0..count as usize {
             match Thread::start(number, engine.settings.clone(), engine.inbox.clone(), &exit) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
@@ -468,7 +469,7 @@ impl Engine {
 
     /// The I/O thread that has a slot.
     fn thread(&self, slot: u32) -> &Thread {
-        &self.threads[slot as usize % self.threads.len()]
+        &self.threads[(slot % self.settings.io_threads) as usize]
     }
 
     fn append(&self, id: ConnectionId, op: Op) {
@@ -550,7 +551,7 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
 }
 
 impl Slots {
-    fn new(threads: usize) -> Self {
+    fn new(threads: u32) -> Self {
         Self { entries: Vec::new(), shares: (0..threads).map(|_| Share::default()).collect() }
     }
 
@@ -584,7 +585,7 @@ impl Slots {
         let entry = &mut self.entries[id.slot as usize];
         entry.connection = None;
         entry.generation = entry.generation.wrapping_add(1);
-        let threads = self.shares.len();
+        let threads = self.shares.len() as u32;
         self.shares[id.thread(threads)].free.push(id.slot);
         bridged
     }

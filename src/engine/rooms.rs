@@ -26,7 +26,7 @@ pub type Members = Arc<[Box<[ConnectionId]>]>;
 #[derive(Debug)]
 pub struct Rooms {
     /// I/O threads that share the members.
-    threads: usize,
+    threads: u32,
     by_name: DashMap<RoomName, Room>,
     /// Numbers rooms in the order of their creation.
     created: AtomicU64,
@@ -63,7 +63,7 @@ impl Memberships {
 
 impl Rooms {
     /// Rooms of connections that are spread over so many I/O threads.
-    pub fn new(threads: usize) -> Self {
+    pub fn new(threads: u32) -> Self {
         Self { threads, by_name: DashMap::new(), created: AtomicU64::new(0) }
     }
 
@@ -115,7 +115,7 @@ impl Rooms {
         let room = self.by_name.get(name)?;
         let by_thread = || {
             let share = |thread| {
-                let of_thread = |id: &&ConnectionId| id.thread(self.threads) == thread;
+                let of_thread = |id: &&ConnectionId| id.thread(self.threads) == thread as usize;
                 let mut share: Box<[_]> = room.members.iter().filter(of_thread).copied().collect();
                 // In the order of the tables: connections, and the kernel's sockets, that were made
                 // one after the other lie side by side.

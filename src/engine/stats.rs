@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Totals since the engine was made. Added to by the I/O thread, once per read or flush rather
-/// than once per message; `dropped` also by the JavaScript thread. Read from anywhere.
+/// Totals since the engine was made, of one I/O thread. Only that thread adds to them, so that
+/// nothing has to be locked per message; `dropped` is added to by the JavaScript thread as well.
+/// Read from anywhere.
 #[derive(Debug, Default)]
 pub struct Counters {
     messages_received: AtomicU64,
@@ -44,17 +45,25 @@ impl std::ops::Add for Totals {
     }
 }
 
+/// Adds to a counter that only the calling thread writes.
+fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
+}
+
 impl Counters {
+    /// I/O thread.
     pub(super) fn received(&self, messages: u64, bytes: u64) {
-        self.messages_received.fetch_add(messages, Relaxed);
-        self.bytes_received.fetch_add(bytes, Relaxed);
+        add(&self.messages_received, messages);
+        add(&self.bytes_received, bytes);
     }
 
+    /// I/O thread.
     pub(super) fn sent(&self, messages: u64, bytes: u64) {
-        self.messages_sent.fetch_add(messages, Relaxed);
-        self.bytes_sent.fetch_add(bytes, Relaxed);
+        add(&self.messages_sent, messages);
+        add(&self.bytes_sent, bytes);
     }
 
+    /// Either thread.
     pub(super) fn dropped(&self, messages: u64) {
         self.dropped.fetch_add(messages, Relaxed);
     }

@@ -23,7 +23,8 @@ pub enum Command {
     Credit(usize),
     /// End the writing side once everything has been written.
     End,
-    /// Close at once. The last command.
+    /// Close at once, or behind an [`End`](Self::End) as soon as everything has been written. The
+    /// last command.
     Destroy,
 }
 
@@ -156,9 +157,14 @@ impl Bridge {
             self.incoming.take();
             self.end();
         }
-        if how != Shutdown::Read && !self.shut.replace(true) {
+        if how != Shutdown::Read {
+            let was_open = !self.shut.replace(true);
             self.taken.notify_waiters();
-            self.tell(Command::End);
+            // An end would have what is still under way written, and both at once are meant to
+            // drop it.
+            if how == Shutdown::Write && was_open {
+                self.tell(Command::End);
+            }
         }
         if how == Shutdown::Both {
             self.destroy();
@@ -251,6 +257,17 @@ mod tests {
         bridge.receive(b"x");
         drop(bridge);
         assert_eq!(*told.borrow(), [Command::End, Command::Destroy]);
+    }
+
+    #[test]
+    fn both_directions_at_once_are_shut_down_without_an_end() {
+        let (bridge, told) = bridge();
+        bridge.shut_down(Shutdown::Both);
+        assert_eq!(
+            bridge.write(&[IoSlice::new(b"x")]).unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+        assert_eq!(*told.borrow(), [Command::Destroy]);
     }
 
     #[tokio::test]
