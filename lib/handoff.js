@@ -21,15 +21,21 @@ function adoptableDescriptor(socket) {
 
 /**
  * Keeps what user code reads from `req.socket` after Node's socket is gone: Node remembers the
- * remote end once it has been read, the local end has to be stored.
+ * remote end once it has been read, but not the local one.
  */
 function rememberAddresses(socket) {
-  if (!(socket instanceof net.Socket)) return;
   void socket.remoteAddress;
-  const { localAddress, localPort, localFamily } = socket;
-  for (const [name, value] of Object.entries({ localAddress, localPort, localFamily })) {
-    Object.defineProperty(socket, name, { value, configurable: true, enumerable: true });
-  }
+  // Only Node's own sockets have it, and only those forget.
+  if (typeof socket._getsockname !== 'function') return;
+  socket[LOCAL_NAME] = socket._getsockname();
+  socket._getsockname = rememberedName;
+}
+
+const LOCAL_NAME = Symbol('nextrush-websocket local address');
+
+/** What the getters `localAddress`, `localPort` and `localFamily` of a `net.Socket` ask. */
+function rememberedName() {
+  return this[LOCAL_NAME];
 }
 
 /** Takes the bytes that Node has read behind the request. */

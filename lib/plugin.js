@@ -23,6 +23,7 @@ class WebSocketPlugin extends EventEmitter {
   #native;
   #engine;
   #rooms;
+  /** What has the plugin's methods: an application, or what `attach` returned. */
   #app = null;
   #handlers = [];
   #middleware = [];
@@ -61,15 +62,37 @@ class WebSocketPlugin extends EventEmitter {
   }
 
   install(app) {
-    if (this.#app !== null) throw new Error(`${NAME}: install() was called already`);
+    this.#refuseSecond();
     if (app === null || (typeof app !== 'object' && typeof app !== 'function')) {
       throw wrongType(`${NAME}.install`, 'app', 'an application', app);
+    }
+    if (typeof app === 'function' && typeof app.handle === 'function') {
+      throw new TypeError(
+        `${NAME}.install: middleware of Express and connect takes other arguments; use attach() with the server that listen() returns`,
+      );
     }
     this.#findServer(app);
     this.#app = app;
     this.#addMethods(app);
     if (typeof app.use === 'function') this.#addMiddleware(app);
     if (typeof app.on === 'function') app.on('shutdown', () => this.#cleanUpInBackground());
+  }
+
+  attach(server) {
+    this.#refuseSecond();
+    if (!isServer(server) || typeof server.setTimeout !== 'function') {
+      const accepted = 'an http.Server or https.Server, such as listen() returns';
+      throw wrongType(`${NAME}.attach`, 'server', accepted, server);
+    }
+    const methods = {};
+    this.#addMethods(methods);
+    this.#serve(server);
+    this.#app = methods;
+    return methods;
+  }
+
+  #refuseSecond() {
+    if (this.#app !== null) throw new Error(`${NAME}: install() or attach() was called already`);
   }
 
   init() {}
@@ -222,7 +245,21 @@ class WebSocketPlugin extends EventEmitter {
       serves: (url) => native.serves(url),
       /** Number of the route, -1 for none, or a rejection. From then on it counts. */
       admit: (req) => {
-        const admission = native.admit(req, matchesPattern);
+        const { headers } = req;
+        const admission = native.admit(
+          req.url,
+          req.method,
+          req.httpVersionMajor,
+          req.httpVersionMinor,
+          headers.upgrade,
+          headers.connection,
+          headers['sec-websocket-key'],
+          headers['sec-websocket-version'],
+          headers['sec-websocket-protocol'],
+          headers['sec-websocket-extensions'],
+          headers.origin,
+          matchesPattern,
+        );
         if (typeof admission !== 'number') this.#logRejection(req, admission);
         return admission;
       },
@@ -250,14 +287,14 @@ class WebSocketPlugin extends EventEmitter {
       withdraw: () => native.withdraw(),
       adopt: (handOff) => this.#engine.adopt(handOff),
       serverCloses: () => this.#cleanUpInBackground(),
-      connected: (connection, req, route) => this.#connected(connection, req, route),
+      connected: (upgrade) => this.#connected(upgrade),
       reportError: (error) => this.#report(error),
       log: (url, message) => this.#log(url, message),
     };
   }
 
-  #connected(connection, req, route) {
-    this.#log(req.url, `accepted as ${connection.id}`);
+  #connected({ connection, req, route, bridged }) {
+    this.#log(req.url, `accepted as ${connection.id}${bridged ? ' over a bridge' : ''}`);
     this.#tell('connection', connection, req);
     const { handshakeTimeoutMs } = this.#internals;
     runPipeline(

@@ -24,14 +24,22 @@ function attach(server, plugin) {
   hub.add(plugin);
 }
 
-/** The one `'upgrade'` listener that all plugins on a server share. */
+/** Where all plugins on a server get their upgrade requests from. */
 class Hub {
   #server;
   #plugins = [];
 
   constructor(server) {
     this.#server = server;
-    server.on('upgrade', (req, socket, head) => this.#route(req, socket, head));
+    const hub = this;
+    // A request for a path of ours is nobody else's. Listeners of other packages refuse what they
+    // do not serve, `ws` among them, and would so answer requests that are being answered here.
+    const { emit } = server;
+    server.emit = function (...args) {
+      return (args[0] === 'upgrade' && hub.#serve(...args)) || emit.apply(this, args);
+    };
+    // Without a listener, Node takes an upgrade request for an ordinary one.
+    server.on('upgrade', (req, socket, head) => this.#refuse(req, socket, head));
     // 'close' comes when the last connection that Node knows has ended, and bridged ones are among
     // them: closing them has to begin before.
     const { close } = server;
@@ -47,11 +55,21 @@ class Hub {
     if (!this.#plugins.includes(plugin)) this.#plugins.push(plugin);
   }
 
-  #route(req, socket, head) {
-    const serving = this.#plugins.find((plugin) => plugin.serves(req.url));
-    // A path that nobody here serves may be another listener's.
-    if (serving === undefined && this.#server.listenerCount('upgrade') > 1) return;
-    const plugin = serving ?? this.#plugins[0];
+  /** Has the plugin whose path it is see to a request. Returns whether there is one. */
+  #serve(_event, req, socket, head) {
+    const plugin = this.#plugins.find((each) => each.serves(req.url));
+    if (plugin === undefined) return false;
+    this.#start(plugin, req, socket, head);
+    return true;
+  }
+
+  /** Refuses a request for a path that nobody here serves, unless it may be another listener's. */
+  #refuse(req, socket, head) {
+    if (this.#server.listenerCount('upgrade') > 1) return;
+    this.#start(this.#plugins[0], req, socket, head);
+  }
+
+  #start(plugin, req, socket, head) {
     // A client may reset the connection at any time from now on.
     socket.on('error', ignore);
     new Upgrade(plugin, this.#server, req, socket, head).start();
@@ -85,6 +103,9 @@ class Upgrade {
 
   /** Number of the route, or -1 where the path has no handler. */
   route = -1;
+
+  /** The connection's bytes go through Node's socket. */
+  bridged = false;
 
   /** Runs the checks that need no user code, then the application's middleware. */
   start() {
@@ -225,10 +246,11 @@ class Upgrade {
     // event settles the rest.
     if (socket.destroyed) return null;
     const fd = adoptableDescriptor(socket);
+    this.bridged = fd === undefined;
     rememberAddresses(socket);
     const replay = drain(socket, this.#head);
     // From here on no byte may get into Node's hands.
-    if (fd !== undefined) socket._handle.readStop();
+    if (!this.bridged) socket._handle.readStop();
     try {
       this.connection = this.plugin.adopt({
         fd,
@@ -248,8 +270,8 @@ class Upgrade {
     this.#settle();
     if (this.#response !== null) showAsUpgraded(this.#response);
     // The engine has its own descriptor: this closes Node's, without a word on the wire.
-    if (fd !== undefined) socket.destroy();
-    this.plugin.connected(this.connection, req, this.route);
+    if (!this.bridged) socket.destroy();
+    this.plugin.connected(this);
     return this.connection;
   }
 }
@@ -259,8 +281,11 @@ class Upgrade {
  * been answered with 101: so that is what a logging middleware is to see.
  */
 function showAsUpgraded(response) {
-  Object.defineProperty(response, 'statusCode', { get: () => 101, set: () => {} });
+  Object.defineProperty(response, 'statusCode', SWITCHING_PROTOCOLS);
 }
+
+/** One for all, so that V8 gives all these responses the same shape. */
+const SWITCHING_PROTOCOLS = { get: () => 101, set: () => {} };
 
 /** Headers that the application set before the upgrade, for the 101: names and values in turn. */
 function headersOf(response) {

@@ -186,14 +186,36 @@ impl NativePlugin {
     /// limit, in this order. Returns the route's number, or -1 for a path without a handler; from
     /// then on the connection counts against the limit, until `withdraw` or its end.
     ///
+    /// The facade takes the headers out of the request: a property costs about 300 ns from here.
     /// `by_regexp` tells whether a RegExp that only JavaScript can run matches an origin.
     #[napi]
+    #[allow(clippy::too_many_arguments)] // One call instead of an object with eleven properties.
     pub fn admit(
         &self,
-        request: Object<'_>,
+        url: String,
+        method: String,
+        http_version_major: u32,
+        http_version_minor: u32,
+        upgrade: Option<String>,
+        connection: Option<String>,
+        key: Option<String>,
+        version: Option<String>,
+        protocols: Option<String>,
+        extensions: Option<String>,
+        origin: Option<String>,
         by_regexp: Function<'_, FnArgs<(String,)>, bool>,
     ) -> Result<Either<i32, UpgradeRejection>> {
-        match self.decide(&request, &by_regexp)? {
+        let request = UpgradeRequest {
+            method: &method,
+            http_version: (http_version_major as u8, http_version_minor as u8),
+            upgrade: upgrade.as_deref(),
+            connection: connection.as_deref(),
+            key: key.as_deref(),
+            version: version.as_deref(),
+            protocols: protocols.as_deref(),
+            extensions: extensions.as_deref(),
+        };
+        match self.decide(&url, &request, origin, &by_regexp)? {
             Ok(route) => Ok(Either::A(route)),
             Err(rejection) => Ok(Either::B(self.count_rejection(&rejection))),
         }
@@ -201,44 +223,25 @@ impl NativePlugin {
 
     fn decide(
         &self,
-        request: &Object<'_>,
+        url: &str,
+        request: &UpgradeRequest<'_>,
+        origin: Option<String>,
         by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
     ) -> Result<std::result::Result<i32, Rejection>> {
         let reject = |reason, message: String| Ok(Err(Rejection::new(reason, message)));
-        let url = request.get::<String>("url")?.unwrap_or_default();
-        let route = match self.find(&url) {
+        let route = match self.find(url) {
             Ok(Some(route)) => route.map_or(-1, |route| route as i32),
             Ok(None) => {
                 return reject(RejectReason::Path, "no WebSocket is served at this path".into());
             }
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let headers: Object<'_> = request
-            .get("headers")?
-            .ok_or_else(|| Error::new(Status::InvalidArg, "the request has no headers"))?;
-        let header = |name: &str| headers.get::<String>(name);
-        let method = request.get::<String>("method")?.unwrap_or_default();
-        let version = |name| Ok::<_, Error>(request.get::<u32>(name)?.unwrap_or(0) as u8);
-        let checked = UpgradeRequest {
-            method: &method,
-            http_version: (version("httpVersionMajor")?, version("httpVersionMinor")?),
-            upgrade: header("upgrade")?.as_deref(),
-            connection: header("connection")?.as_deref(),
-            key: header("sec-websocket-key")?.as_deref(),
-            version: header("sec-websocket-version")?.as_deref(),
-            protocols: header("sec-websocket-protocol")?.as_deref(),
-            extensions: header("sec-websocket-extensions")?.as_deref(),
-        }
-        .check();
-        if let Err(rejection) = checked {
+        if let Err(rejection) = request.check() {
             return Ok(Err(rejection));
         }
-        if let Some(Err(rejection)) =
-            header("sec-websocket-extensions")?.map(|offers| negotiate(&offers, None))
-        {
+        if let Some(Err(rejection)) = request.extensions.map(|offers| negotiate(offers, None)) {
             return Ok(Err(rejection));
         }
-        let origin = header("origin")?;
         if !self.allows(origin, by_regexp)? {
             return reject(RejectReason::Origin, "this Origin is not allowed".into());
         }
@@ -396,7 +399,7 @@ impl NativePlugin {
         protocol: Option<String>,
         extensions: Option<String>,
         headers: Vec<String>,
-        replay: Uint8Array,
+        replay: &[u8],
     ) -> Result<AdoptedConnection> {
         let descriptor = fd.map(descriptor).transpose()?;
         let headers: Vec<(String, String)> =
