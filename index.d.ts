@@ -1,7 +1,14 @@
 /// <reference types="node" />
 
 import { EventEmitter } from 'node:events';
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type {
+  Server as HttpServer,
+  IncomingHttpHeaders,
+  IncomingMessage,
+  ServerResponse,
+} from 'node:http';
+import type { Http2SecureServer } from 'node:http2';
+import type { Server as HttpsServer } from 'node:https';
 import type { ParsedUrlQuery } from 'node:querystring';
 
 export type {
@@ -683,7 +690,7 @@ interface Application extends HostApplication {
   shutdown(): Promise<void>;
 }
 
-/** What the plugin adds to an application. */
+/** What the plugin adds to an application, or returns for a server. */
 interface WebSocketMethods {
   /**
    * Adds a WebSocket route. Of several that match, the most specific one wins: exact, then
@@ -691,7 +698,7 @@ interface WebSocketMethods {
    *
    * @param path Like {@link WebSocketPluginOptions.path}.
    * @param handler A {@link WSHandler}; it is also given the upgrade request.
-   * @returns The application.
+   * @returns The application, or the methods themselves.
    * @throws {TypeError} for an invalid path, or a handler that is not a function.
    */
   ws(path: string, handler: WSRequestHandler): this;
@@ -699,7 +706,7 @@ interface WebSocketMethods {
   /**
    * Adds a WebSocket middleware, for all routes.
    *
-   * @returns The application.
+   * @returns The application, or the methods themselves.
    * @throws {TypeError} if `middleware` is not a function.
    */
   wsUse(middleware: WSMiddleware): this;
@@ -708,7 +715,7 @@ interface WebSocketMethods {
    * Sends one text message to every connection in the room, or to every connection on every path
    * where no room is given.
    *
-   * @returns The application.
+   * @returns The application, or the methods themselves.
    * @throws {TypeError} if an argument is of another type.
    */
   wsBroadcast(message: string, room?: string): this;
@@ -823,7 +830,7 @@ interface WebSocketPluginMetadata {
 interface WebSocketPluginStatus {
   name: string;
   version: string;
-  /** Whether the plugin is installed on an application. */
+  /** Whether the plugin is installed on an application, or attached to a server. */
   installed: boolean;
   [detail: string]: unknown;
 }
@@ -857,10 +864,30 @@ declare class WebSocketPlugin extends EventEmitter {
    * Installs the plugin: adds `ws`, `wsUse` and `wsBroadcast` to the application and its HTTP
    * middleware to the chain, and takes over the WebSocket upgrades of its server.
    *
-   * @throws {Error} if the plugin is installed already.
-   * @throws {TypeError} if `app` is not an application.
+   * @throws {Error} if the plugin is installed or attached already.
+   * @throws {TypeError} if `app` is not an application, or one of Express, whose middleware takes
+   * other arguments: {@link WebSocketPlugin.attach} serves its server.
    */
   install(app: HostApplication): void;
+
+  /**
+   * Serves the WebSocket upgrades of a server without an application: a bare one, or that of
+   * Express, Koa or Fastify. No HTTP middleware runs for them; `verifyClient` and `wsUse` decide.
+   * Upgrades on other paths are left to other listeners, and get HTTP 404 where there are none.
+   *
+   * @param server Plain or TLS, listening or not. HTTP/2 servers serve HTTP/1.1 clients only, and
+   * need `allowHTTP1`.
+   * @returns The methods that {@link WebSocketPlugin.install} adds to an application.
+   * @throws {Error} if the plugin is installed or attached already.
+   * @throws {TypeError} if `server` is not a server.
+   *
+   * @example
+   * const server = createServer();
+   * const sockets = new WebSocketPlugin().attach(server);
+   * sockets.ws('/echo', (socket) => socket.onMessage((data) => socket.send(data)));
+   * server.listen(3000);
+   */
+  attach(server: HttpServer | HttpsServer | Http2SecureServer): WebSocketMethods;
 
   /** Second step of NextRush's plugin life cycle, after {@link WebSocketPlugin.install}. */
   init?(): void | Promise<void>;
@@ -881,7 +908,7 @@ declare class WebSocketPlugin extends EventEmitter {
   /** Name, version and description. */
   getMetadata(): WebSocketPluginMetadata;
 
-  /** Whether {@link WebSocketPlugin.install} has been called. */
+  /** Whether {@link WebSocketPlugin.install} or {@link WebSocketPlugin.attach} has been called. */
   isPluginInstalled(): boolean;
 
   /** The state of the plugin, for health pages and logs. */

@@ -18,6 +18,7 @@ import {
   upgradeRequest,
 } from './support/raw.js';
 import { type ServeOptions, serve } from './support/server.js';
+import { adopts, createServerSource, hostOptions } from './support/transport.js';
 import { until } from './support/until.js';
 
 const CONTINUATION = 0;
@@ -59,10 +60,11 @@ describe('a handshake', () => {
     const late = halfOpen.slice(0, 10);
     for (const [index, client] of late.entries()) client.write(request.slice(cut(index)));
     for (const client of late) expect(await client.head()).toContain(' 101 ');
-    for (const client of halfOpen.slice(10)) client.socket.resetAndDestroy();
+    for (const client of halfOpen.slice(10)) client.reset();
     const open = () =>
       new Promise<number>((resolve) => server.getConnections((_, count) => resolve(count)));
-    while ((await open()) > 0) await turn();
+    // Those whose descriptor is taken over are none of Node's any more.
+    while ((await open()) > plugin.getStats().transports.bridged) await turn();
     for (let count = 0; count < 20; count++) await sockets.next();
     for (const [index, client] of others.entries()) await expectEcho(client, `still ${index}`);
   });
@@ -366,7 +368,7 @@ describe('a process', () => {
     const { createInterface } = require('node:readline');
     const { WebSocketPlugin, withWebSocket } = require('nextrush-websocket');
     import('./examples/host/index.js').then(({ createApp }) => {
-      const app = createApp();
+      const app = createApp(${JSON.stringify(hostOptions)});
       const plugin = new WebSocketPlugin();
       let errors = 0;
       plugin.on('error', () => { errors += 1; });
@@ -418,15 +420,16 @@ describe('a process', () => {
 
     /** What a request meets: an open connection, an HTTP status, or an end without a word. */
     async function attempt(port: number): Promise<RawClient | number | 'dropped'> {
-      const client = await rawConnect(port);
-      client.write(upgradeRequest('/ws'));
+      let client: RawClient | undefined;
       try {
+        client = await rawConnect(port);
+        client.write(upgradeRequest('/ws'));
         const { status } = parseResponse(await client.head());
         if (status === 101) return client;
         client.socket.destroy();
         return status;
       } catch {
-        client.socket.destroy();
+        client?.socket.destroy();
         return 'dropped';
       }
     }
@@ -450,7 +453,9 @@ describe('a process', () => {
       const open: RawClient[] = [];
       let outcome = await attempt(port);
       for (; typeof outcome === 'object'; outcome = await attempt(port)) open.push(outcome);
-      expect(outcome).toBe(503);
+      // A descriptor that is taken over is there twice for a moment. Where it is not, the last one
+      // is taken by Node, which can only drop what comes after it.
+      expect(outcome).toBe(adopts ? 503 : 'dropped');
       expect(open.length).toBeGreaterThan(20);
       const crowd = await Promise.all(Array.from({ length: 100 }, () => attempt(port)));
       expect([...new Set(crowd)].filter((each) => each !== 503 && each !== 'dropped')).toEqual([]);
@@ -458,7 +463,7 @@ describe('a process', () => {
       for (const [index, client] of open.entries()) await expectRawEcho(client, `in ${index}`);
       const state = await tell('state');
       expect(state.totalConnections).toBe(open.length);
-      expect(state.rejected.limit).toBeGreaterThan(0);
+      if (adopts) expect(state.rejected.limit).toBeGreaterThan(0);
       expect(state.errors).toBe(state.rejected.limit);
       for (const client of open.splice(0, 10)) client.socket.destroy();
       const again = await attemptUntilOpen(port);
@@ -480,7 +485,7 @@ describe('a process', () => {
   test('whose application destroys the socket while it chooses a subprotocol lives on', async () => {
     // Without a framework, whose middleware would catch what is thrown.
     const child = script(`
-      const server = require('node:http').createServer();
+      const server = ${createServerSource};
       const { WebSocketPlugin } = require('nextrush-websocket');
       const protocols = (offered, req) => {
         if (req.url === '/ws?destroy') req.socket.destroy();
@@ -550,7 +555,8 @@ describe('a process', () => {
         socket.uncork();
       }
       const { growth, bytesReceived } = JSON.parse(await child.line());
-      expect(bytesReceived).toBeGreaterThan(2 * MEGABYTE);
+      // What JavaScript pumps, nobody reads meanwhile.
+      if (adopts) expect(bytesReceived).toBeGreaterThan(2 * MEGABYTE);
       expect(bytesReceived).toBeLessThan(8 * MEGABYTE);
       expect(growth).toBeLessThan(32 * MEGABYTE);
 

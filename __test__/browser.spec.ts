@@ -5,6 +5,7 @@ import { type Browser, findChromium, launch } from './support/browser.js';
 import { queue } from './support/events.js';
 import { echo, type Recorded, serveRecorded } from './support/pair.js';
 import type { ServeOptions } from './support/server.js';
+import { httpUrl } from './support/transport.js';
 import { until } from './support/until.js';
 
 const chromium = findChromium();
@@ -80,7 +81,7 @@ describe.skipIf(!chromium)('a Chromium', () => {
   }
 
   /** Another tab on the server's page. */
-  const openTab = ({ port }: Recorded) => browser.open(`http://127.0.0.1:${port}/`);
+  const openTab = ({ port }: Recorded) => browser.open(httpUrl(port));
 
   /** A tab with an open connection, `kept.page`, and the server's end of it. */
   async function pageOf(served: Recorded) {
@@ -310,7 +311,7 @@ describe.skipIf(!chromium)('a Chromium', () => {
   });
 
   test('is let in by the origin of its page', async () => {
-    const { tab } = await pagePair({ allowOrigins: ['http://127.0.0.1:*'] }, echo);
+    const { tab } = await pagePair({ allowOrigins: [httpUrl('*', '')] }, echo);
     const answer = await tab.run(() => {
       kept.page.socket.send('hello');
       return kept.page.nextData();

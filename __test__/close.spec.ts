@@ -230,7 +230,7 @@ describe('an end without a handshake is 1006', () => {
 
   test('where the client resets the connection', async () => {
     const { client, ends } = await rawPair();
-    client.socket.resetAndDestroy();
+    client.reset();
     expect(await ends.next()).toEqual({ code: 1006, reason: '' });
   });
 
@@ -493,7 +493,7 @@ test('a hundred connections that close in all ways at once each end once', async
   for (const _ of clients) servers.push(await sockets.next());
   clients.forEach((client, index) => {
     if (index % 2 === 0) servers[index]?.close(4000);
-    if (index % 3 === 0) client.socket.resetAndDestroy();
+    if (index % 3 === 0) client.reset();
     else if (index % 3 === 1) client.socket.end();
     else client.write(frame(CLOSE, closePayload(4000)));
   });

@@ -10,7 +10,7 @@ import {
 } from '../index.js';
 import { connect, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
-import { answerTo, parseResponse, upgradeStatus } from './support/http.js';
+import { answerTo, fetchFrom, parseResponse, upgradeStatus } from './support/http.js';
 import { frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
 
@@ -73,7 +73,7 @@ describe.each([
       ...served,
       seen,
       through,
-      fetchPage: () => fetch(`http://127.0.0.1:${served.port}/page`),
+      fetchPage: () => fetchFrom(served.port, '/page'),
     };
   }
 
@@ -130,7 +130,7 @@ describe.each([
       });
     });
     expect(await refused(url())).toMatchObject({ status: 401 });
-    await fetch(`http://127.0.0.1:${port}/page`);
+    await fetchFrom(port, '/page');
     expect(await seen.next()).toMatchObject({ isWebSocket: false, ws: undefined });
   });
 
@@ -162,7 +162,7 @@ describe.each([
     expect(await refused(url())).toMatchObject({ status: 401 });
     expect(await passed.next()).toBe('/ws on the way back');
     expect(ran).toEqual([]);
-    await fetch(`http://127.0.0.1:${port}/ws`);
+    await fetchFrom(port, '/ws');
     expect(ran).toEqual(['/ws in middleware', '/ws in the route']);
   });
 
@@ -326,7 +326,7 @@ describe.each([
         ctx.res.json({ page: true });
       });
     });
-    const page = await fetch(`http://127.0.0.1:${port}/ws`);
+    const page = await fetchFrom(port, '/ws');
     expect(await page.json()).toEqual({ page: true });
     const client = await rawUpgrade(port);
     wsApp.wsBroadcast('marker');
@@ -520,7 +520,7 @@ describe('ctx.wsRooms', () => {
     const red = await connect(url('/rooms/red'));
     const blue = await connect(url('/rooms/blue'));
     const notify = async (room: string, message: string) => {
-      const response = await fetch(`http://127.0.0.1:${port}/notify`, {
+      const response = await fetchFrom(port, '/notify', {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ room, message }),
@@ -549,7 +549,7 @@ describe('ctx.wsRooms', () => {
     });
     const first = await connect(url());
     const second = await connect(url());
-    await fetch(`http://127.0.0.1:${port}/notify`);
+    await fetchFrom(port, '/notify');
     expect(await first.next()).toEqual(Buffer.from('for all'));
     expect(await second.next()).toBe('for the others');
     expect(await second.next()).toEqual(Buffer.from('for all'));
@@ -589,7 +589,7 @@ describe('ctx.wsRooms', () => {
         ctx.res.json(ws(ctx).wsRooms.getRooms());
       });
     });
-    const rooms = async () => (await fetch(`http://127.0.0.1:${port}/rooms`)).json();
+    const rooms = async () => (await fetchFrom(port, '/rooms')).json();
     expect(await rooms()).toEqual([]);
     const events: string[] = [];
     managers[0]?.on('room:created', (room) => events.push(`created ${room}`));
@@ -627,7 +627,7 @@ describe('ctx.wsRooms', () => {
         ctx.res.json({});
       });
     });
-    await fetch(`http://127.0.0.1:${port}/broadcast`);
+    await fetchFrom(port, '/broadcast');
     const error = (await errors.next()) as TypeError;
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toMatch(message);

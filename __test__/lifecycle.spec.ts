@@ -1,13 +1,11 @@
 import { EventEmitter, once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import type { Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as connectTls } from 'node:tls';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createApp } from '../examples/host/index.js';
 import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../index.js';
@@ -15,15 +13,15 @@ import { connect, open, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { upgradeStatus } from './support/http.js';
 import { script } from './support/process.js';
-import {
-  closePayload,
-  frame,
-  RawClient,
-  rawConnect,
-  rawUpgrade,
-  upgradeRequest,
-} from './support/raw.js';
+import { closePayload, frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
+import {
+  clientSource,
+  createServer,
+  createServerSource,
+  hostOptions,
+  wsUrl,
+} from './support/transport.js';
 import { until } from './support/until.js';
 
 const { version } = createRequire(import.meta.url)('../package.json');
@@ -50,7 +48,7 @@ async function portOf(server: Server): Promise<number> {
 
 describe('install', () => {
   test('throws the second time, on the same application or another', () => {
-    const app = createApp();
+    const app = createApp(hostOptions);
     const plugin = installOn(app);
     expect(() => plugin.install(app)).toThrow('install() was called already');
     expect(() => plugin.install(createApp())).toThrow('install() was called already');
@@ -72,13 +70,13 @@ describe('install', () => {
   });
 
   test('after listen() serves all the same', async () => {
-    const app = createApp();
+    const app = createApp(hostOptions);
     const server = app.listen(0, '127.0.0.1');
     const port = await portOf(server);
     const plugin = installOn(app);
     withWebSocket(app).ws('/late', (socket) => socket.send('hello'));
     onTestFinished(() => plugin.cleanup());
-    const client = await connect(`ws://127.0.0.1:${port}/late`);
+    const client = await connect(wsUrl(port, '/late'));
     expect(await client.next()).toBe('hello');
   });
 });
@@ -195,7 +193,7 @@ describe('the events', () => {
     onTestFinished(() => plugin.cleanup());
     plugin.on('connection', (socket) => connected.push(socket.url));
     const port = await portOf(server.listen(0, '127.0.0.1'));
-    await connect(`ws://127.0.0.1:${port}/ws`);
+    await connect(wsUrl(port, '/ws'));
     expect(await connected.next()).toBe('/ws');
   });
 });
@@ -318,7 +316,7 @@ describe('cleanup()', () => {
     const plugin = installOn(app);
     onTestFinished(() => plugin.cleanup());
     const port = await portOf(server.listen(0, '127.0.0.1'));
-    const client = await connect(`ws://127.0.0.1:${port}/ws`);
+    const client = await connect(wsUrl(port, '/ws'));
     app.emit('shutdown');
     expect(await client.closed).toMatchObject({ code: 1001 });
     expect(await upgradeStatus(port)).toBe(503);
@@ -360,7 +358,7 @@ describe('cleanup()', () => {
       expect(plugin.getStats()).toMatchObject({ totalConnections: 0, rooms: [] });
       const port = await portOf(server.listen(0, '127.0.0.1'));
       expect(await plugin.healthCheck()).toBe(true);
-      const after = await connect(`ws://127.0.0.1:${port}/echo`);
+      const after = await connect(wsUrl(port, '/echo'));
       after.send(`round ${round}`);
       expect(await after.next()).toBe(`round ${round}`);
       wsApp.wsBroadcast('to the room', 'room');
@@ -382,7 +380,7 @@ describe('hosts', () => {
     await listen();
     const { server } = app as { server: Server };
     const port = await portOf(server);
-    const client = await connect(`ws://127.0.0.1:${port}/echo`);
+    const client = await connect(wsUrl(port, '/echo'));
     client.send('hello');
     expect(await client.next()).toBe('hello');
   }
@@ -465,6 +463,7 @@ describe('kinds of servers', () => {
     const folder = await mkdtemp(join(tmpdir(), 'nextrush-websocket-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     const path = join(folder, 'server.sock');
+    // Without TLS, which `ws` does not speak on such sockets.
     const app = createApp();
     const plugin = installOn(app);
     const wsApp = withWebSocket(app);
@@ -489,47 +488,6 @@ describe('kinds of servers', () => {
     expect(await client.closed).toEqual({ code: 4000, reason: 'bye' });
   });
 
-  test('over TLS an upgrade is refused with 501, by TLS', async () => {
-    // A shared key instead of certificates: as much of a TLSSocket, and nothing to generate.
-    const psk = Buffer.from('a key of this test');
-    const options = { ciphers: 'PSK', maxVersion: 'TLSv1.2' } as const;
-    const server = createTlsServer({ ...options, pskCallback: () => psk });
-    const broken = vi.fn();
-    server.on('tlsClientError', broken);
-    const plugin = installOn({ server });
-    onTestFinished(async () => {
-      await plugin.cleanup();
-      server.close();
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    for (const [path, status] of [
-      ['/ws', 501],
-      ['/nowhere', 404],
-    ] as const) {
-      const socket = connectTls({
-        ...options,
-        port,
-        host: '127.0.0.1',
-        pskCallback: () => ({ psk, identity: 'test' }),
-        checkServerIdentity: () => undefined,
-      });
-      const errors: Error[] = [];
-      // Plain text on the connection would be an error of TLS.
-      socket.on('error', (error) => errors.push(error));
-      const client = new RawClient(socket);
-      await once(socket, 'secureConnect');
-      client.write(upgradeRequest(path));
-      const answer = (await client.end()).toString();
-      expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-      expect(answer).toMatch(/\r\nConnection: close\r\n/i);
-      expect(errors).toEqual([]);
-    }
-    expect(plugin.getStats()).toMatchObject({ totalConnections: 0, rejected: { transport: 1 } });
-    expect(broken).not.toHaveBeenCalled();
-  });
-
   test('the answer to an upgrade never takes the place of that to a request before it', async () => {
     const gate = deferred();
     const { port } = await serve({}, ({ app }) => {
@@ -552,10 +510,9 @@ describe('kinds of servers', () => {
 describe('the process', () => {
   /** What the scripts have in common: an echo on `server`, whose port is the first line printed. */
   const echoServer = `
-    const http = require('node:http');
-    const WebSocket = require('ws');
+    const connect = ${clientSource};
     const { WebSocketPlugin } = require('nextrush-websocket');
-    const server = http.createServer();
+    const server = ${createServerSource};
     const app = { server };
     const plugin = new WebSocketPlugin();
     plugin.install(app);
@@ -580,7 +537,7 @@ describe('the process', () => {
     const { exited } = script(`${echoServer}
       plugin.on('close', () => server.close());
       server.on('listening', () => {
-        const client = new WebSocket('ws://127.0.0.1:' + server.address().port + '/echo');
+        const client = connect(server.address().port, '/echo');
         client.on('open', () => client.send('a'));
         client.on('message', () => client.close());
       });`);
@@ -591,7 +548,7 @@ describe('the process', () => {
     const { line, exited } = script(`${echoServer}
       plugin.on('connection', () => server.close());
       plugin.on('close', (socket, code) => console.log('closed with ' + code));`);
-    const client = await connect(`ws://127.0.0.1:${await line()}/echo`);
+    const client = await connect(wsUrl(await line(), '/echo'));
     expect(await client.closed).toMatchObject({ code: 1001 });
     expect(await line()).toBe('closed with 1001');
     expect(await exited).toEqual({ code: 0, signal: null, stderr: '' });
@@ -601,7 +558,7 @@ describe('the process', () => {
     const { line, exited } = script(`${echoServer}
       plugin.on('connection', () => server.unref());
       process.on('exit', () => console.log('exit'));`);
-    const client = await connect(`ws://127.0.0.1:${await line()}/echo`);
+    const client = await connect(wsUrl(await line(), '/echo'));
     // With nothing else to do, a process that is not kept alive would be gone at once.
     for (let count = 0; count < 50; count++) {
       client.send(`message ${count}`);
@@ -626,9 +583,9 @@ describe('the process', () => {
       app.ws('/exit', (socket) => { ${code} });`);
     const port = await line();
     const others = await Promise.all(
-      Array.from({ length: 5 }, () => connect(`ws://127.0.0.1:${port}/echo`)),
+      Array.from({ length: 5 }, () => connect(wsUrl(port, '/echo'))),
     );
-    const client = open(`ws://127.0.0.1:${port}/exit`);
+    const client = open(wsUrl(port, '/exit'));
     client.ws.on('open', () => {
       for (let count = 0; count < 20; count++) client.send('exit');
     });
@@ -641,7 +598,7 @@ describe('the process', () => {
       app.ws('/fail', (socket) => {
         socket.onMessage(() => setImmediate(() => { throw new Error('nobody catches this'); }));
       });`);
-    const client = await connect(`ws://127.0.0.1:${await line()}/fail`);
+    const client = await connect(wsUrl(await line(), '/fail'));
     client.send('fail');
     const { code, signal, stderr } = await exited;
     expect({ code, signal }).toEqual({ code: 1, signal: null });
@@ -658,11 +615,11 @@ describe('the process', () => {
       });`);
     const port = await line();
     for (const how of ['throw', 'reject']) {
-      const client = await connect(`ws://127.0.0.1:${port}/fail`);
+      const client = await connect(wsUrl(port, '/fail'));
       client.send(how);
       expect(await client.closed).toMatchObject({ code: 1011 });
     }
-    const client = await connect(`ws://127.0.0.1:${port}/echo`);
+    const client = await connect(wsUrl(port, '/echo'));
     client.send('still here');
     expect(await client.next()).toBe('still here');
     expect(await Promise.race([exited, 'running'])).toBe('running');
@@ -672,12 +629,12 @@ describe('the process', () => {
     const { line, exited } = script(`
       const { once } = require('node:events');
       const { Worker } = require('node:worker_threads');
-      const WebSocket = require('ws');
+      const connect = ${clientSource};
       const source = ${JSON.stringify(`${echoServer}
         const { parentPort } = require('node:worker_threads');
         server.on('listening', () => parentPort.postMessage(server.address().port));`)};
       const echo = async (port, text) => {
-        const client = new WebSocket('ws://127.0.0.1:' + port + '/echo');
+        const client = connect(port, '/echo');
         await once(client, 'open');
         client.send(text);
         const [data] = await once(client, 'message');
@@ -686,7 +643,7 @@ describe('the process', () => {
       (async () => {
         const portOfWorker = () => once(new Worker(source, { eval: true, stdout: true }), 'message');
         const workers = [portOfWorker(), portOfWorker()];
-        const main = require('node:http').createServer();
+        const main = ${createServerSource};
         const { WebSocketPlugin } = require('nextrush-websocket');
         const app = { server: main };
         new WebSocketPlugin().install(app);
@@ -707,7 +664,7 @@ describe('the process', () => {
     const { line, exited } = script(`
       const { once } = require('node:events');
       const { Worker } = require('node:worker_threads');
-      const WebSocket = require('ws');
+      const connect = ${clientSource};
       const source = ${JSON.stringify(`${echoServer}
         const { parentPort } = require('node:worker_threads');
         app.ws('/busy', (socket) => {
@@ -724,7 +681,7 @@ describe('the process', () => {
           const [port] = await once(worker, 'message');
           const clients = [];
           for (let count = 0; count < 10; count++) {
-            const client = new WebSocket('ws://127.0.0.1:' + port + '/busy');
+            const client = connect(port, '/busy');
             client.on('error', () => {});
             await once(client, 'open');
             client.send('hello');

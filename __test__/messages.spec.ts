@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { connect } from './support/client.js';
 import { queue } from './support/events.js';
+import { fetchFrom } from './support/http.js';
 import { echo, pair, rawPair, serveRecorded } from './support/pair.js';
 import { frame } from './support/raw.js';
 import { serve } from './support/server.js';
@@ -527,7 +528,7 @@ describe('send', () => {
       socket.send('from HTTP');
       ctx.res.json({ listening: server.listening });
     });
-    await fetch(`http://127.0.0.1:${port}/tell`);
+    await fetchFrom(port, '/tell');
     expect(await client.next()).toBe('from HTTP');
   });
 });

@@ -1,4 +1,3 @@
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -9,6 +8,7 @@ import { queue } from './support/events.js';
 import { answerTo, upgradeStatus } from './support/http.js';
 import { rawUpgrade, upgradeRequest } from './support/raw.js';
 import { type Served, serve } from './support/server.js';
+import { createServer, hostOptions, wsUrl } from './support/transport.js';
 
 /** A server with these routes in this order; each tells a client which of them it has met. */
 async function routes(patterns: string[], path?: string | string[]) {
@@ -324,13 +324,13 @@ describe('several plugins', () => {
     return new Promise<(path: string) => string>((resolve) => {
       server.listen(0, '127.0.0.1', () => {
         const { port } = server.address() as AddressInfo;
-        resolve((path) => `ws://127.0.0.1:${port}${path}`);
+        resolve((path) => wsUrl(port, path));
       });
     });
   }
 
   test('on one application serve their own paths and count their own connections', async () => {
-    const app = createApp();
+    const app = createApp(hostOptions);
     const first = new WebSocketPlugin({ path: '/first' });
     first.install(app);
     withWebSocket(app).ws('/first/:x', (socket) => socket.send('first'));
@@ -363,7 +363,7 @@ describe('several plugins', () => {
   });
 
   test('are separate worlds for broadcasts and rooms', async () => {
-    const app = createApp();
+    const app = createApp(hostOptions);
     const plugins = ['/first', '/second'].map((path) => {
       const plugin = new WebSocketPlugin({ path });
       plugin.install(app);

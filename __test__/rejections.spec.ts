@@ -514,7 +514,7 @@ describe('verifyClient', () => {
     client.write(upgradeRequest('/ws?first'));
     const request = await requests.next();
     const gone = new Promise((resolve) => request.socket.on('close', resolve));
-    client.socket.resetAndDestroy();
+    client.reset();
     await gone;
     const second = rawUpgrade(port, '/ws?second');
     await requests.next();

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { WSConnection, WSContext, WSRoomManager } from '../index.js';
 import { type Client, connect } from './support/client.js';
 import { queue } from './support/events.js';
+import { fetchFrom } from './support/http.js';
 import { pair, type Recorded, rawPair, serveRecorded } from './support/pair.js';
 import { closePayload, frame, rawUpgrade } from './support/raw.js';
 import { type Served, serve } from './support/server.js';
@@ -40,7 +41,7 @@ async function wsRoomsOf({ app, port }: Pick<Served, 'app' | 'port'>): Promise<W
     rooms = (ctx as unknown as WSContext).wsRooms;
     ctx.res.json({});
   });
-  await fetch(`http://127.0.0.1:${port}/rooms`);
+  await fetchFrom(port, '/rooms');
   return rooms as WSRoomManager;
 }
 
@@ -118,7 +119,7 @@ describe('wsBroadcast', () => {
       (ctx as unknown as WSContext).wsRooms.broadcast(room, `${message} again`);
       ctx.res.json({ success: true });
     });
-    const response = await fetch(`http://127.0.0.1:${served.port}/tell`, {
+    const response = await fetchFrom(served.port, '/tell', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ message: 'from HTTP', room: 'room' }),

@@ -4,6 +4,7 @@ import { WebSocketPlugin, type WebSocketPluginOptions } from '../index.js';
 import { open, refused } from './support/client.js';
 import { rawConnect, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
+import { clientOptions } from './support/transport.js';
 
 /** Connects with subprotocols and tells what both sides make of it. */
 async function negotiate(options: WebSocketPluginOptions, offered: string[], path = '/ws') {
@@ -13,7 +14,7 @@ async function negotiate(options: WebSocketPluginOptions, offered: string[], pat
       seen = socket.protocol;
     });
   });
-  const ws = new WebSocket(url(path), offered, { perMessageDeflate: false });
+  const ws = new WebSocket(url(path), offered, { perMessageDeflate: false, ...clientOptions });
   const outcome = await new Promise<string>((resolve) => {
     ws.on('open', () => resolve(`open: ${ws.protocol}`));
     ws.on('error', (error) => resolve(error.message));

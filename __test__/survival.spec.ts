@@ -12,6 +12,7 @@ import {
   rawUpgrade,
   upgradeRequest,
 } from './support/raw.js';
+import { hostOptions, wsUrl } from './support/transport.js';
 import { until } from './support/until.js';
 
 const CONTINUATION = 0;
@@ -30,7 +31,7 @@ const server = `
   require('node:v8').setFlagsFromString('--expose-gc');
   const collectGarbage = require('node:vm').runInNewContext('gc');
   import('./examples/host/index.js').then(({ createApp }) => {
-    const app = createApp();
+    const app = createApp(${JSON.stringify(hostOptions)});
     const plugin = new WebSocketPlugin({ maxBackpressure: Infinity });
     plugin.install(app);
     let ended = 0;
@@ -90,7 +91,7 @@ async function startServer() {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   };
-  return { port, url: `ws://127.0.0.1:${port}/ws`, state, stateWhen };
+  return { port, url: wsUrl(port), state, stateWhen };
 }
 
 test('ten thousand connections that come and go leave nothing open, no room and no memory', {
@@ -111,7 +112,7 @@ test('ten thousand connections that come and go leave nothing open, no room and 
       else ws.terminate();
     });
     raw.forEach((client, index) => {
-      if (index % 3 === 0) client.socket.resetAndDestroy();
+      if (index % 3 === 0) client.reset();
       else if (index % 3 === 1) client.socket.end();
       else client.write(frame(CLOSE, closePayload(1000)));
     });
@@ -202,7 +203,7 @@ test('clients that reset in the middle of anything harm nobody else', async () =
     }
     way(client);
     if (round % 4 > 1) await new Promise((resolve) => setImmediate(resolve));
-    client.socket.resetAndDestroy();
+    client.reset();
     await served.ends.next();
     round += 1;
     steady.send(`round ${round}`);
@@ -231,7 +232,7 @@ test('clients that reset during the handshake leave nothing behind', async () =>
     client.write(upgradeRequest('/ws'));
     const verdict = await asked.next();
     client.write(frame(TEXT, 'early'));
-    client.socket.resetAndDestroy();
+    client.reset();
     if (round % 2 === 0) await new Promise((resolve) => setImmediate(resolve));
     verdict.resolve(true);
     // The place is free again once the server has seen that nobody is there.

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createProgram, diagnosticsOf, sourcesIn, suppliedNames } from './types/compile.js';
+import {
+  createProgram,
+  diagnosticsOf,
+  packageRoot,
+  sourcesIn,
+  suppliedNames,
+} from './types/compile.js';
 import {
   type Completion,
   moduleName,
@@ -211,6 +219,27 @@ describe('TypeScript', () => {
       expect(about(path)).toEqual([]);
     },
   );
+
+  describe('examples', () => {
+    const folder = join(packageRoot, 'examples');
+    const files = readdirSync(folder).filter((name) => name.endsWith('.js'));
+    let complaints: string[];
+
+    beforeAll(() => {
+      // They are JavaScript: their own functions say nothing of their parameters.
+      const options = { allowJs: true, checkJs: true, noImplicitAny: false };
+      const paths = files.map((name) => join(folder, name));
+      complaints = diagnosticsOf(createProgram(paths, new Map(), options));
+    }, 120_000);
+
+    it.each(files)('%s compiles', (name) => {
+      expect(complaints.filter((text) => text.startsWith(`examples/${name}`))).toEqual([]);
+    });
+
+    it('have nothing else to complain of', () => {
+      expect(complaints).toEqual([]);
+    });
+  });
 
   it('has nothing else to complain of, in the shipped declarations least of all', () => {
     expect(diagnostics).toEqual([]);

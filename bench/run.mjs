@@ -3,18 +3,19 @@
  * Compares WebSocket servers on this machine: `node bench/run.mjs --help`.
  *
  * The map: `lib/options` reads the command line, `lib/prepare` installs and builds,
- * `lib/scenarios` says what is measured, `lib/peers` who is measured, `lib/measure` does one
- * measurement with `lib/server` and `lib/generator`, `lib/machine` watches the machine, and
- * `lib/statistics` and `lib/report` make the table.
+ * `lib/catalogue`, `lib/presets` and `lib/scenarios` say what is measured, `lib/peers` who is
+ * measured, `lib/measure` does one measurement with `lib/server` and `lib/generator`, `lib/machine`
+ * watches the machine, `lib/statistics` and `lib/report` make the table, and `lib/docs` the page.
  */
 import process from 'node:process';
+import { selectScenarios, timing } from './lib/catalogue.mjs';
 import { describeMachine } from './lib/machine.mjs';
 import { measure } from './lib/measure.mjs';
 import { parseOptions } from './lib/options.mjs';
 import { selectPeers } from './lib/peers.mjs';
 import { prepare } from './lib/prepare.mjs';
+import { presets } from './lib/presets.mjs';
 import { formatMarkdown, formatNumber, formatTable, writeJson } from './lib/report.mjs';
-import { selectScenarios, timing } from './lib/scenarios.mjs';
 import { summarize } from './lib/statistics.mjs';
 
 /** @param {string} line progress and remarks; stdout has only the table */
@@ -23,7 +24,7 @@ const say = (line) => process.stderr.write(`${line}\n`);
 let failures = 0;
 const options = parseOptions(process.argv.slice(2));
 try {
-  await run();
+  await (options.redraw ? redraw() : run());
 } catch (error) {
   say(/** @type {Error} */ (error).message);
   process.exitCode = 1;
@@ -33,7 +34,9 @@ async function run() {
   const scenarios = selectScenarios(options);
   prepare(options, say);
   const peers = selectPeers(options, say);
-  const samples = await measureAll(scenarios, peers);
+  const jobs = plan(scenarios, peers);
+  say(`${jobs.length} measurements, about ${minutes(jobs)} min on a quiet machine`);
+  const samples = await measureAll(jobs);
   const rows = summarize(samples, peers[0].name);
   const machine = describeMachine(peers);
 
@@ -41,53 +44,78 @@ async function run() {
   say(`\nAll samples: ${writeJson({ machine, options, rows, samples })}`);
   const wrong = failures > 0 || samples.some(({ errors }) => errors > 0);
   process.exitCode = wrong ? 1 : 0;
+  const { rounds, quietCheck } = options;
+  if (options.docs) await writeDocs({ machine, rows, rounds, quietCheck, failures });
 }
+
+async function redraw() {
+  prepare(options, say);
+  const { readResults } = await import('./lib/docs/index.mjs');
+  await writeDocs(readResults());
+}
+
+/** @param {import('./lib/docs/index.mjs').Results} results */
+async function writeDocs(results) {
+  // Not before: what it draws with is installed for it only.
+  const docs = await import('./lib/docs/index.mjs');
+  say(`Written: ${(await docs.write(results)).join(', ')}`);
+}
+
+/** @typedef {Omit<Parameters<typeof measure>[0], 'say'>} Job */
 
 /**
  * Every scenario, round by round, the peers taking turns within a round.
  * @param {import('./lib/scenarios.mjs').Scenario[]} scenarios
  * @param {import('./lib/peers.mjs').Peer[]} peers
+ * @returns {Job[]}
  */
-async function measureAll(scenarios, peers) {
+function plan(scenarios, peers) {
+  const { quietCheck } = options;
+  const { only = {} } = presets[options.preset];
+  const rounds = Array.from({ length: options.rounds }, (_, index) => index + 1);
+  return scenarios.flatMap((scenario) => {
+    const takePart = peers.filter(
+      (peer) => scenario.canMeasure(peer) && (only[peer.name]?.includes(scenario.name) ?? true),
+    );
+    return rounds.flatMap((round) =>
+      takePart.map((peer) => ({
+        scenario,
+        peer,
+        round,
+        timing: timing(scenario, options),
+        quietCheck,
+      })),
+    );
+  });
+}
+
+/** @param {Job[]} jobs */
+function minutes(jobs) {
+  const seconds = jobs.reduce((sum, { scenario, timing }) => sum + scenario.duration(timing), 0);
+  return Math.ceil(seconds / 60);
+}
+
+/** @param {Job[]} jobs */
+async function measureAll(jobs) {
   /** @type {import('./lib/measure.mjs').Sample[]} */
   const collected = [];
-  const total = scenarios.length * options.rounds * peers.length;
-  let number = 0;
-  for (const scenario of scenarios) {
-    for (let round = 1; round <= options.rounds; round++) {
-      for (const peer of peers) {
-        const label = `[${++number}/${total}] ${scenario.title}, ${peer.name}, round ${round}`;
-        if (!scenario.canMeasure(peer)) {
-          say(`${label}: left out, needs a server of our own`);
-          continue;
-        }
-        const sample = await attempt(scenario, peer, round, (remark) => say(`${label}: ${remark}`));
-        if (sample) collected.push(sample);
-      }
-    }
+  for (const [index, job] of jobs.entries()) {
+    const { scenario, peer, round } = job;
+    const label = `[${index + 1}/${jobs.length}] ${scenario.title}, ${peer.name}, round ${round}`;
+    const sample = await attempt(job, (remark) => say(`${label}: ${remark}`));
+    if (sample) collected.push(sample);
   }
   return collected;
 }
 
 /**
  * One measurement. A server or a generator that fails costs this measurement, not the run.
- * @param {import('./lib/scenarios.mjs').Scenario} scenario
- * @param {import('./lib/peers.mjs').Peer} peer
- * @param {number} round
+ * @param {Job} job
  * @param {(remark: string) => void} remark
  */
-async function attempt(scenario, peer, round, remark) {
-  const { quietCheck } = options;
+async function attempt(job, remark) {
   try {
-    const job = {
-      scenario,
-      peer,
-      round,
-      timing: timing(scenario, options),
-      quietCheck,
-      say: remark,
-    };
-    const sample = await measure(job);
+    const sample = await measure({ ...job, say: remark });
     remark(describe(sample));
     return sample;
   } catch (error) {

@@ -31,7 +31,7 @@ export async function start(options) {
       // Verify JWT token from query string
       const url = new URL(req.url || '', 'http://localhost');
       const token = url.searchParams.get('token');
-      return token && (await verifyJWT(token));
+      return Boolean(token && (await verifyJWT(token)));
     },
   });
 
@@ -62,7 +62,7 @@ export async function start(options) {
 
     try {
       const user = await verifyJWT(token);
-      socket.user = user;
+      /** @type {any} */ (socket).user = user; // Attach user to socket
       activeUsers.set(socket.id, user);
       next();
     } catch {
@@ -72,7 +72,7 @@ export async function start(options) {
 
   // Chat handler
   wsApp.ws('/chat', (socket) => {
-    const user = socket.user;
+    const { user } = /** @type {any} */ (socket);
 
     // Join general room
     socket.join('general');
@@ -171,7 +171,7 @@ export async function start(options) {
 
   // HTTP API for sending system messages
   app.post('/api/admin/broadcast', async (ctx) => {
-    const { message, room = 'general' } = ctx.body;
+    const { message, room = 'general' } = /** @type {any} */ (ctx.body);
 
     wsApp.wsBroadcast(
       JSON.stringify({

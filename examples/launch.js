@@ -47,7 +47,8 @@ export async function startIfMain(meta, start) {
     port: Number(process.env.PORT ?? 3000),
     host: process.env.HOST,
   });
-  console.log(`http://localhost:${server.address().port}`);
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  console.log(`http://localhost:${port}`);
   process.once('SIGINT', close);
   process.once('SIGTERM', close);
 }

@@ -18,6 +18,8 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // That of the test's own server.
+  '--ignore-certificate-errors',
 ];
 
 /** How long the browser has for ending by itself, in milliseconds. */

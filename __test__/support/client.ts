@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { onTestFinished } from 'vitest';
 import WebSocket, { type ClientOptions } from 'ws';
+import { clientOptions } from './transport.js';
 
 export interface Client {
   ws: WebSocket;
@@ -27,7 +28,7 @@ export async function connect(url: string, options: ClientOptions = {}): Promise
 
 /** As `connect`, without waiting for the connection to open. */
 export function open(url: string, options: ClientOptions = {}): Client {
-  const ws = new WebSocket(url, { perMessageDeflate: false, ...options });
+  const ws = new WebSocket(url, { perMessageDeflate: false, ...clientOptions, ...options });
   const waiting: (string | Buffer)[] = [];
   const takers: ((message: string | Buffer) => void)[] = [];
   ws.on('message', (data: Buffer, isBinary: boolean) => {
@@ -67,7 +68,7 @@ export interface Refusal {
 
 /** Connects where a refusal is expected and returns the HTTP response. */
 export async function refused(url: string, options: ClientOptions = {}): Promise<Refusal> {
-  const ws = new WebSocket(url, { perMessageDeflate: false, ...options });
+  const ws = new WebSocket(url, { perMessageDeflate: false, ...clientOptions, ...options });
   onTestFinished(() => ws.terminate());
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     ws.on('unexpected-response', (_request, incoming) => resolve(incoming));

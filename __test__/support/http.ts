@@ -1,5 +1,27 @@
-/** HTTP by hand: the bytes of a response, and whether the connection ended after it. */
+/** HTTP, by Node's client and by hand: the bytes of a response, and whether the connection ended. */
+import { once } from 'node:events';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { buffer } from 'node:stream/consumers';
 import { type RawClient, rawConnect, upgradeRequest } from './raw.js';
+import { clientOptions, encrypts, httpUrl } from './transport.js';
+
+/** Makes a request as `fetch` does, which cannot be told whose certificate to trust. */
+export async function fetchFrom(
+  port: number,
+  path: string,
+  { method = 'GET', headers = {}, body = '' } = {},
+): Promise<Response> {
+  const { request: begin } = encrypts ? https : http;
+  const options = { method, headers, agent: false, ...clientOptions };
+  const sent = begin(httpUrl(port, path), options).end(body);
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  const received = await buffer(response);
+  return new Response(received, {
+    status: response.statusCode,
+    headers: response.headers as Record<string, string>,
+  });
+}
 
 export interface Answer {
   status: number;

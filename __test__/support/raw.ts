@@ -1,8 +1,9 @@
-/** A raw TCP client, for what no well-behaved client does. */
+/** A client that writes bytes, for what no well-behaved client does. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import net from 'node:net';
+import type net from 'node:net';
 import { onTestFinished } from 'vitest';
+import { dial } from './transport.js';
 
 export interface RawFrame {
   fin: boolean;
@@ -49,12 +50,15 @@ export function closePayload(code: number, reason = ''): Buffer {
 
 export class RawClient {
   readonly socket: net.Socket;
+  readonly #tcp: net.Socket;
   #buffer = Buffer.alloc(0);
   #ended = false;
   #waiters: (() => void)[] = [];
 
-  constructor(socket: net.Socket) {
+  /** `tcp` is the connection below `socket`, where that is encrypted. */
+  constructor(socket: net.Socket, tcp = socket) {
     this.socket = socket;
+    this.#tcp = tcp;
     socket.on('data', (chunk) => {
       this.#buffer = Buffer.concat([this.#buffer, chunk]);
       this.#wake();
@@ -86,6 +90,11 @@ export class RawClient {
 
   write(data: Buffer | string): void {
     this.socket.write(data);
+  }
+
+  /** Ends the connection in the way of a peer that crashes: by a reset, and with no word of TLS. */
+  reset(): void {
+    this.#tcp.resetAndDestroy();
   }
 
   /** Reads an HTTP response head. */
@@ -156,11 +165,11 @@ export function upgradeRequest(
   return `${method} ${path} HTTP/${version}\r\n${lines.join('')}\r\n`;
 }
 
-/** A TCP connection without anything sent. */
+/** A connection without anything sent. */
 export async function rawConnect(port: number): Promise<RawClient> {
-  const socket = net.connect(port, '127.0.0.1');
-  const client = new RawClient(socket);
-  await once(socket, 'connect');
+  const { stream, tcp, ready } = dial(port);
+  const client = new RawClient(stream, tcp);
+  await once(stream, ready);
   return client;
 }
 

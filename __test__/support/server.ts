@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { createApp } from '../../examples/host/index.js';
 import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../../index.js';
+import { hostOptions, wsUrl } from './transport.js';
 
 type App = ReturnType<typeof createApp>;
 
@@ -14,7 +15,7 @@ export interface Served {
   plugin: WebSocketPlugin;
   server: Server;
   port: number;
-  /** `ws://127.0.0.1:<port>` and `path`. */
+  /** Where clients connect to. */
   url(path?: string): string;
   /** Closes connections and server; runs by itself after the test. */
   close(): Promise<void>;
@@ -33,7 +34,7 @@ export async function serve(
   setup: (served: Pick<Served, 'app' | 'wsApp' | 'plugin'>) => void = () => {},
 ): Promise<Served> {
   const { before, host, ...pluginOptions } = options;
-  const app = createApp(host);
+  const app = createApp({ ...hostOptions, ...host });
   before?.(app);
   const plugin = new WebSocketPlugin(pluginOptions);
   plugin.install(app);
@@ -54,7 +55,7 @@ export async function serve(
     plugin,
     server,
     port,
-    url: (path = '/ws') => `ws://127.0.0.1:${port}${path}`,
+    url: (path) => wsUrl(port, path),
     close,
   };
 }

@@ -12,7 +12,7 @@ export const packageRoot = resolve(import.meta.dirname, '../..');
 
 const typesFolder = join(packageRoot, '__test__/types');
 
-const options: ts.CompilerOptions = {
+const defaults: ts.CompilerOptions = {
   strict: true,
   noEmit: true,
   target: ts.ScriptTarget.ES2022,
@@ -41,9 +41,15 @@ export function sourcesIn(folder: string): string[] {
  *
  * @param files Absolute paths of files on disk.
  * @param modules Source text by file name; the names are placed beside the reference.
+ * @param overrides Options that differ from those of all type tests.
  */
-export function createProgram(files: string[], modules: Map<string, string>): ts.Program {
+export function createProgram(
+  files: string[],
+  modules = new Map<string, string>(),
+  overrides: ts.CompilerOptions = {},
+): ts.Program {
   const virtual = new Map([...modules].map(([name, text]) => [modulePath(name), text]));
+  const options = { ...defaults, ...overrides };
   const host = ts.createCompilerHost(options, true);
   const { fileExists, readFile } = host;
   host.getCurrentDirectory = () => packageRoot;

@@ -1,5 +1,5 @@
 /** What Linux tells about the machine and its processes, in /proc. Elsewhere all of it is unknown. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,26 +18,66 @@ export function residentBytes(pid) {
 }
 
 /**
- * How busy the machine is while the bench does nothing: 1 is one core. `undefined` without /proc.
+ * How busy others keep the machine while the bench does nothing: 1 is one core. The kernel's own
+ * threads are not others. `undefined` without /proc.
+ * @param {number} [pid] a server of ours, which may still be at work on its start
  */
-export async function foreignLoad() {
-  const before = busyTicks();
+export async function foreignLoad(pid) {
+  const before = foreignTicks(pid);
   if (before === undefined) return undefined;
   const start = performance.now();
   await sleep(WATCH);
   // A tick is 10 ms on every Linux that Node runs on (USER_HZ).
-  return (((busyTicks() ?? before) - before) * 10) / (performance.now() - start);
+  const used = ((foreignTicks(pid) ?? before) - before) * 10;
+  return Math.max(0, used / (performance.now() - start));
+}
+
+/** @param {number} [pid] */
+function foreignTicks(pid) {
+  try {
+    const own = pid === undefined ? 0 : processStat(String(pid)).ticks;
+    return busyTicks() - kernelThreadTicks() - own;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Ticks that all cores together were busy since the start: user, nice, system, irq, softirq, steal. */
 function busyTicks() {
-  try {
-    const [line] = readFileSync('/proc/stat', 'utf8').split('\n', 1);
-    const [user, nice, system, , , irq, softirq, steal] = line.split(/\s+/).slice(1).map(Number);
-    return user + nice + system + irq + softirq + steal;
-  } catch {
-    return undefined;
+  const [line] = readFileSync('/proc/stat', 'utf8').split('\n', 1);
+  const [user, nice, system, , , irq, softirq, steal] = line.split(/\s+/).slice(1).map(Number);
+  return user + nice + system + irq + softirq + steal;
+}
+
+/** Ticks that the kernel's own threads were busy since the start. */
+function kernelThreadTicks() {
+  let ticks = 0;
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d/.test(name)) continue;
+    try {
+      const stat = processStat(name);
+      if (stat.kernelThread) ticks += stat.ticks;
+    } catch {
+      // It has ended since.
+    }
   }
+  return ticks;
+}
+
+/** The bit of the field `flags` that every kernel thread has (PF_KTHREAD). */
+const KERNEL_THREAD = 0x0020_0000;
+
+/**
+ * What /proc/PID/stat says (proc(5)).
+ * @param {string} pid
+ */
+function processStat(pid) {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The second field is the command in parentheses and may itself contain spaces. The first one
+  // behind it is field 3.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [flags, user, system] = [9, 14, 15].map((field) => Number(fields[field - 3]));
+  return { kernelThread: (flags & KERNEL_THREAD) !== 0, ticks: user + system };
 }
 
 /**

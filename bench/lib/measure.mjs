@@ -64,9 +64,9 @@ export async function measure(job) {
  * @returns {Promise<Sample>}
  */
 async function attempt({ scenario, peer, round, timing, quietCheck }) {
-  const server = await startServer(peer);
+  const server = await startServer(peer, scenario.server?.());
   try {
-    const before = quietCheck ? await foreignLoad() : undefined;
+    const before = quietCheck ? await foreignLoad(server.pid) : undefined;
     const report = await scenario.run(server, timing);
     const loads = [before, ...(quietCheck ? foreignDuring(report) : [])].filter(
       (it) => it !== undefined,
@@ -97,16 +97,26 @@ async function attempt({ scenario, peer, round, timing, quietCheck }) {
  * @returns {(number | undefined)[]}
  */
 function foreignDuring(report) {
-  return cpuWindows(report).map(({ cpu: { machine_us, server_us, generator_us }, seconds }) => {
-    if (machine_us === null || server_us === null) return undefined;
-    return Math.max(0, machine_us - server_us - generator_us) / 1e6 / seconds;
+  return cpuWindows(report).map(({ cpu, seconds }) => {
+    const { machine_us, server_us, generator_us, kernel_us } = cpu;
+    if (machine_us === null || server_us === null || kernel_us === null) return undefined;
+    return Math.max(0, machine_us - server_us - generator_us - kernel_us) / 1e6 / seconds;
   });
 }
 
 /**
+ * CPU times in microseconds, as the load generator reports them.
+ * @typedef {object} CpuUse
+ * @property {number | null} machine_us
+ * @property {number | null} server_us
+ * @property {number} generator_us
+ * @property {number | null} kernel_us of the kernel's own threads
+ */
+
+/**
  * The measured windows of a report that have CPU times.
  * @param {any} report
- * @returns {{ seconds: number, cpu: { machine_us: number | null, server_us: number | null, generator_us: number } }[]}
+ * @returns {{ seconds: number, cpu: CpuUse }[]}
  */
 function cpuWindows(report) {
   const windows = report.phases ?? [report];

@@ -13,60 +13,71 @@ const LOOKS = 4;
 const PAUSE = 200;
 
 /**
- * Two rounds of opening and closing. The first one pays for what the connections leave behind
- * once (V8's young generation grows to some 30 MB while 10,000 upgrades come in, and stays so);
- * the second one shows what they take from a server that has been through it.
+ * Two rounds of opening and closing. What the first one leaves behind may be caches that are used
+ * again; what the second one adds to that is lost.
  * @param {import('./server.mjs').Server} server
  * @param {number} connections
  */
 export async function measureMemory(server, connections) {
-  const options = { url: `${server.url}/echo`, connections };
+  const options = { url: `${server.url}/echo`, ca: server.ca, connections };
   const closeRehearsal = await openIdle({ ...options, connections: REHEARSAL });
   await closeRehearsal();
-  const baseline = await settledBytes(server);
+  const baseline = await settledMemory(server);
   const first = await openAndClose(server, options);
   const second = await openAndClose(server, options);
-  const each = (/** @type {number} */ bytes) => bytes / connections;
+  const each = (/** @type {Memory} */ after, /** @type {Memory} */ before) => {
+    const parts = Object.keys(before).map((part) => [
+      part,
+      (after[part] - before[part]) / connections,
+    ]);
+    return Object.fromEntries(parts);
+  };
   return {
     scenario: 'idle',
     connections,
     baseline,
     first,
     second,
-    bytes_each: each(first.open.resident - baseline.resident),
-    heap_bytes_each: each(first.open.heap - baseline.heap),
-    bytes_each_second_round: each(second.open.resident - first.closed.resident),
-    bytes_each_after_close: each(first.closed.resident - baseline.resident),
-    bytes_each_growth: each(second.closed.resident - first.closed.resident),
+    open_each: each(first.open, baseline),
+    closed_each: each(first.closed, baseline),
+    growth_each: each(second.closed, first.closed),
     errors: first.errors + second.errors,
   };
 }
 
 /**
  * @param {import('./server.mjs').Server} server
- * @param {{ url: string, connections: number }} options
+ * @param {import('./generator.mjs').LoadOptions} options
  */
 async function openAndClose(server, options) {
   const close = await openIdle(options);
-  const open = await settledBytes(server);
+  const open = await settledMemory(server);
   const { errors } = await close();
-  const closed = await settledBytes(server);
+  const closed = await settledMemory(server);
   return { open, closed, errors };
 }
 
 /**
- * Resident memory and JavaScript heap in use after garbage collection.
- * @param {import('./server.mjs').Server} server
+ * Bytes: `resident` is the whole process as Linux sees it, the others are what the server's
+ * `process.memoryUsage()` says.
+ * @typedef {Record<string, number>} Memory
  */
-async function settledBytes({ url, pid }) {
-  let resident = Number.POSITIVE_INFINITY;
-  let heap = Number.POSITIVE_INFINITY;
+
+/**
+ * The memory after garbage collection.
+ * @param {import('./server.mjs').Server} server
+ * @returns {Promise<Memory>}
+ */
+async function settledMemory({ url, pid }) {
+  let least = { resident: Number.POSITIVE_INFINITY };
   for (let look = 0; look < LOOKS; look++) {
     const response = await fetch(`${url.replace('ws:', 'http:')}/gc`);
-    const usage = await response.json();
+    const { heapTotal, heapUsed, external, arrayBuffers } = await response.json();
     await sleep(PAUSE);
-    resident = Math.min(resident, residentBytes(/** @type {number} */ (pid)));
-    heap = Math.min(heap, usage.heapUsed);
+    const resident = residentBytes(/** @type {number} */ (pid));
+    if (resident < least.resident) {
+      least = { resident, heapTotal, heapUsed, external, arrayBuffers };
+    }
   }
-  return { resident, heap };
+  return least;
 }

@@ -1,19 +1,24 @@
 /** The command line. */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { scenarios } from './scenarios.mjs';
+import { scenarios } from './catalogue.mjs';
+import { presets } from './presets.mjs';
 
 const HELP = `node bench/run.mjs [options]
 
   --quick               about a minute: one round, short measurements
   --scenario NAME       only this one, or all whose name starts so; may be repeated
-  --all                 the whole catalogue, not only the default scenarios
-  --peers A,B           of ws, nextrush-websocket, bun (default: ws,nextrush-websocket)
+  --preset NAME         a set of scenarios and peers: ${Object.keys(presets).join(', ')}
+  --all                 the whole catalogue
+  --peers A,B           of ws, ws+bufferutil, nextrush-websocket, bun, and the names of builds;
+                        with options: nextrush-websocket:ioThreads=2 (default: ws,nextrush-websocket)
   --url NAME=ws://…     one more peer: a server that runs already; may be repeated
   --build NAME=DIR      one more peer: nextrush-websocket from another checkout; may be repeated
   --rounds N            measurements of each (default 3; 1 with --quick)
   --seconds S           length of each measurement
   --markdown            print a Markdown table
+  --docs                write docs/benchmarks.md, with plots
+  --redraw              write it again from docs/benchmarks.json, without measuring
   --no-quiet-check      do not look for foreign load, never repeat
   --list                print the scenarios' names
   --help
@@ -24,12 +29,15 @@ const HELP = `node bench/run.mjs [options]
  * @property {boolean} quick
  * @property {boolean} all
  * @property {string[]} scenarios names or beginnings of names
+ * @property {string} preset
  * @property {string[]} peers
  * @property {[name: string, value: string][]} urls
  * @property {[name: string, value: string][]} builds
  * @property {number} rounds
  * @property {number | undefined} seconds
  * @property {boolean} markdown
+ * @property {boolean} docs
+ * @property {boolean} redraw
  * @property {boolean} quietCheck
  */
 
@@ -46,12 +54,15 @@ export function parseOptions(args) {
         quick: { type: 'boolean', default: false },
         all: { type: 'boolean', default: false },
         scenario: { type: 'string', multiple: true, default: [] },
-        peers: { type: 'string', default: 'ws,nextrush-websocket' },
+        preset: { type: 'string', default: 'default' },
+        peers: { type: 'string' },
         url: { type: 'string', multiple: true, default: [] },
         build: { type: 'string', multiple: true, default: [] },
         rounds: { type: 'string' },
         seconds: { type: 'string' },
         markdown: { type: 'boolean', default: false },
+        docs: { type: 'boolean', default: false },
+        redraw: { type: 'boolean', default: false },
         'no-quiet-check': { type: 'boolean', default: false },
         list: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
@@ -59,16 +70,21 @@ export function parseOptions(args) {
     });
     if (values.help) end(HELP);
     if (values.list) end(listing());
+    const preset = presets[values.preset];
+    if (!preset) throw new Error(`--preset ${values.preset}: no such preset`);
     return {
       quick: values.quick,
       all: values.all,
       scenarios: values.scenario,
-      peers: values.peers.split(',').filter(Boolean),
+      preset: values.preset,
+      peers: values.peers?.split(',').filter(Boolean) ?? preset.peers,
       urls: values.url.map((text) => pair('--url', text)),
       builds: values.build.map((text) => pair('--build', text)),
       rounds: positive('--rounds', values.rounds) ?? (values.quick ? 1 : 3),
       seconds: positive('--seconds', values.seconds),
       markdown: values.markdown,
+      docs: values.docs || values.redraw,
+      redraw: values.redraw,
       quietCheck: !values['no-quiet-check'],
     };
   } catch (error) {
@@ -84,9 +100,13 @@ function end(text) {
 }
 
 function listing() {
-  const mark = (/** @type {boolean} */ inDefault) => (inDefault ? ' ' : '+');
-  const lines = scenarios.map((it) => `${mark(it.inDefault)} ${it.name.padEnd(28)} ${it.title}`);
-  return `${lines.join('\n')}\n\n+ only with --all or --scenario\n`;
+  const names = Object.keys(presets);
+  const lines = scenarios.map(({ name, title }) => {
+    const sets = names.filter((preset) => presets[preset].scenarios.includes(name));
+    return `${name.padEnd(30)} ${sets.join(', ').padEnd(14)} ${title}`;
+  });
+  const sets = names.map((preset) => `--preset ${preset}: ${presets[preset].title}`);
+  return `${lines.join('\n')}\n\n${sets.join('\n')}\nThe others run with --all or --scenario.\n`;
 }
 
 /**

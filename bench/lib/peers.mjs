@@ -9,16 +9,13 @@ import { bunBinary, inBench, rootDirectory } from './paths.mjs';
  * @property {string} name
  * @property {string[]} [command] starts the server; left out where it runs already
  * @property {Record<string, string>} [environment] added to that of the process
+ * @property {Record<string, unknown>} [options] of its WebSocket server
+ * @property {boolean} [hasRooms] whether its server answers `/join-leave`
  * @property {string} [url] of a server that runs already, ws://host:port
  * @property {string} version
  */
 
-/** `--expose-gc` costs nothing until `/gc` is asked for. */
-const node = (/** @type {string} */ file) => [
-  process.execPath,
-  '--expose-gc',
-  inBench('servers', file),
-];
+const node = (/** @type {string} */ file) => [process.execPath, inBench('servers', file)];
 
 /**
  * A peer, or the reason why it cannot take part.
@@ -27,11 +24,15 @@ const node = (/** @type {string} */ file) => [
 
 /** @type {Record<string, () => Candidate>} */
 const known = {
-  ws: () => {
-    const { version } = probe([process.execPath, '-p', 'require("ws/package.json").version']);
-    return version
-      ? { name: 'ws', command: node('ws.js'), version: `ws ${version}` }
-      : 'the package is not in bench/node_modules';
+  // ws takes bufferutil on its own where it is installed.
+  ws: () => ws('ws', { WS_NO_BUFFER_UTIL: '1' }),
+  'ws+bufferutil': () => {
+    const { version } = probe([process.execPath, '-p', versionOf('bufferutil')]);
+    const peer = ws('ws+bufferutil', {});
+    if (!version || typeof peer === 'string') {
+      return 'the optional package bufferutil did not install here';
+    }
+    return { ...peer, version: `bufferutil ${version}` };
   },
   'nextrush-websocket': () => addon('nextrush-websocket', rootDirectory),
   bun: () => {
@@ -42,6 +43,9 @@ const known = {
   },
 };
 
+/** Those whose packages are optional. */
+export const optionalPeers = ['bun', 'ws+bufferutil'];
+
 /**
  * The peers that can take part, the one that others are compared with first: `ws`, where it is
  * among them. Says of the others why they cannot.
@@ -50,12 +54,14 @@ const known = {
  * @returns {Peer[]}
  */
 export function selectPeers(options, say) {
+  const builds = options.builds.map(([name, directory]) => [
+    name,
+    () => addon(name, path.resolve(directory)),
+  ]);
+  const makers = { ...known, ...Object.fromEntries(builds) };
+  const names = [...new Set([...options.peers, ...builds.map(([name]) => name)])];
   const candidates = [
-    ...options.peers.map((name) => [
-      name,
-      known[name]?.() ?? `known are ${Object.keys(known).join(', ')}`,
-    ]),
-    ...options.builds.map(([name, directory]) => [name, addon(name, path.resolve(directory))]),
+    ...names.map((name) => [name, variantOf(makers, name)]),
     ...options.urls.map(([name, url]) => [
       name,
       { name, url: url.replace(/\/$/, ''), version: url },
@@ -68,6 +74,49 @@ export function selectPeers(options, say) {
   if (peers.length === 0) throw new Error('no peer is left to measure');
   return peers.sort((a, b) => Number(b.name === 'ws') - Number(a.name === 'ws'));
 }
+
+/**
+ * A peer whose name may carry options: `nextrush-websocket:ioThreads=2:maxBackpressure=65536`.
+ * Values are JSON, or else strings.
+ * @param {Record<string, () => Candidate>} makers
+ * @param {string} name
+ * @returns {Candidate}
+ */
+function variantOf(makers, name) {
+  const [base, ...settings] = name.split(':');
+  const peer = makers[base]?.() ?? `known are ${Object.keys(makers).join(', ')}`;
+  if (typeof peer === 'string' || settings.length === 0) return peer;
+  const options = settings.map((setting) => {
+    const at = setting.indexOf('=');
+    if (at < 1) throw new Error(`--peers ${name}: expected OPTION=VALUE after each colon`);
+    return [setting.slice(0, at), parseValue(setting.slice(at + 1))];
+  });
+  return { ...peer, name, options: Object.fromEntries(options) };
+}
+
+/** @param {string} text */
+function parseValue(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {Record<string, string>} environment
+ * @returns {Candidate}
+ */
+function ws(name, environment) {
+  const { version } = probe([process.execPath, '-p', versionOf('ws')]);
+  return version
+    ? { name, command: node('ws.js'), environment, version: `ws ${version}` }
+    : 'the package is not in bench/node_modules';
+}
+
+/** @param {string} name of an installed package, whose version the script prints */
+const versionOf = (name) => `require("${name}/package.json").version`;
 
 /**
  * The addon of a checkout.
@@ -85,6 +134,7 @@ function addon(name, root) {
         name,
         command: node('nextrush-websocket.js'),
         environment,
+        hasRooms: true,
         version: `nextrush-websocket ${version}`,
       }
     : `${root} does not load, is it built? (${problem})`;

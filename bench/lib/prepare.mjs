@@ -1,20 +1,29 @@
 /** Installs and builds what the bench itself needs; never the addon. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
-import { benchDirectory, bunBinary, inBench } from './paths.mjs';
+import { benchDirectory, inBench } from './paths.mjs';
+import { optionalPeers } from './peers.mjs';
 
 /**
- * Brings `bench/node_modules` and the load generator up to date.
+ * Brings `bench/node_modules` and the load generator up to date. Peers that are large or may not
+ * install everywhere, and what draws plots, come only when they are asked for.
  * @param {import('./options.mjs').Options} options
  * @param {(line: string) => void} say
  */
 export function prepare(options, say) {
-  const wantsBun = options.peers.includes('bun');
-  if (!isInstalled() || (wantsBun && !existsSync(bunBinary))) {
+  const wanted = {
+    optional: options.peers.some((name) => optionalPeers.includes(name)),
+    dev: options.docs,
+  };
+  // A package of each group tells whether the group is there.
+  const installed = { optional: hasPackage('bun'), dev: hasPackage('vega') };
+  const groups = /** @type {const} */ (['optional', 'dev']);
+  if (!isInstalled() || groups.some((group) => wanted[group] && !installed[group])) {
     say('Installing the peers (npm ci in bench/) …');
-    // Bun is 100 MB: it comes only when it is asked for.
-    const optional = wantsBun ? '--include=optional' : '--omit=optional';
-    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error', optional]);
+    const choice = groups.map((group) =>
+      wanted[group] || installed[group] ? `--include=${group}` : `--omit=${group}`,
+    );
+    run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error', ...choice]);
   }
   say('Building the load generator (cargo build --release) …');
   run('cargo', [
@@ -33,6 +42,9 @@ function isInstalled() {
   if (!existsSync(installed)) return false;
   return statSync(installed).mtimeMs >= statSync(inBench('package-lock.json')).mtimeMs;
 }
+
+/** @param {string} name */
+const hasPackage = (name) => existsSync(inBench('node_modules', name));
 
 /**
  * @param {string} command

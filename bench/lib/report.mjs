@@ -6,7 +6,7 @@ import { inBench } from './paths.mjs';
 /** @typedef {import('./statistics.mjs').Row} Row */
 /** @typedef {Awaited<ReturnType<typeof import('./machine.mjs').describeMachine>>} Machine */
 
-const HEADINGS = [
+export const HEADINGS = [
   'scenario',
   'server',
   'median',
@@ -16,9 +16,9 @@ const HEADINGS = [
   'CPU µs/msg',
   'more',
 ];
-const NUMERIC = [false, false, true, false, true, true, true, false];
+export const NUMERIC = [false, false, true, false, true, true, true, false];
 
-const LEGEND =
+export const LEGEND =
   'ratio: how many times better than the first server (above 1 is better, for times and bytes too). ' +
   'CPU: of the server process, per message (per delivery, per connection).';
 
@@ -39,7 +39,7 @@ export function formatNumber(value) {
  * @param {Row} row
  * @returns {string[]}
  */
-function cells(row) {
+export function cells(row) {
   const details = Object.entries(row.details).map(
     ([label, value]) => `${label} ${formatNumber(value)}`,
   );
@@ -59,8 +59,8 @@ function cells(row) {
 }
 
 /** @param {Machine} machine */
-function machineLine({ cpu, cores, memory_gib, system, node, tcp, date, peers }) {
-  const versions = Object.values(peers).join(', ');
+export function machineLine({ cpu, cores, memory_gib, system, node, tcp, date, peers }) {
+  const versions = [...new Set(Object.values(peers))].join(', ');
   return `${cores} × ${cpu}, ${memory_gib} GiB, ${system}, TCP ${tcp}, Node ${node}, ${date.slice(0, 10)}; ${versions}`;
 }
 
@@ -93,10 +93,18 @@ export function formatTable(rows, machine) {
  * @param {Machine} machine
  */
 export function formatMarkdown(rows, machine) {
+  return `${markdownTable(HEADINGS, rows.map(cells), NUMERIC)}\n\n${LEGEND}\n\n${machineLine(machine)}\n`;
+}
+
+/**
+ * @param {string[]} headings
+ * @param {string[][]} lines
+ * @param {boolean[]} numeric which columns have numbers
+ */
+export function markdownTable(headings, lines, numeric) {
   const line = (/** @type {string[]} */ parts) => `| ${parts.join(' | ')} |`;
-  const rule = NUMERIC.map((right) => (right ? '---:' : '---'));
-  const lines = [line(HEADINGS), line(rule), ...rows.map((row) => line(cells(row)))];
-  return `${lines.join('\n')}\n\n${LEGEND}\n\n${machineLine(machine)}\n`;
+  const rule = numeric.map((right) => (right ? '---:' : '---'));
+  return [line(headings), line(rule), ...lines.map(line)].join('\n');
 }
 
 /**

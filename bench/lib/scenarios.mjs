@@ -1,5 +1,7 @@
-/** What is measured: the catalogue of scenarios, and what counts in each one's report. */
+/** The kinds of scenarios: how each is run, and what counts in its report. */
+import { certificate } from './certificate.mjs';
 import { runLoad } from './generator.mjs';
+import { measureJoinLeave } from './join-leave.mjs';
 import { measureMemory } from './memory.mjs';
 
 /**
@@ -12,26 +14,60 @@ import { measureMemory } from './memory.mjs';
  * @typedef {object} Scenario
  * @property {string} name
  * @property {string} title
- * @property {boolean} inDefault whether it runs without --all
  * @property {number} seconds
  * @property {number} quickSeconds
+ * @property {(timing: Timing) => number} duration seconds that a measurement takes, about
  * @property {(peer: import('./peers.mjs').Peer) => boolean} canMeasure
- * @property {(server: import('./server.mjs').Server, timing: Timing) => Promise<any>} run
+ * @property {() => import('./server.mjs').ServerSettings} [server] what the server has to be
+ * @property {(server: import('./server.mjs').Server, timing: Timing) => Promise<any>} run to a report
  * @property {(report: any) => import('./measure.mjs').Result[]} results
  */
 
-/** Seconds of load before a measurement: enough for V8 to have compiled what is hot. */
-const WARMUP = 0.7;
+/** Seconds that every measurement takes besides: a server starts, the machine is watched. */
+const START = 0.8;
 
-/** The same with --quick. */
-const QUICK_WARMUP = 0.4;
+/** Connections that open per second, about, with the slowest server. */
+const OPENING = 5000;
 
 const anybody = () => true;
 const onlyOwnProcess = (/** @type {import('./peers.mjs').Peer} */ peer) =>
   peer.command !== undefined;
 
+/**
+ * The variants of a scenario that need a server set up for them.
+ * @type {Record<'tls' | 'deflate', { title: string, server: NonNullable<Scenario['server']> }>}
+ */
+const variants = {
+  tls: { title: ', TLS', server: () => ({ tls: certificate() }) },
+  deflate: {
+    title: ', permessage-deflate',
+    server: () => ({ options: { perMessageDeflate: true } }),
+  },
+};
+
+/** @typedef {keyof typeof variants} Variant */
+
+/**
+ * What a variant changes in a scenario.
+ * @param {Variant | undefined} variant
+ */
+const asVariant = (variant) => ({
+  prefix: variant ? `${variant}-` : '',
+  suffix: variant ? variants[variant].title : '',
+  server: variant && variants[variant].server,
+  // A server that runs already is as it is.
+  canMeasure: variant ? onlyOwnProcess : anybody,
+});
+
 /** Bytes for people: 20 B, 1 KiB. */
 const bytes = (/** @type {number} */ size) => (size < 1024 ? `${size} B` : `${size / 1024} KiB`);
+
+/**
+ * How the load generator reaches a server, and whose CPU time it looks at.
+ * @param {import('./server.mjs').Server} server
+ * @param {string} [path]
+ */
+const access = ({ url, ca, pid }, path = '') => ({ url: url + path, ca, pid });
 
 /**
  * The server's CPU time per thing.
@@ -42,26 +78,31 @@ const cpuEach = (cpu, count) =>
   cpu?.server_us != null && count > 0 ? cpu.server_us / count : undefined;
 
 /**
- * @param {{ connections: number, inFlight: number, size: number, burst?: boolean }} shape
- * @param {{ inDefault?: boolean }} [options]
+ * @param {object} shape
+ * @param {number} shape.connections
+ * @param {number} shape.inFlight
+ * @param {number} shape.size
+ * @param {boolean} [shape.burst]
+ * @param {Variant} [shape.variant]
  * @returns {Scenario}
  */
-function echo({ connections, inFlight, size, burst = false }, { inDefault = false } = {}) {
+export function echo({ connections, inFlight, size, burst = false, variant }) {
+  const { prefix, suffix, ...needs } = asVariant(variant);
   // With one message in flight there is nothing that could be joined.
   const how = inFlight === 1 ? '' : burst ? ', burst' : ', one write each';
-  const name = `echo-${connections}x${inFlight}-${size}${burst ? '-burst' : ''}`;
-  const title = `echo ${connections}×${inFlight}, ${bytes(size)}${how}`;
+  const name = `${prefix}echo-${connections}x${inFlight}-${size}${burst ? '-burst' : ''}`;
+  const title = `echo ${connections}×${inFlight}, ${bytes(size)}${how}${suffix}`;
   return {
     name,
     title,
-    inDefault,
-    seconds: 2,
+    seconds: 1.6,
     quickSeconds: 1,
-    canMeasure: anybody,
+    duration: ({ seconds, warmup }) => START + warmup + seconds,
+    ...needs,
     run: (server, timing) =>
       runLoad('echo', {
-        url: `${server.url}/echo`,
-        pid: server.pid,
+        ...access(server, '/echo'),
+        deflate: variant === 'deflate',
         connections,
         inFlight,
         size,
@@ -80,6 +121,8 @@ function echo({ connections, inFlight, size, burst = false }, { inDefault = fals
           'p50 µs': report.latency_us.p50,
           'p99 µs': report.latency_us.p99,
           'p999 µs': report.latency_us.p999,
+          'bytes on the wire':
+            variant === 'deflate' ? report.received / report.messages : undefined,
         },
       },
     ],
@@ -87,24 +130,28 @@ function echo({ connections, inFlight, size, burst = false }, { inDefault = fals
 }
 
 /**
- * @param {{ members: number, perCommand: number, size: number }} shape
- * @param {{ inDefault?: boolean }} [options]
+ * @param {object} shape
+ * @param {number} shape.members
+ * @param {number} shape.perCommand
+ * @param {number} shape.size
+ * @param {Variant} [shape.variant]
  * @returns {Scenario}
  */
-function broadcast({ members, perCommand, size }, { inDefault = false } = {}) {
-  const name = `broadcast-${members}x${perCommand}-${size}`;
-  const title = `broadcast ${members} members, ${perCommand} per command, ${bytes(size)}`;
+export function broadcast({ members, perCommand, size, variant }) {
+  const { prefix, suffix, ...needs } = asVariant(variant);
+  const name = `${prefix}broadcast-${members}x${perCommand}-${size}`;
+  const title = `broadcast ${members} members, ${perCommand} per command, ${bytes(size)}${suffix}`;
   return {
     name,
     title,
-    inDefault,
-    seconds: 2,
+    seconds: 1.6,
     quickSeconds: 1,
-    canMeasure: anybody,
+    duration: ({ seconds, warmup }) => START + members / OPENING + warmup + seconds,
+    ...needs,
     run: (server, timing) =>
       runLoad('broadcast', {
-        url: server.url,
-        pid: server.pid,
+        ...access(server),
+        deflate: variant === 'deflate',
         members,
         perCommand,
         size,
@@ -122,6 +169,8 @@ function broadcast({ members, perCommand, size }, { inDefault = false } = {}) {
           'fan-out p50 ms': report.fanout_us.p50 / 1000,
           'p99 ms': report.fanout_us.p99 / 1000,
           lost: report.lost,
+          'bytes on the wire':
+            variant === 'deflate' ? report.received / report.deliveries : undefined,
         },
       },
     ],
@@ -129,62 +178,87 @@ function broadcast({ members, perCommand, size }, { inDefault = false } = {}) {
 }
 
 /**
- * @param {{ connections: number }} shape
- * @param {{ inDefault?: boolean }} [options]
+ * The cost of one delivery by the size of the room. A scenario for each size, so that each has a
+ * fresh server.
+ * @param {number} members
  * @returns {Scenario}
  */
-function idle({ connections }, { inDefault = false } = {}) {
+export function linear(members) {
+  const name = `linear-${members}`;
+  return {
+    ...broadcast({ members, perCommand: 1, size: 64 }),
+    name,
+    title: `cost of a delivery, ${members} members`,
+    canMeasure: onlyOwnProcess,
+    results: (report) => [
+      {
+        id: name,
+        title: `cost of a delivery, ${members} members`,
+        value: cpuEach(report.cpu, report.deliveries) ?? Number.NaN,
+        unit: 'CPU µs',
+        better: 'less',
+        details: {
+          'fan-out p50 ms': report.fanout_us.p50 / 1000,
+          'of it µs per member': report.fanout_us.p50 / members,
+          lost: report.lost,
+        },
+      },
+    ],
+  };
+}
+
+/**
+ * @param {number} connections
+ * @returns {Scenario}
+ */
+export function idle(connections) {
   const name = `idle-${connections}`;
   const title = `idle, ${connections} connections`;
-  const figure = (/** @type {string} */ suffix, /** @type {number} */ value) => ({
+  const figure = (/** @type {string} */ suffix, /** @type {Record<string, number>} */ each) => ({
     id: name + suffix.replaceAll(' ', '-'),
     title: title + suffix,
-    value,
+    value: each.resident,
     unit: 'bytes each',
     better: /** @type {const} */ ('less'),
-    details: {},
+    details: { 'of it JS heap': each.heapUsed, external: each.external },
   });
   return {
     name,
     title,
-    inDefault,
     seconds: 0,
     quickSeconds: 0,
+    // Five readings of a second, two openings, two closings.
+    duration: () => START + 5 + (4 * connections) / OPENING,
     canMeasure: onlyOwnProcess,
     run: (server) => measureMemory(server, connections),
-    results: (report) => [
-      {
-        ...figure('', report.bytes_each),
-        details: {
-          'of it JS heap': report.heap_bytes_each,
-          'second time': report.bytes_each_second_round,
-          'baseline MiB': report.baseline.resident / 2 ** 20,
+    results: ({ baseline, open_each, closed_each, growth_each }) => {
+      const [open, closed] = [figure('', open_each), figure(' after close', closed_each)];
+      return [
+        { ...open, details: { ...open.details, 'baseline MiB': baseline.resident / 2 ** 20 } },
+        {
+          ...closed,
+          details: { ...closed.details, 'more after the second close': growth_each.resident },
         },
-      },
-      {
-        ...figure(' after close', report.bytes_each_after_close),
-        details: { 'more after the second close': report.bytes_each_growth },
-      },
-    ],
+      ];
+    },
   };
 }
 
 /**
- * @param {{ concurrency: number }} shape
- * @param {{ inDefault?: boolean }} [options]
+ * @param {number} concurrency
  * @returns {Scenario}
  */
-function connect({ concurrency }, { inDefault = false } = {}) {
+export function connect(concurrency) {
   const title = `connect and close, ${concurrency} at a time`;
   return {
     name: 'connect',
     title,
-    inDefault,
     seconds: 2,
     quickSeconds: 1,
+    duration: ({ seconds, warmup }) => START + warmup + seconds,
     canMeasure: anybody,
     run: (server, timing) =>
-      runLoad('connect', { url: `${server.url}/echo`, pid: server.pid, concurrency, ...timing }),
+      runLoad('connect', { ...access(server, '/echo'), concurrency, ...timing }),
     results: (report) => [
       {
         id: 'connect',
@@ -200,24 +274,28 @@ function connect({ concurrency }, { inDefault = false } = {}) {
 }
 
 /**
- * @param {{ members: number, rates: number[], size: number, driver: 'timer' | 'commands' }} shape
- * @param {{ inDefault?: boolean }} [options]
+ * @param {object} shape
+ * @param {number} shape.members
+ * @param {number[]} shape.rates broadcasts per second
+ * @param {number} shape.size
+ * @param {'timer' | 'commands'} shape.driver who keeps the time of the broadcasts
  * @returns {Scenario}
  */
-function httplag({ members, rates, size, driver }, { inDefault = false } = {}) {
+export function httplag({ members, rates, size, driver }) {
   const name = driver === 'timer' ? 'httplag' : `httplag-${driver}`;
   const title = `HTTP p99, ${members} members`;
   return {
     name,
     title,
-    inDefault,
     seconds: 2.5,
     quickSeconds: 1.5,
+    // Each rate ends with a pause, and some servers are late.
+    duration: ({ seconds, warmup }) =>
+      START + members / OPENING + rates.length * (warmup + seconds + 1.5),
     canMeasure: anybody,
     run: (server, timing) =>
       runLoad('httplag', {
-        url: server.url,
-        pid: server.pid,
+        ...access(server),
         members,
         rates: rates.join(),
         size,
@@ -242,62 +320,27 @@ function httplag({ members, rates, size, driver }, { inDefault = false } = {}) {
   };
 }
 
-const always = { inDefault: true };
-
 /**
- * The catalogue, in the order of measurement.
- * @type {Scenario[]}
+ * @param {import('./join-leave.mjs').Case[]} cases
+ * @returns {Scenario}
  */
-export const scenarios = [
-  echo({ connections: 1, inFlight: 1, size: 20 }, always),
-  echo({ connections: 1, inFlight: 16, size: 20 }),
-  echo({ connections: 64, inFlight: 1, size: 20 }, always),
-  echo({ connections: 500, inFlight: 1, size: 20 }),
-  echo({ connections: 64, inFlight: 16, size: 20 }, always),
-  echo({ connections: 64, inFlight: 16, size: 20, burst: true }, always),
-  echo({ connections: 500, inFlight: 16, size: 20, burst: true }),
-  echo({ connections: 64, inFlight: 1, size: 1024 }),
-  echo({ connections: 64, inFlight: 16, size: 1024 }),
-  echo({ connections: 64, inFlight: 16, size: 1024, burst: true }, always),
-  echo({ connections: 64, inFlight: 1, size: 16384 }),
-  echo({ connections: 64, inFlight: 16, size: 16384 }),
-  echo({ connections: 64, inFlight: 16, size: 16384, burst: true }, always),
-  broadcast({ members: 1000, perCommand: 1, size: 64 }, always),
-  broadcast({ members: 1000, perCommand: 10, size: 64 }),
-  broadcast({ members: 5000, perCommand: 1, size: 64 }, always),
-  broadcast({ members: 5000, perCommand: 1, size: 1024 }),
-  broadcast({ members: 10_000, perCommand: 1, size: 64 }),
-  broadcast({ members: 10_000, perCommand: 10, size: 64 }, always),
-  idle({ connections: 10_000 }, always),
-  connect({ concurrency: 32 }, always),
-  httplag({ members: 10_000, rates: [0, 5, 20], size: 64, driver: 'timer' }, always),
-  httplag({ members: 10_000, rates: [5, 20], size: 64, driver: 'commands' }),
-];
-
-/**
- * The scenarios that the command line asks for.
- * @param {import('./options.mjs').Options} options
- */
-export function selectScenarios({ scenarios: wanted, all }) {
-  if (wanted.length === 0) return scenarios.filter((scenario) => all || scenario.inDefault);
-  const named = (/** @type {Scenario} */ { name }, /** @type {string} */ start) =>
-    name === start || name.startsWith(`${start}-`);
-  const unknown = wanted.filter((start) => !scenarios.some((scenario) => named(scenario, start)));
-  if (unknown.length > 0) throw new Error(`no scenario ${unknown.join(', ')}; see --list`);
-  const exact = (/** @type {string} */ start) => scenarios.some(({ name }) => name === start);
-  return scenarios.filter((scenario) =>
-    wanted.some((start) => (exact(start) ? scenario.name === start : named(scenario, start))),
-  );
-}
-
-/**
- * @param {Scenario} scenario
- * @param {import('./options.mjs').Options} options
- * @returns {Timing}
- */
-export function timing(scenario, { quick, seconds }) {
+export function joinLeave(cases) {
   return {
-    seconds: seconds ?? (quick ? scenario.quickSeconds : scenario.seconds),
-    warmup: quick ? QUICK_WARMUP : WARMUP,
+    name: 'join-leave',
+    title: 'join and leave',
+    seconds: 0,
+    quickSeconds: 0,
+    duration: () => cases.reduce((sum, { members }) => sum + 0.3 + (2 * members) / OPENING, START),
+    canMeasure: (peer) => peer.hasRooms === true,
+    run: (server) => measureJoinLeave(server, cases),
+    results: (report) =>
+      report.results.map((/** @type {any} */ { members, others, ns_each, close_ms }) => ({
+        id: `join-leave-${members}-${others}`,
+        title: `join and leave a room of ${members}, in ${others} other rooms`,
+        value: ns_each / 1000,
+        unit: 'µs',
+        better: 'less',
+        details: { 'close handshake ms': close_ms },
+      })),
   };
 }

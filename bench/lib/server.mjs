@@ -11,8 +11,17 @@ const START_LIMIT = 15_000;
 const STOP_LIMIT = 3_000;
 
 /**
+ * What a scenario wants of every server.
+ * @typedef {object} ServerSettings
+ * @property {Record<string, unknown>} [options] of the WebSocket server, by the name that all peers
+ * give them
+ * @property {import('./certificate.mjs').Certificate} [tls] where it is to speak TLS
+ */
+
+/**
  * @typedef {object} Server
- * @property {string} url ws://host:port
+ * @property {string} url ws://host:port, wss:// with TLS
+ * @property {string} [ca] with TLS: the file with its certificate
  * @property {number} [pid] where the process is ours
  * @property {() => Promise<void>} stop
  */
@@ -20,21 +29,26 @@ const STOP_LIMIT = 3_000;
 /**
  * Starts a peer's server and waits until it listens. A peer with a URL runs already.
  * @param {import('./peers.mjs').Peer} peer
+ * @param {ServerSettings} [settings]
  * @returns {Promise<Server>}
  */
-export async function startServer(peer) {
+export async function startServer(peer, { options, tls } = {}) {
   if (!peer.command) return { url: /** @type {string} */ (peer.url), stop: async () => {} };
+  const settings = {
+    options: { ...options, ...peer.options },
+    tls: tls && { cert: tls.cert, key: tls.key },
+  };
   // The shell raises the limit on descriptors as far as it may, then becomes the server.
   const raised = 'ulimit -n "$(ulimit -Hn)"; exec "$@"';
   const child = startProcess('sh', ['-c', raised, 'sh', ...peer.command], {
-    env: { ...process.env, ...peer.environment },
+    env: { ...process.env, ...peer.environment, BENCH_SERVER: JSON.stringify(settings) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
   const stop = () => stopProcess(child, ended);
   try {
     const { listening, pid } = await firstLine(child, peer.name);
-    return { url: `ws://127.0.0.1:${listening}`, pid, stop };
+    return { url: `${tls ? 'wss' : 'ws'}://127.0.0.1:${listening}`, ca: tls?.file, pid, stop };
   } catch (error) {
     await stop();
     throw error;

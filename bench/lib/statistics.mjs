@@ -4,9 +4,12 @@
  * One line of the table.
  * @typedef {object} Row
  * @property {string} id
+ * @property {string} scenario
  * @property {string} title
  * @property {string} peer
  * @property {string} unit
+ * @property {'more' | 'less'} better
+ * @property {number[]} values in the order of the rounds
  * @property {number} median
  * @property {number} min
  * @property {number} max
@@ -63,12 +66,15 @@ export function summarize(samples, baseline) {
 function toRow(peer, entries) {
   const results = entries.map(({ result }) => result);
   const values = results.map(({ value }) => value);
-  const [{ id, title, unit, details }] = results;
+  const [{ id, title, unit, better, details }] = results;
   return {
     id,
+    scenario: entries[0].sample.scenario,
     title,
     peer,
     unit,
+    better,
+    values,
     median: median(values),
     min: Math.min(...values),
     max: Math.max(...values),

@@ -1,21 +1,20 @@
 /** `Bun.serve` with its own publish; runs under the `bun` binary only. */
 import { announce, createCommander, httpAnswers, ROOM, settings } from './shared.js';
 
-const command = createCommander((message) => server.publish(ROOM, message));
+/** Bun agrees on compression, but compresses only what it is told to. */
+const compress = settings.options.perMessageDeflate === true;
+
+const command = createCommander((message) => server.publish(ROOM, message, compress));
 
 const server = Bun.serve({
   hostname: '127.0.0.1',
   port: 0,
   tls: settings.tls,
-  async fetch(request, self) {
+  fetch(request, self) {
     const { pathname } = new URL(request.url);
-    if (request.headers.has('upgrade')) {
-      if (self.upgrade(request, { data: { pathname } })) return undefined;
-      return new Response('upgrade failed', { status: 400 });
-    }
-    const answer = await httpAnswers[pathname]?.();
-    if (answer === undefined) return new Response('not found', { status: 404 });
-    return typeof answer === 'string' ? new Response(answer) : Response.json(answer);
+    if (!request.headers.has('upgrade')) return respond(pathname);
+    if (self.upgrade(request, { data: { pathname } })) return undefined;
+    return new Response('upgrade failed', { status: 400 });
   },
   websocket: {
     perMessageDeflate: false,
@@ -24,10 +23,17 @@ const server = Bun.serve({
       if (socket.data.pathname === '/room') socket.subscribe(ROOM);
     },
     message(socket, message) {
-      if (socket.data.pathname === '/echo') socket.send(message);
+      if (socket.data.pathname === '/echo') socket.send(message, compress);
       else if (socket.data.pathname === '/room-command') command(message);
     },
   },
 });
 
 announce(server.port);
+
+/** @param {string} pathname */
+async function respond(pathname) {
+  const answer = await httpAnswers[pathname]?.();
+  if (answer === undefined) return new Response('not found', { status: 404 });
+  return typeof answer === 'string' ? new Response(answer) : Response.json(answer);
+}

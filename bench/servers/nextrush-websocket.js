@@ -8,7 +8,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createProbe } from './probe.js';
-import { announce, createCommander, httpAnswers, ROOM, settings } from './shared.js';
+import { announce, createCommander, httpAnswers, KEEP_ALIVE, ROOM, settings } from './shared.js';
 
 const root =
   process.env.NEXTRUSH_WEBSOCKET_ROOT ?? fileURLToPath(new URL('../..', import.meta.url));
@@ -17,6 +17,7 @@ const { createApp } = await import(pathToFileURL(path.join(root, 'examples/host/
 
 const app = createApp();
 const server = settings.tls ? encrypt(app, settings.tls) : app.getServer();
+server.keepAliveTimeout = KEEP_ALIVE;
 const plugin = new WebSocketPlugin({
   path: ['/echo', '/room', '/room-command'],
   maxConnections: Infinity,

@@ -14,6 +14,12 @@ import process from 'node:process';
  */
 export const settings = JSON.parse(process.env.BENCH_SERVER ?? '{"options":{}}');
 
+/**
+ * Milliseconds that an HTTP connection may be idle. More than Node's 5 seconds: an event loop that
+ * is blocked for so long would otherwise close connections whose requests it has not read yet.
+ */
+export const KEEP_ALIVE = 60_000;
+
 /** The room that every connection to `/room` joins. */
 export const ROOM = 'room';
 

@@ -2,11 +2,12 @@
 import http from 'node:http';
 import https from 'node:https';
 import { WebSocket, WebSocketServer } from 'ws';
-import { announce, createCommander, onRequest, settings } from './shared.js';
+import { announce, createCommander, KEEP_ALIVE, onRequest, settings } from './shared.js';
 
 const server = settings.tls
   ? https.createServer(settings.tls, onRequest)
   : http.createServer(onRequest);
+server.keepAliveTimeout = KEEP_ALIVE;
 const wss = new WebSocketServer({ server, perMessageDeflate: false, ...settings.options });
 
 /** @type {Set<WebSocket>} */

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { BodyError, readJsonBody } from './body.js';
 import { ContextPool, wrapContext } from './context.js';
 import { Router } from './router.js';
@@ -25,7 +26,7 @@ export class Application extends EventEmitter {
   #router = new Router();
   #contexts = new ContextPool();
   #debug;
-  #server = createServer();
+  #server;
   /** @type {Promise<void> | undefined} Set by the first call of `shutdown`. */
   #shutdown;
 
@@ -34,10 +35,11 @@ export class Application extends EventEmitter {
   /** Events as objects with a `type`. */
   eventSystem = createEventSystem();
 
-  /** @param {{ debug?: boolean }} [options] */
-  constructor({ debug = false } = {}) {
+  /** @param {import('./index.d.ts').Options} [options] */
+  constructor({ debug = false, tls } = {}) {
     super();
     this.#debug = debug;
+    this.#server = tls ? createTlsServer(tls) : createServer();
     this.#server.on('request', (req, res) => this.#handle(req, res));
   }
 
@@ -178,7 +180,7 @@ export class Application extends EventEmitter {
 /**
  * Makes an application.
  *
- * @param {{ debug?: boolean }} [options] `debug` hands every middleware a context wrapped anew.
+ * @param {import('./index.d.ts').Options} [options]
  */
 export function createApp(options) {
   return new Application(options);

@@ -42,9 +42,16 @@ export type Middleware = (ctx: Context, next: () => Promise<void>) => void | Pro
 /** Answers the requests of one route. */
 export type RouteHandler = (ctx: Context) => void | Promise<void>;
 
+export interface Options {
+  /** Hands every middleware a context wrapped anew. */
+  debug?: boolean;
+  /** Key and certificate, as PEM, of an application that speaks HTTPS. */
+  tls?: { key: string; cert: string };
+}
+
 /** The application. It emits `shutdown`, `closed`, and `error` for a handler that throws. */
 export class Application extends EventEmitter {
-  constructor(options?: { debug?: boolean });
+  constructor(options?: Options);
 
   /** Run in this order, the router after the last one. */
   middleware: Middleware[];
@@ -84,5 +91,5 @@ export class Application extends EventEmitter {
   };
 }
 
-/** Makes an application; `debug` hands every middleware a context wrapped anew. */
-export function createApp(options?: { debug?: boolean }): Application;
+/** Makes an application. */
+export function createApp(options?: Options): Application;

@@ -31,10 +31,8 @@ const PAIRS: usize = 32;
 /// Events delivered before the event loop gets its turn.
 const EVENTS_PER_TURN: usize = 1024;
 
-/// Spare bytes offered to Node for a short text of unknown length: the most that the UTF-8 of 8 Ki
-/// UTF-16 units can have, beyond which the facade calls `sendLongText`. With less on offer, V8
-/// measures the text before it writes it.
-const TEXT_GUESS: usize = (8 << 10) * UTF8_PER_UNIT + MARGIN;
+/// Spare bytes offered to Node for a short text of unknown length, so that most take one call.
+const TEXT_GUESS: usize = 4 << 10;
 
 /// UTF-16 units up to which a text with its own allocation is offered the most bytes that its UTF-8
 /// can have. Measuring it first, which V8 would do otherwise, took half as long again as writing it

@@ -8,12 +8,28 @@ const id: Same<WSConnection['id'], string> = true;
 const url: Same<WSConnection['url'], string> = true;
 const isAlive: Same<WSConnection['isAlive'], boolean> = true;
 const lastPong: Same<WSConnection['lastPong'], number> = true;
+const protocol: Same<WSConnection['protocol'], string> = true;
 const bufferedAmount: Same<WSConnection['bufferedAmount'], number> = true;
+// @ts-expect-error was agreed on, cannot be set
+socket.protocol = 'chat';
 // @ts-expect-error counts what happens, cannot be set
 socket.bufferedAmount = 0;
 
+// Methods, as they are documented but for `send`, which takes more.
+const methods: Same<
+  Pick<WSConnection, 'send' | 'close' | 'join' | 'leave' | 'broadcast' | 'onMessage' | 'onClose'>,
+  {
+    send(data: string | Buffer | Uint8Array | ArrayBuffer): void;
+    close(code?: number, reason?: string): void;
+    join(room: string): void;
+    leave(room: string): void;
+    broadcast(room: string, data: string | Buffer): void;
+    onMessage(listener: (data: string | Buffer) => void): void;
+    onClose(listener: (code: number, reason: string) => void): void;
+  }
+> = true;
+
 // send
-const sent: Same<ReturnType<WSConnection['send']>, void> = true;
 socket.send('text');
 socket.send(Buffer.from('bytes'));
 socket.send(new Uint8Array(2));
@@ -79,4 +95,4 @@ const marked: Same<WSConnection['markAlive'], () => void> = true;
 // @ts-expect-error nothing of the kind is declared
 socket.user = { id: '1' };
 
-export { bufferedAmount, id, isAlive, lastPong, marked, pinged, sent, url };
+export { bufferedAmount, id, isAlive, lastPong, marked, methods, pinged, protocol, url };

@@ -2,12 +2,18 @@
 import type {
   Application,
   Context,
+  ContextRequest,
+  ContextResponse,
+  HostApplication,
+  PerMessageDeflateOptions,
   WebSocketApplication,
+  WebSocketMethods,
   WebSocketPluginOptions,
   WSConnection,
   WSContext,
   WSHandler,
   WSMiddleware,
+  WSRejectReason,
   WSRoomManager,
   WSStats,
 } from 'nextrush-websocket';
@@ -25,5 +31,18 @@ export function setUp(app: Application): WebSocketApplication {
 
 // @ts-expect-error parts without a name of their own stay inside
 export type { WSRoomEvents } from 'nextrush-websocket';
-export type { Context, WSConnection, WSContext, WSHandler, WSMiddleware, WSRoomManager };
+export type {
+  Context,
+  ContextRequest,
+  ContextResponse,
+  HostApplication,
+  PerMessageDeflateOptions,
+  WebSocketMethods,
+  WSConnection,
+  WSContext,
+  WSHandler,
+  WSMiddleware,
+  WSRejectReason,
+  WSRoomManager,
+};
 export { stats };

@@ -27,6 +27,7 @@ new WebSocketPlugin({
   perMessageDeflate: { threshold: 512, level: 3, serverNoContextTakeover: true },
   maxRoomsPerConnection: 10,
   maxRoomNameLength: Infinity,
+  ioThreads: 4,
 });
 
 // `undefined` stands for the default.
@@ -48,10 +49,24 @@ const all: Same<
     closeTimeoutMs?: number;
     maxBackpressure?: number;
     backpressurePolicy?: 'close' | 'drop';
+    ioThreads?: number;
     protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
     perMessageDeflate?: boolean | PerMessageDeflateOptions;
     maxRoomsPerConnection?: number;
     maxRoomNameLength?: number;
+  }
+> = true;
+
+const deflate: Same<
+  PerMessageDeflateOptions,
+  {
+    threshold?: number;
+    level?: number;
+    serverNoContextTakeover?: boolean;
+    clientNoContextTakeover?: boolean;
+    serverMaxWindowBits?: number;
+    clientMaxWindowBits?: number;
+    concurrency?: number;
   }
 > = true;
 
@@ -85,10 +100,24 @@ new WebSocketPlugin({
   backpressurePolicy: 'wait',
 });
 new WebSocketPlugin({
+  // @ts-expect-error a number
+  ioThreads: 'auto',
+});
+new WebSocketPlugin({
   // @ts-expect-error no such option
   maxPayload: 1024,
+});
+new WebSocketPlugin({
+  perMessageDeflate: {
+    // @ts-expect-error what zlib is told is the engine's affair
+    zlibDeflateOptions: { level: 3 },
+  },
+});
+new WebSocketPlugin({
+  // @ts-expect-error chooses one, or none by `false`
+  protocols: () => null,
 });
 // @ts-expect-error options, not a path
 new WebSocketPlugin('/ws');
 
-export { all };
+export { all, deflate };

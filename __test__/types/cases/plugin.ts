@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import {
   WebSocketPlugin,
+  type WebSocketPluginOptions,
   type WSConnection,
   type WSRejectReason,
   type WSStats,
@@ -17,13 +18,26 @@ const asEmitter: EventEmitter = plugin;
 class Subclass extends WebSocketPlugin {}
 new Subclass({ path: '/ws' }).install({} as framework.Application);
 
+const made: Same<
+  ConstructorParameters<typeof WebSocketPlugin>,
+  [options?: WebSocketPluginOptions]
+> = true;
+
 // Life cycle.
 const installed: boolean = plugin.isPluginInstalled();
 const valid: boolean = plugin.validateConfig();
 const healthy: Promise<boolean> = plugin.healthCheck();
 const cleaned: Promise<void> = plugin.cleanup();
-const name: string = plugin.getMetadata().name;
-const status: boolean = plugin.getStatus().installed;
+const started: void | Promise<void> = plugin.init?.();
+const metadata: Same<
+  Pick<ReturnType<WebSocketPlugin['getMetadata']>, 'name' | 'version' | 'description'>,
+  { name: string; version: string; description: string }
+> = true;
+const status: Same<
+  Pick<ReturnType<WebSocketPlugin['getStatus']>, 'name' | 'version' | 'installed'>,
+  { name: string; version: string; installed: boolean }
+> = true;
+const described: [string, string, string] = [plugin.name, plugin.version, plugin.description];
 // @ts-expect-error cannot be renamed
 plugin.name = 'other';
 // @ts-expect-error nothing to install on
@@ -47,6 +61,7 @@ const stats: Same<
     droppedMessages: number;
     bufferedAmount: number;
     backpressuredConnections: number;
+    transports: { adopted: number; bridged: number };
     rejected: Record<WSRejectReason, number>;
   }
 > = true;
@@ -97,11 +112,14 @@ export {
   asEmitter,
   asPlugin,
   cleaned,
+  described,
   healthy,
   installed,
-  name,
+  made,
+  metadata,
   reasons,
   returned,
+  started,
   stats,
   status,
   valid,

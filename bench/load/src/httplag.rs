@@ -95,7 +95,7 @@ struct Phase {
     /// The same with the requests that would have been sent while one was late (correction for
     /// coordinated omission).
     http_corrected_us: Quantiles,
-    /// What the server says about its event loop, as it says it.
+    /// What the server says about its event loop, as it says it; warm-up included.
     loop_delay: Option<Box<RawValue>>,
     cpu: CpuUse,
 }
@@ -139,15 +139,18 @@ struct Lag<'a> {
 impl Lag<'_> {
     /// One rate: warm up, measure, and let the room become quiet again.
     fn phase(&mut self, rate: u32) -> Result<Phase, Failure> {
+        // Before the broadcasts: a server that falls behind would answer this after the window.
+        let mut client = HttpClient::connect(&self.target)?;
+        client.get("/loop-delay/reset")?;
         self.start_broadcasts(rate)?;
         let warm = Instant::now() + Duration::from_secs_f64(self.options.warmup);
         self.receive_while(|| Instant::now() < warm)?;
 
         let stop = Arc::new(AtomicBool::new(false));
         let requests = {
-            let (target, stop) = (self.target.clone(), Arc::clone(&stop));
+            let stop = Arc::clone(&stop);
             let interval = Duration::from_millis(self.options.interval);
-            thread::spawn(move || request_until(&target, interval, &stop))
+            thread::spawn(move || request_until(client, interval, &stop))
         };
         let cpu = CpuMeter::start(self.options.pid);
         let (start, before) = (Instant::now(), self.deliveries);
@@ -241,18 +244,16 @@ struct HttpResult {
     loop_delay: Option<Box<RawValue>>,
 }
 
-/// GET /ping again and again until told to stop, between a reset and a reading of the server's
+/// GET /ping again and again until told to stop, once at least, and then a look at the server's
 /// event-loop delay.
 fn request_until(
-    target: &Target,
+    mut client: HttpClient,
     interval: Duration,
     stop: &AtomicBool,
 ) -> Result<HttpResult, std::io::Error> {
-    let mut client = HttpClient::connect(target)?;
-    client.get("/loop-delay/reset")?;
     let clock = Clock::start();
     let (mut observed, mut corrected) = (Latencies::new(), Latencies::new());
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         let start = clock.now();
         let (status, _) = client.get("/ping")?;
         if status != 200 {
@@ -261,6 +262,9 @@ fn request_until(
         let taken = clock.now() - start;
         observed.record(taken);
         corrected.record_corrected(taken, interval.as_nanos() as u64);
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         thread::sleep(interval.saturating_sub(Duration::from_nanos(taken)));
     }
     let (status, body) = client.get("/loop-delay")?;
