@@ -2,7 +2,7 @@
 
 const { EventEmitter } = require('node:events');
 
-const binding = require('../js-binding.js');
+const binding = require('./native.js');
 const { version } = require('../package.json');
 const { checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
 const { Engine } = require('./engine.js');

@@ -1,0 +1,45 @@
+/** How programs are run: with their output in the error where they fail. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/**
+ * Runs a script by this Node and returns what it printed to stdout.
+ *
+ * @param {string[]} args
+ * @param {{ cwd: string }} options
+ */
+export function node(args, { cwd }) {
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd,
+    encoding: 'utf8',
+    timeout: 600_000,
+  });
+  if (status !== 0) {
+    const command = ['node', ...args].join(' ');
+    throw new Error(`${command}\nended with ${status ?? signal}:\n${stdout}${stderr}`);
+  }
+  return stdout;
+}
+
+/**
+ * Runs npm, the one that runs this script, and returns what it printed to stdout.
+ *
+ * @param {string[]} args
+ * @param {{ cwd: string }} options
+ */
+export function npm(args, options) {
+  const { npm_execpath: cli } = process.env;
+  if (cli === undefined) throw new Error('to be run by npm: npm run test:package');
+  return node([cli, ...args], options);
+}
+
+/** Takes the folders in which cargo is from the PATH of everything that is run from now on. */
+export function forgetCargo() {
+  process.env.PATH = process.env.PATH.split(path.delimiter)
+    .filter((folder) => !['cargo', 'cargo.exe'].some((name) => existsSync(path.join(folder, name))))
+    .join(path.delimiter);
+}
