@@ -77,7 +77,7 @@ pub struct Settings {
 pub enum Source {
     /// A socket taken over from Node.
     #[cfg(unix)]
-    Descriptor(socket2::Socket),
+    Descriptor(std::os::fd::OwnedFd),
     /// A stream that JavaScript pumps, by the key of its bridge ([`Engine::new_bridge`]).
     Stream(u32),
 }

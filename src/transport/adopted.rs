@@ -1,36 +1,37 @@
 //! A connection whose descriptor is taken over from Node.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use socket2::{Domain, Socket, Type};
+use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 /// A socket that is watched by the runtime of an I/O thread.
 #[derive(Debug)]
-pub struct Adopted(AsyncFd<Socket>);
+pub struct Adopted(AsyncFd<OwnedFd>);
 
-pub(super) type ReadyGuard<'a> = AsyncFdReadyGuard<'a, Socket>;
+pub(super) type ReadyGuard<'a> = AsyncFdReadyGuard<'a, OwnedFd>;
 
-/// A peer that is gone must not raise SIGPIPE.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-const NO_SIGNAL: i32 = 0x4000;
-/// Node ignores SIGPIPE, which covers systems without the flag.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-const NO_SIGNAL: i32 = 0;
+/// A peer that is gone must not raise SIGPIPE. Node ignores it, which covers systems without the
+/// flag.
+#[cfg(not(target_vendor = "apple"))]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
 
 impl Adopted {
     /// Registers `socket` with the runtime of the calling thread.
     ///
     /// # Errors
     /// When the operating system has no room for a further registration.
-    pub fn watch(socket: Socket) -> io::Result<Self> {
-        // SAFETY: the socket owns its descriptor and is neither closed nor exchanged while the
-        // `AsyncFd` has it; `Socket::as_raw_fd` always names that descriptor.
+    pub fn watch(socket: OwnedFd) -> io::Result<Self> {
+        // SAFETY: the descriptor is owned, and neither closed nor exchanged while the `AsyncFd` has
+        // it.
         Ok(Self(unsafe { AsyncFd::register(socket) }?))
     }
 
+    /// Only one task may wait at a time.
     pub(super) async fn readable(&self) -> io::Result<ReadyGuard<'_>> {
         std::future::poll_fn(|context| self.0.poll_read_ready(context)).await
     }
@@ -40,19 +41,27 @@ impl Adopted {
     }
 
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.get_ref().read(buffer)
+        let (count, _) = net::recv(self.0.get_ref(), buffer, RecvFlags::empty())?;
+        Ok(count)
     }
 
     pub(super) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [one] => self.0.get_ref().send_with_flags(one, NO_SIGNAL),
-            many => self.0.get_ref().send_vectored_with_flags(many, NO_SIGNAL),
-        }
+        let socket = self.0.get_ref();
+        let sent = match slices {
+            [one] => net::send(socket, one, SEND_FLAGS),
+            many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), SEND_FLAGS),
+        };
+        Ok(sent?)
     }
 
     pub(super) fn shut_down(&self, how: Shutdown) {
+        let how = match how {
+            Shutdown::Read => net::Shutdown::Read,
+            Shutdown::Write => net::Shutdown::Write,
+            Shutdown::Both => net::Shutdown::Both,
+        };
         // Fails only where the peer has gone already, which the reader sees as well.
-        let _ = self.0.get_ref().shutdown(how);
+        let _ = net::shutdown(self.0.get_ref(), how);
     }
 }
 
@@ -63,7 +72,7 @@ impl Adopted {
 /// # Errors
 /// `InvalidInput` where the descriptor is not a connected TCP or unix stream socket; otherwise
 /// what the operating system says, for example that the process is out of descriptors.
-pub fn adopt(fd: RawFd) -> io::Result<Socket> {
+pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket has no descriptor"));
     }
@@ -71,20 +80,26 @@ pub fn adopt(fd: RawFd) -> io::Result<Socket> {
     // owns it, is alive on the calling JavaScript thread. A number that is not an open descriptor
     // makes the system call fail with EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    let socket = Socket::from(borrowed.try_clone_to_owned()?);
-    let is_stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
-    let domain = socket.domain()?;
-    if !is_stream || ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&domain) {
+    let socket = borrowed.try_clone_to_owned()?;
+    let Some(family) = stream_family(socket.as_fd()) else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "the descriptor is not a TCP or unix stream socket",
         ));
-    }
-    socket.set_nonblocking(true)?;
-    if domain != Domain::UNIX {
-        socket.set_tcp_nodelay(true)?;
+    };
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    if family != AddressFamily::UNIX {
+        sockopt::set_tcp_nodelay(&socket, true)?;
     }
     Ok(socket)
+}
+
+/// The address family of a stream socket; `None` for everything else.
+fn stream_family(socket: BorrowedFd<'_>) -> Option<AddressFamily> {
+    let is_stream = sockopt::socket_type(socket).is_ok_and(|kind| kind == net::SocketType::STREAM);
+    let family = net::getsockname(socket).ok()?.address_family();
+    let known = [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family);
+    (is_stream && known).then_some(family)
 }
 
 #[cfg(test)]
@@ -98,9 +113,9 @@ mod tests {
     #[test]
     fn the_connection_outlives_the_descriptor_it_was_taken_from() {
         let (ours, mut peer) = UnixStream::pair().unwrap();
-        let mut adopted = adopt(ours.as_raw_fd()).unwrap();
+        let adopted = adopt(ours.as_raw_fd()).unwrap();
         drop(ours);
-        adopted.write_all(b"still here").unwrap();
+        UnixStream::from(adopted).write_all(b"still here").unwrap();
         let mut seen = [0; 10];
         peer.read_exact(&mut seen).unwrap();
         assert_eq!(&seen, b"still here");
