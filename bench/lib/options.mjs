@@ -6,7 +6,7 @@ import { presets } from './presets.mjs';
 
 const HELP = `node bench/run.mjs [options]
 
-  --quick               about a minute: one round, short measurements
+  --quick               one round, short measurements
   --scenario NAME       only this one, or all whose name starts so; may be repeated
   --preset NAME         a set of scenarios and peers: ${Object.keys(presets).join(', ')}
   --all                 the whole catalogue

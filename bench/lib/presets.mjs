@@ -1,0 +1,77 @@
+/** Sets of scenarios and peers, by name. */
+
+/**
+ * @typedef {object} Preset
+ * @property {string} title
+ * @property {string[]} peers by name, as `--peers` takes them
+ * @property {string[]} scenarios by name
+ * @property {Record<string, string[]>} [only] peers that take part in these scenarios only
+ */
+
+/** @type {Record<string, Preset>} */
+export const presets = {
+  default: {
+    title: 'what changes when the engine does',
+    peers: ['ws', 'nextrush-websocket'],
+    scenarios: [
+      'echo-1x1-20',
+      'echo-64x1-20',
+      'echo-64x16-20',
+      'echo-64x16-20-burst',
+      'echo-64x16-1024-burst',
+      'echo-64x16-16384-burst',
+      'broadcast-1000x1-64',
+      'broadcast-5000x1-64',
+      'broadcast-10000x10-64',
+      'idle-10000',
+      'connect',
+      'httplag',
+    ],
+  },
+  docs: {
+    title: 'what docs/benchmarks.md shows',
+    peers: ['ws', 'nextrush-websocket', 'bun', 'ws+bufferutil', 'nextrush-websocket:ioThreads=2'],
+    scenarios: [
+      'echo-1x1-20',
+      'echo-64x1-20',
+      'echo-500x1-20',
+      'echo-64x16-20',
+      'echo-64x16-20-burst',
+      'echo-500x16-20-burst',
+      'echo-64x1-1024',
+      'echo-64x16-1024',
+      'echo-64x16-1024-burst',
+      'echo-64x16-16384',
+      'echo-64x16-16384-burst',
+      'broadcast-1000x1-1024',
+      'broadcast-5000x1-64',
+      'broadcast-10000x10-64',
+      'deflate-echo-64x1-1024',
+      'deflate-echo-64x16-1024-burst',
+      'deflate-broadcast-1000x1-1024',
+      'tls-echo-64x1-20',
+      'tls-echo-64x16-20-burst',
+      'tls-broadcast-1000x1-64',
+      'linear-100',
+      'linear-300',
+      'linear-1000',
+      'linear-3000',
+      'linear-10000',
+      'linear-18000',
+      'join-leave',
+      'idle-10000',
+      'connect',
+      'httplag',
+      'httplag-commands',
+    ],
+    only: {
+      // Its native code is for masks and large messages.
+      'ws+bufferutil': ['echo-64x16-16384', 'echo-64x16-16384-burst'],
+      'nextrush-websocket:ioThreads=2': [
+        'echo-64x1-20',
+        'echo-64x16-16384-burst',
+        'broadcast-10000x10-64',
+      ],
+    },
+  },
+};
