@@ -28,6 +28,7 @@ class Engine {
   #open = 0;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
   #flushDue = false;
+  #bridgeFlushDue = false;
   #onEmpty = null;
 
   /** The native functions that run per message. */
@@ -73,7 +74,7 @@ class Engine {
     const bridges = this.#bridges;
     const bridge = new Bridge(this.hot, stream, adopted, {
       window: this.#native.bridgeWindow,
-      flush: () => this.scheduleFlush(),
+      flush: () => this.#scheduleBridgeFlush(),
       onGone: () => bridges.delete(adopted.bridge),
     });
     bridges.set(adopted.bridge, bridge);
@@ -143,6 +144,16 @@ class Engine {
     this.#flushDue = false;
     this.hot?.flush();
   };
+
+  /** What all bridged streams have read in one turn of the event loop is handed over at once. */
+  #scheduleBridgeFlush() {
+    if (this.#flushDue || this.#bridgeFlushDue) return;
+    this.#bridgeFlushDue = true;
+    setImmediate(() => {
+      this.#bridgeFlushDue = false;
+      this.#flush();
+    });
+  }
 
   report(error, connection) {
     this.#host.onError(error, connection);

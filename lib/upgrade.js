@@ -70,13 +70,16 @@ class Hub {
   }
 
   #start(plugin, req, socket, head) {
-    // A client may reset the connection at any time from now on.
-    socket.on('error', ignore);
+    // A client may break the connection off at any time from now on.
+    socket.on('error', destroyThis);
     new Upgrade(plugin, this.#server, req, socket, head).start();
   }
 }
 
-function ignore() {}
+/** For TLS: after an error of its own, Node leaves such a socket as it is. */
+function destroyThis() {
+  this.destroy();
+}
 
 /** One upgrade request on its way to a connection or a refusal. `lib/plugin.js` decides. */
 class Upgrade {

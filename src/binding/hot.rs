@@ -42,8 +42,11 @@ const UNMEASURED_TEXT: usize = 256 << 10;
 /// Longest UTF-8 form of a UTF-16 unit.
 const UTF8_PER_UNIT: usize = 3;
 
-/// Binary messages from this many bytes on become a Buffer without being copied.
-const EXTERNAL_BUFFER: usize = 64 << 10;
+/// Binary messages from this many bytes on become a Buffer without being copied. Below, copying
+/// costs less in all (echo of 128 KiB 91 µs of CPU instead of 120, of 900 kB 0.97 ms instead of
+/// 1.33): memory is used again at once, and not after a garbage collection. Above, a copy would hold
+/// the JavaScript thread for longer than a tenth of a millisecond.
+const EXTERNAL_BUFFER: usize = 1 << 20;
 
 /// The value is the message: a string, or a Buffer of its own.
 const KIND_MESSAGE: u32 = 0;

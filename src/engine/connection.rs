@@ -632,10 +632,13 @@ impl Connection {
 async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     let limit = io.settings.close_timeout;
     let drained = tokio::time::timeout(limit, connection.drain(&io)).await;
-    if drained == Ok(true) && io.winding_down.get() <= MAX_LINGERING {
+    if drained == Ok(true) {
+        // Also where nobody lingers: without it, what a bridge has under way would be dropped.
         connection.transport.shut_down(Shutdown::Write);
-        // Running out of time is as good as the end of stream.
-        let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
+        if io.winding_down.get() <= MAX_LINGERING {
+            // Running out of time is as good as the end of stream.
+            let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
+        }
     }
     connection.hang_up();
     io.winding_down.set(io.winding_down.get() - 1);

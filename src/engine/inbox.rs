@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Binary messages shorter than this share one Buffer per batch. One that is kept keeps that
 /// Buffer alive, so a batch holds at most [`SHARED_BINARY_BYTES`] of them.
-const SHARED_BINARY_MESSAGE: usize = 4 << 10;
+const SHARED_BINARY_MESSAGE: usize = 16 << 10;
 const SHARED_BINARY_BYTES: usize = 64 << 10;
 
 /// What an event holds beside its payload, for the accounting against [`HIGH_WATER`].

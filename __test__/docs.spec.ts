@@ -1,0 +1,239 @@
+/**
+ * The documentation does what it says.
+ *
+ * - Every `js` and `ts` block becomes a file in a project like a reader's (`docs/project.ts`), is
+ *   type-checked there with the package's own types, and runs in a process of its own. A block whose
+ *   first line is a comment with a file name becomes that file, and others can import it.
+ * - What a program has to do for a client is in `docs/programs.ts`, by the title of its block: the
+ *   file and the heading above it, and ` (2)` from the second block under a heading on. A program
+ *   without an entry has to start to listen, or to end, without a word on stderr.
+ * - A fragment uses names that it does not declare: `app`, `wsApp`, `userOfToken` … The modules in
+ *   `docs/names/` have them; an import in front of the fragment, on its first line, makes it a
+ *   program.
+ * - Port 3000 becomes a free one, by `docs/preload.mjs`.
+ * - `sh` blocks run, but for `npm`: there the script or the packages have to exist.
+ * - nginx and systemd check their files where they are installed, and a WebSocket goes through that
+ *   nginx.
+ * - `text` blocks of the troubleshooting page are messages that have to be in the code.
+ * - Links and anchors have to lead somewhere, and what `index.d.ts` declares has to be in the tables,
+ *   options with the same defaults.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import packageJson from '../package.json';
+import { exportedNames, isInCode, membersOf, valuesOf } from './docs/code.js';
+import { type Block, blocksOf, deadLinksOf, root, tableRowsOf } from './docs/markdown.js';
+import { outputs, programs, servers, shell } from './docs/programs.js';
+import { freePort, isCode, Project } from './docs/project.js';
+import { has, problemsOfUnit, startNginx } from './docs/servers.js';
+import { connect, refused } from './support/client.js';
+
+const documents = ['.', 'docs', 'docs/guide', 'examples'].flatMap((folder) =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(folder, name)),
+);
+
+const blocks = documents
+  .filter((file) => file.startsWith('docs/') || /^(README|SECURITY)/.test(file))
+  .flatMap(blocksOf);
+
+const inLanguage = (language: string) => blocks.filter((block) => block.language === language);
+
+function blockOf(title: string): Block {
+  const block = blocks.find((candidate) => candidate.title === title);
+  if (!block) throw new Error(`there is no block ${title}`);
+  return block;
+}
+
+const project = new Project(blocks);
+afterAll(() => project.remove());
+
+/** Starts the program that `title` needs beside it, and returns its port. */
+async function portOfServer(title: string | undefined): Promise<number | undefined> {
+  return title === undefined ? undefined : (await project.run(blockOf(title))).port;
+}
+
+describe('programs', () => {
+  let diagnostics: Map<Block, string[]>;
+
+  beforeAll(() => {
+    diagnostics = project.diagnostics();
+  }, 120_000);
+
+  for (const block of blocks.filter(isCode)) {
+    test(block.title, async () => {
+      expect(diagnostics.get(block)).toEqual([]);
+      if (block.code.includes("from 'vitest'")) return passesItsTests(block);
+      const run = await project.run(block, await portOfServer(servers[block.title]));
+      if (run.ended()) expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+      await programs[block.title]?.(run);
+      if (run.ended()) expect(await run.exited).toMatchObject({ code: 0, signal: null });
+      expect(run.stderr()).toBe('');
+    });
+  }
+
+  async function passesItsTests(block: Block): Promise<void> {
+    const runner = join(root, 'node_modules/vitest/vitest.mjs');
+    const run = await project.start([runner, 'run', '--reporter=json', project.programOf(block)]);
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+    expect(JSON.parse(await run.line())).toMatchObject({ success: true, numFailedTests: 0 });
+  }
+
+  test('what is expected is expected of a block', () => {
+    for (const title of Object.keys({ ...programs, ...servers, ...shell, ...outputs })) {
+      expect(blockOf(title).title).toBe(title);
+    }
+  });
+
+  test.each(Object.entries(outputs))('%s is what its program prints', (title, isPrinted) => {
+    for (const line of blockOf(title).code.trim().split('\n')) expect(line).toMatch(isPrinted);
+  });
+});
+
+describe('shell commands', () => {
+  const { name, scripts, devDependencies } = packageJson;
+  const packages = [name, ...Object.keys(devDependencies)];
+
+  for (const { title, code } of inLanguage('sh')) {
+    test(title, async () => {
+      const joined = code.replace(/ +#.*/g, '').replace(/\\\n */g, '');
+      for (const line of joined.trim().split('\n')) {
+        const [program, command = '', ...words] = line.split(/ +/);
+        const names = words.filter((word) => !word.startsWith('-'));
+        if (program !== 'npm') await runs(title, line);
+        else if (command === 'install') expect(packages).toEqual(expect.arrayContaining(names));
+        else expect(scripts).toHaveProperty(command === 'run' ? `${names[0]}` : command);
+      }
+    });
+  }
+
+  async function runs(title: string, line: string): Promise<void> {
+    const expected = shell[title];
+    if (!expected) throw new Error(`docs/programs.ts does not say what ${title} prints`);
+    if ('notRun' in expected) {
+      expect(spawnSync('bash', ['-nc', line], { encoding: 'utf8' }).stderr).toBe('');
+    } else {
+      const port = await portOfServer(expected.server);
+      const ours = line.replaceAll('3000', `${port}`);
+      expect(spawnSync('bash', ['-ec', ours], { encoding: 'utf8' }).stdout).toMatch(
+        expected.prints,
+      );
+    }
+  }
+});
+
+describe('configurations of other programs', () => {
+  test.skipIf(!has('nginx'))('nginx', { timeout: 60_000 }, async () => {
+    const [site] = inLanguage('nginx');
+    const upstream = await portOfServer('docs/guide/getting-started.md > First server');
+    const listen = await freePort();
+    await startNginx(site?.code ?? '', { listen, upstream: upstream ?? 0 });
+
+    const url = `wss://127.0.0.1:${listen}`;
+    const trusting = { rejectUnauthorized: false };
+    const clients = [];
+    for (let count = 0; count < 20; count += 1) {
+      clients.push(await connect(`${url}/echo`, trusting));
+    }
+    for (const client of clients) {
+      expect(await client.next()).toBe('welcome');
+      client.send('through nginx');
+      expect(await client.next()).toBe('through nginx');
+    }
+    expect(await refused(`${url}/echo`, trusting)).toMatchObject({ status: 503 });
+    clients[0]?.close(4000, 'bye');
+    expect(await clients[0]?.closed).toEqual({ code: 4000, reason: 'bye' });
+  });
+
+  test.skipIf(!has('systemd-analyze'))('systemd', () => {
+    for (const { code } of inLanguage('ini')) expect(problemsOfUnit(code)).toBe('');
+  });
+
+  test('are nginx and systemd', () => {
+    expect([inLanguage('nginx').length, inLanguage('ini').length]).toEqual([1, 1]);
+    if (!has('nginx')) console.warn('nginx is not installed: its configuration was not tried.');
+    if (!has('systemd-analyze')) console.warn('systemd is not installed: its unit was not tried.');
+  });
+});
+
+describe('blocks', () => {
+  test('are of a language that is tried here', () => {
+    const tried = ['js', 'ts', 'sh', 'text', 'nginx', 'ini'];
+    const others = blocks.filter(({ language }) => !tried.includes(language));
+    // Drawings.
+    expect(new Set(others.map(({ file }) => file))).toEqual(new Set(['docs/architecture.md']));
+  });
+
+  const messages = inLanguage('text').filter(
+    ({ file, title }) => file === 'docs/troubleshooting.md' && !(title in outputs),
+  );
+  for (const { title, code } of messages) {
+    test(`${title}: the messages are those of the code`, () => {
+      const lines = code.trim().split('\n');
+      expect(lines.filter((message) => !isInCode(message))).toEqual([]);
+    });
+  }
+});
+
+test.each(documents)('the links of %s lead somewhere', (file) => {
+  expect(deadLinksOf(file)).toEqual([]);
+});
+
+describe('tables', () => {
+  /** The rows of a document whose first cell begins with a name in backquotes. */
+  const rowsOf = (file: string) =>
+    tableRowsOf(file).map(([name = '', ...cells]) => ({
+      names: [...name.matchAll(/`(\w[\w:]*)/g)].map(([, found]) => found),
+      cells,
+    }));
+
+  /** As in `index.d.ts`, where a table writes 1,000. */
+  const plain = (cell: string) => cell.replace(/^`(.*)`$/, '$1').replace(/(\d),(?=\d{3})/g, '$1');
+
+  test.each([
+    ['README.md', 'WebSocketPluginOptions'],
+    ['docs/api.md', 'WebSocketPluginOptions'],
+    ['docs/api.md', 'PerMessageDeflateOptions'],
+  ])('%s has every member of %s with its default', (file, declaration) => {
+    const defaults = Object.fromEntries(
+      membersOf(declaration).map(({ name }) => {
+        const row = rowsOf(file).find(({ names }) => names[0] === name);
+        return [name, row?.cells.map(plain)];
+      }),
+    );
+    for (const member of membersOf(declaration)) {
+      expect(defaults[member.name], member.name).toContain(member.default ?? 'undefined');
+    }
+  });
+
+  test.each([
+    'WebSocketPlugin',
+    'WSConnection',
+    'WSRoomManager',
+    'WSStats',
+    'WebSocketPluginEvents',
+    'WSRoomEvents',
+  ])('docs/api.md has every member of %s', (declaration) => {
+    const inTables = rowsOf('docs/api.md').flatMap(({ names }) => names);
+    expect(inTables).toEqual(
+      expect.arrayContaining(membersOf(declaration).map(({ name }) => name)),
+    );
+  });
+
+  test('docs/api.md has every export, and no other', () => {
+    const [, exports = ''] = readFileSync(join(root, 'docs/api.md'), 'utf8').split(/^## .*$/m);
+    const named = [...exports.matchAll(/`([A-Z]\w+|with\w+|has\w+)/g)].map(([, name]) => name);
+    expect(new Set(named.filter((name) => name !== 'TypeError'))).toEqual(new Set(exportedNames()));
+  });
+
+  test('docs/api.md has every reason to refuse an upgrade, and no other', () => {
+    const reasons = tableRowsOf('docs/api.md')
+      .filter(([status = '']) => /^(\d{3}|any)$/.test(status))
+      .map(([, reason = '']) => reason.replaceAll('`', ''));
+    expect(new Set(reasons)).toEqual(new Set(valuesOf('WSRejectReason')));
+  });
+});

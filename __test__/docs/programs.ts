@@ -1,0 +1,508 @@
+/**
+ * What the programs of the documentation do, by the title of their block, seen from a client of its
+ * own. A program that is not in here has to start, or to end, without an error.
+ */
+
+import { once } from 'node:events';
+import { get } from 'node:https';
+import { expect } from 'vitest';
+import type { ClientOptions } from 'ws';
+import { type Client, connect } from '../support/client.js';
+import { until } from '../support/until.js';
+import type { Run } from './project.js';
+
+/** Drives a program that has been started. */
+export type Expectation = (run: Run) => Promise<void>;
+
+const guide = (page: string, block: string) => `docs/guide/${page}.md > ${block}`;
+
+const json = (client: Client, message: object) => client.send(JSON.stringify(message));
+
+const bearer = (token: string): ClientOptions => ({
+  headers: { authorization: `Bearer ${token}` },
+});
+const session = (token: string): ClientOptions => ({ headers: { cookie: `session=${token}` } });
+
+/** Subprotocols, which `ws` takes as an option, too; its types do not know that. */
+const offering = (...protocols: string[]) => ({ protocols }) as ClientOptions;
+
+const post = (body?: unknown): RequestInit => ({
+  method: 'POST',
+  headers: body === undefined ? {} : { 'content-type': 'application/json' },
+  ...(body !== undefined && { body: JSON.stringify(body) }),
+});
+
+/** Two who are in a room where each of them hears what the other says. */
+async function relay(run: Run, path: (name: string) => string): Promise<void> {
+  const ada = await run.connect(path('ada'));
+  const bob = await run.connect(path('bob'));
+  ada.send(Buffer.from('bytes are left out'));
+  ada.send('hello');
+  expect(await bob.next()).toBe('ada: hello');
+  bob.send('hi');
+  expect(await ada.next()).toBe('bob: hi');
+}
+
+/** An echo beside a route of a framework. */
+async function besideHttp(run: Run): Promise<void> {
+  const client = await run.connect('/echo');
+  client.send('over a WebSocket');
+  expect(await client.next()).toBe('over a WebSocket');
+  expect(await (await run.http('/')).text()).toBe('over HTTP');
+  expect(await run.refused('/elsewhere')).toMatchObject({ status: 404 });
+}
+
+/** The certificate is one of the test's own. */
+const trusting = { rejectUnauthorized: false };
+
+async function overHttps(port: number): Promise<string> {
+  const [response] = await once(get({ ...trusting, port, path: '/' }), 'response');
+  let body = '';
+  for await (const chunk of response) body += chunk;
+  return body;
+}
+
+export const programs: Record<string, Expectation> = {
+  'README.md > Example': async (run) => {
+    const ada = await run.connect('/chat?name=Ada');
+    const bob = await run.connect('/chat');
+    bob.send('hello');
+    for (const client of [ada, bob]) expect(await client.next()).toBe('somebody: hello');
+    ada.close(4000);
+    expect(await bob.next()).toBe('Ada left (4000)');
+  },
+
+  'docs/api.md > HTTP middleware and the context': async (run) => {
+    expect(await run.refused('/ws')).toMatchObject({
+      status: 401,
+      body: '{"error":"Log in first"}',
+    });
+    const client = run.open('/ws', session('x'));
+    const [response] = await once(client.ws, 'upgrade');
+    expect(response.headers['set-cookie']).toEqual(['seen=1']);
+    expect(await run.line()).toMatch(/^connected as [0-9a-f-]{36}$/);
+    const answer = await run.http('/notify', post({ news: 1 }));
+    expect(await answer.json()).toEqual({ rooms: [] });
+  },
+
+  [guide('getting-started', 'First server')]: async (run) => {
+    const client = await run.connect('/echo');
+    expect(await client.next()).toBe('welcome');
+    client.send('text');
+    expect(await client.next()).toBe('text');
+    client.send(Buffer.from([1, 2]));
+    expect(await client.next()).toEqual(Buffer.from([1, 2]));
+  },
+
+  [guide('getting-started', 'First server (2)')]: async (run) => {
+    expect([await run.line(), await run.line()]).toEqual(['welcome', 'hello']);
+  },
+
+  [guide('getting-started', 'Handlers and paths')]: async (run) => {
+    const inRoom = await run.connect('/chat/a%20b?name=Ada');
+    expect(await inRoom.next()).toBe('Ada in a b, from 127.0.0.1');
+    const below = await run.connect('/files/x/y');
+    expect(await below.next()).toBe('below /files: /files/x/y');
+    await run.connect('/ws');
+  },
+
+  [guide('getting-started', 'Handlers and paths (2)')]: async (run) => {
+    const client = run.open('/profile');
+    client.ws.on('open', () => client.send('early'));
+    expect(await client.next()).toBe('ada: early');
+  },
+
+  [guide('getting-started', 'Messages')]: async (run) => {
+    const client = await run.connect('/types');
+    client.send('four');
+    expect(await client.next()).toBe('text of 4 characters');
+    client.send(Buffer.from('ab'));
+    expect(await client.next()).toEqual(Buffer.from('\x02ab'));
+  },
+
+  [guide('getting-started', 'Closing')]: async (run) => {
+    const client = await run.connect('/session');
+    client.send('stay');
+    client.send('log out');
+    expect(await client.closed).toEqual({ code: 4001, reason: 'logged out' });
+    expect(await run.line()).toBe('closed with 4001: logged out');
+  },
+
+  [guide('getting-started', 'Data of a connection')]: async (run) => {
+    expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
+    expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
+  },
+
+  [guide('getting-started', 'Data of a connection (2)')]: async (run) => {
+    expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
+    expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
+  },
+
+  [guide('getting-started', 'Errors')]: async (run) => {
+    const client = await run.connect('/commands');
+    client.send('garbage');
+    expect(await client.nextJson()).toEqual({ error: 'not JSON' });
+    json(client, { type: 'ping' });
+    expect(await client.nextJson()).toEqual({ type: 'pong' });
+    json(client, { type: 'nonsense' });
+    expect(await client.closed).toEqual({ code: 1011, reason: 'internal error' });
+    await until(() => run.stderr().includes(': no such command: nonsense\n'));
+    run.forgetStderr();
+  },
+
+  [guide('getting-started', 'TypeScript')]: async (run) => {
+    const refused = await run.connect('/ticker');
+    expect(await refused.closed).toEqual({ code: 1008, reason: 'name is missing' });
+    const client = await run.connect('/ticker?name=x');
+    expect(await client.next()).toBe('ready');
+    expect(await client.next()).toMatch(/^\d+$/);
+  },
+
+  [guide('rooms', 'Rooms')]: async (run) => {
+    const ada = await run.connect('/chat');
+    const bob = await run.connect('/chat');
+    for (const client of [ada, bob]) json(client, { type: 'join', room: 'tea' });
+    json(bob, { type: 'say', room: 'tea', text: 'both' });
+    for (const client of [ada, bob]) {
+      expect(await client.nextJson()).toEqual({ room: 'tea', text: 'both' });
+    }
+    json(ada, { type: 'leave', room: 'tea' });
+    json(ada, { type: 'say', room: 'tea', text: 'left' });
+    expect(await bob.nextJson()).toEqual({ room: 'tea', text: 'left' });
+    expect(ada.waiting).toEqual([]);
+  },
+
+  [guide('rooms', 'Broadcasting')]: async (run) => {
+    const ada = await run.connect('/game/1');
+    const bob = await run.connect('/game/1');
+    expect(await ada.next()).toBe('a player has come');
+    bob.send(Buffer.from('e4'));
+    expect(await ada.next()).toEqual(Buffer.from('e4'));
+    bob.close();
+    expect(await ada.next()).toBe('a player has left');
+  },
+
+  [guide('rooms', 'Messages to one user')]: async (run) => {
+    const stranger = await run.connect('/inbox');
+    expect(await stranger.closed).toEqual({ code: 1008, reason: 'log in first' });
+    const tabs = [
+      await run.connect('/inbox', session('ada-token')),
+      await run.connect('/inbox', session('ada-token')),
+    ];
+    const bob = await run.connect('/inbox', session('bob-token'));
+    // The handler is async, and nothing tells when it has finished.
+    const welcomed = Promise.all(tabs.map((tab) => tab.next()));
+    let done = false;
+    void welcomed.then(() => {
+      done = true;
+    });
+    while (!done) expect((await run.http('/welcome', post())).status).toBe(200);
+    expect(await welcomed).toEqual(['Welcome, Ada', 'Welcome, Ada']);
+    expect(bob.waiting).toEqual([]);
+  },
+
+  [guide('rooms', 'From HTTP routes and elsewhere')]: async (run) => {
+    const client = await run.connect('/dashboard');
+    expect(await client.nextJson()).toEqual({ type: 'time', now: expect.any(Number) });
+    expect((await run.http('/orders', post({ tea: 2 }))).status).toBe(201);
+    expect(await client.nextJson()).toEqual({ type: 'order', order: { tea: 2 } });
+  },
+
+  [guide('rooms', 'Who is there')]: async (run) => {
+    const ada = await run.connect('/lobby?name=Ada');
+    expect(await ada.nextJson()).toEqual(['Ada']);
+    const bob = await run.connect('/lobby?name=Bob');
+    expect(await ada.nextJson()).toEqual(['Ada', 'Bob']);
+    expect(await bob.nextJson()).toEqual(['Ada', 'Bob']);
+    bob.close();
+    expect(await ada.nextJson()).toEqual(['Ada']);
+  },
+
+  [guide('rooms', 'Who is there (2)')]: async (run) => {
+    const client = await run.connect('/prices');
+    client.send('tea');
+    expect(await client.next()).toBe('price:tea 42');
+    expect(await client.next()).toBe('price:tea 42');
+  },
+
+  [guide('rooms', 'Names that clients choose')]: async (run) => {
+    const client = await run.connect('/rooms');
+    client.send('user:ada');
+    expect(await client.next()).toBe('no such room');
+    client.send('tea-time');
+    expect(await client.next()).toBe('joined tea-time');
+  },
+
+  [guide('access', 'Origins')]: async (run) => {
+    const allowed = [
+      'https://example.com',
+      'https://a.b.example.com',
+      'http://localhost:5173',
+      'https://pr-12.preview.example.net',
+    ];
+    for (const origin of allowed) await run.connect('/account', { origin });
+    const refused = [
+      undefined,
+      'http://example.com',
+      'https://example.com:8443',
+      'https://evilexample.com',
+      'http://localhost',
+      'https://pr-12.preview.example.net.evil.com',
+    ];
+    for (const origin of refused) {
+      const options = origin === undefined ? {} : { origin };
+      expect(await run.refused('/account', options)).toMatchObject({ status: 403 });
+    }
+  },
+
+  [guide('access', 'verifyClient')]: async (run) => {
+    expect(await run.refused('/devices')).toMatchObject({ status: 401 });
+    expect(await run.refused('/devices', bearer('forged'))).toMatchObject({ status: 401 });
+    expect(await (await run.connect('/devices', bearer('ada-token'))).next()).toBe('Hello ada');
+  },
+
+  [guide('access', 'Cookies')]: async (run) => {
+    const origin = 'https://example.com';
+    await run.connect('/account', { origin, ...session('ada-token') });
+    expect(await run.refused('/account', { origin })).toMatchObject({ status: 401 });
+    const elsewhere = { origin: 'https://evil.com', ...session('ada-token') };
+    expect(await run.refused('/account', elsewhere)).toMatchObject({ status: 403 });
+  },
+
+  [guide('access', 'Tickets')]: async (run) => {
+    expect((await run.http('/ticket', post())).status).toBe(401);
+    const headers = { authorization: 'Bearer ada-token' };
+    const response = await run.http('/ticket', { method: 'POST', headers });
+    const { ticket } = (await response.json()) as { ticket: string };
+    const client = await run.connect(`/chat?ticket=${ticket}`);
+    expect(await client.next()).toBe('Hello ada');
+    expect(await run.refused(`/chat?ticket=${ticket}`)).toMatchObject({ status: 401 });
+    expect(await run.refused('/chat')).toMatchObject({ status: 401 });
+  },
+
+  [guide('access', 'Tokens in the query')]: async (run) => {
+    await run.connect('/feed?token=ada-token');
+    expect(await run.refused('/feed?token=forged')).toMatchObject({ status: 401 });
+    expect(await run.refused('/feed')).toMatchObject({ status: 401 });
+  },
+
+  [guide('access', 'Tokens as a subprotocol')]: async (run) => {
+    const client = await run.connect('/chat', offering('chat', 'token.ada-token'));
+    expect(client.ws.protocol).toBe('chat');
+    expect(await client.next()).toBe('Hello ada, we speak chat');
+    const forged = offering('chat', 'token.forged');
+    expect(await run.refused('/chat', forged)).toMatchObject({ status: 401 });
+    expect(await run.refused('/chat')).toMatchObject({ status: 401 });
+  },
+
+  [guide('access', 'Tokens in the first message')]: async (run) => {
+    const stranger = await run.connect('/private');
+    stranger.send('forged');
+    stranger.send('not heard');
+    expect(await stranger.closed).toEqual({ code: 4401, reason: 'no valid token' });
+    const ada = await run.connect('/private');
+    const bob = await run.connect('/private');
+    ada.send('ada-token');
+    bob.send('bob-token');
+    // Whether both have joined, only a message between them tells.
+    let heard = false;
+    void ada.next().then((message) => {
+      expect(message).toBe('hello');
+      heard = true;
+    });
+    while (!heard) {
+      bob.send('hello');
+      await new Promise(setImmediate);
+    }
+  },
+
+  [guide('access', 'Middleware')]: async (run) => {
+    const stranger = await run.connect('/chat?token=forged');
+    expect(await stranger.closed).toEqual({ code: 4401, reason: 'no valid token' });
+    const ada = await run.connect('/chat?token=ada-token');
+    expect(await ada.next()).toBe('Hello ada');
+    expect(await run.line()).toBe('ada on /chat?token=ada-token from 127.0.0.1');
+  },
+
+  [guide('access', 'HTTP middleware')]: async (run) => {
+    const stranger = await run.refused('/ws');
+    expect(stranger).toMatchObject({ status: 403, body: '{"error":"not for you"}' });
+    expect(await (await run.connect('/ws', session('ada-token'))).next()).toBe('welcome');
+    expect((await run.http('/')).status).toBe(404);
+  },
+
+  [guide('access', 'Logins that expire')]: async (run) => {
+    const client = await run.connect('/limited');
+    expect(await client.closed).toEqual({ code: 4401, reason: 'login expired' });
+  },
+
+  [guide('access', 'Subprotocols')]: async (run) => {
+    const both = await run.connect('/chat', offering('chat.v1', 'chat.v2'));
+    expect(await both.next()).toBe('{"hello":2}');
+    const old = await run.connect('/chat', offering('chat.v1'));
+    expect(await old.next()).toBe('hello');
+    const none = run.open('/chat', offering('other'));
+    const [error] = await once(none.ws, 'error');
+    expect(error.message).toBe('Server sent no subprotocol');
+  },
+
+  [guide('limits', 'Sizes and numbers')]: async (run) => {
+    const client = await run.connect('/chat');
+    client.send('x'.repeat(16 * 1024 + 1));
+    expect(await client.closed).toEqual({ code: 1009, reason: 'message exceeds maxMessageSize' });
+  },
+
+  [guide('limits', 'Rates')]: async (run) => {
+    const client = await run.connect('/chat');
+    for (let count = 0; count < 40; count += 1) client.send(`${count}`);
+    expect(await client.closed).toEqual({ code: 1008, reason: 'too many messages' });
+    expect(client.waiting.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, n) => `${n}`));
+    expect(client.waiting.length).toBeLessThan(40);
+  },
+
+  [guide('limits', 'Connections of one address')]: async (run) => {
+    const clients = [];
+    for (let count = 0; count < 20; count += 1) clients.push(await run.connect('/chat'));
+    expect(await run.refused('/chat')).toMatchObject({ status: 401 });
+    clients[0]?.close();
+    await clients[0]?.closed;
+    await run.connect('/chat');
+  },
+
+  [guide('limits', 'Backpressure (2)')]: async (run) => {
+    const client = await run.connect('/download');
+    let bytes = 0;
+    client.ws.on('message', (data: Buffer) => {
+      bytes += data.length;
+    });
+    client.send('go');
+    expect(await client.closed).toEqual({ code: 1000, reason: 'all of it' });
+    expect(bytes).toBe(100 * 256 * 1024);
+  },
+
+  [guide('limits', 'Compression')]: async (run) => {
+    const client = run.open('/documents', { perMessageDeflate: true });
+    const [response] = await once(client.ws, 'upgrade');
+    expect(response.headers['sec-websocket-extensions']).toBe(
+      'permessage-deflate; server_no_context_takeover; client_no_context_takeover',
+    );
+  },
+
+  [guide('deployment', 'Graceful shutdown')]: async (run) => {
+    const client = await run.connect('/ws');
+    expect(await client.next()).toBe('welcome');
+    run.signal('SIGTERM');
+    expect(await client.closed).toEqual({ code: 1001, reason: 'server is shutting down' });
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+  },
+
+  [guide('deployment', 'Health and numbers')]: async (run) => {
+    await run.connect('/ws');
+    const health = await run.http('/health');
+    expect(health.status).toBe(200);
+    expect(await health.json()).toMatchObject({ installed: true, connections: 1 });
+    const numbers = await run.http('/numbers');
+    expect(await numbers.json()).toMatchObject({ totalConnections: 1, rooms: 0 });
+  },
+
+  [guide('deployment', 'Several processes')]: async (run) => {
+    const clients = new Map<string, Client>();
+    // Until there is one in each process.
+    while (clients.size < 2) {
+      const client = await run.connect('/chat');
+      clients.set((await client.next()).toString(), client);
+    }
+    const [first, second] = [...clients.values()];
+    first?.send('to all processes');
+    expect(await first?.next()).toBe('to all processes');
+    expect(await second?.next()).toBe('to all processes');
+  },
+
+  [guide('deployment', 'TLS')]: async (run) => {
+    const client = await connect(`wss://127.0.0.1:${run.port}/ws`, trusting);
+    expect(await client.next()).toBe('welcome');
+    expect(await overHttps(run.port)).toBe('over HTTPS');
+  },
+
+  [guide('without-framework', 'A bare server')]: async (run) => {
+    const ada = await run.connect('/chat');
+    const bob = await run.connect('/chat');
+    ada.send('hello');
+    for (const client of [ada, bob]) expect(await client.next()).toBe('hello');
+    expect(await (await run.http('/')).text()).toBe('over HTTP\n');
+    run.signal('SIGTERM');
+    expect(await ada.closed).toMatchObject({ code: 1001 });
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+  },
+
+  [guide('without-framework', 'TLS')]: async (run) => {
+    const client = await connect(`wss://127.0.0.1:${run.port}/echo`, trusting);
+    client.send('encrypted');
+    expect(await client.next()).toBe('encrypted');
+  },
+
+  [guide('without-framework', 'Express')]: besideHttp,
+  [guide('without-framework', 'Koa')]: async (run) => {
+    await besideHttp(run);
+    expect(await run.line()).toBe('a WebSocket on /echo');
+  },
+  [guide('without-framework', 'Koa (2)')]: besideHttp,
+  [guide('without-framework', 'Fastify')]: async (run) => {
+    await besideHttp(run);
+    const client = await run.connect('/echo');
+    run.signal('SIGTERM');
+    expect(await client.closed).toEqual({ code: 1001, reason: 'server is shutting down' });
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+  },
+
+  [guide('without-framework', 'Several plugins, and other WebSocket servers')]: async (run) => {
+    expect(await (await run.connect('/open')).next()).toBe('open');
+    expect(await (await run.connect('/old')).next()).toBe('old');
+    expect(await (await run.connect('/inside', session('ada-token'))).next()).toBe('inside');
+    expect(await run.refused('/inside')).toMatchObject({ status: 401 });
+    expect((await run.refused('/elsewhere')).status).toBe(400);
+  },
+
+  [guide('migration', 'From the WebSocket plugin built into NextRush v2')]: async (run) => {
+    expect(await (await run.connect('/ws')).next()).toBe('welcome');
+  },
+
+  [guide('migration', 'An example')]: (run) => relay(run, (name) => `/chat?name=${name}`),
+  [guide('migration', 'An example (2)')]: (run) => relay(run, (name) => `/chat?name=${name}`),
+
+  'docs/troubleshooting.md > Troubleshooting': async (run) => {
+    await run.refused('/chat');
+    const client = await run.connect('/chat', { origin: 'https://example.com' });
+    client.close(1000);
+    for (const _ of [1, 2, 3]) expect(await run.line()).toMatch(aDecision);
+  },
+
+  'docs/troubleshooting.md > Messages arrive late': async (run) => {
+    expect(await run.line()).toMatch(/^event loop delay, 99th percentile: \d+\.\d ms$/);
+  },
+};
+
+/** Programs that are clients, with the block that is their server. */
+export const servers: Record<string, string> = {
+  [guide('getting-started', 'First server (2)')]: guide('getting-started', 'First server'),
+};
+
+/**
+ * What shell commands print, and the block that is the server which they need; or why they cannot
+ * run here. Those are only parsed.
+ */
+export const shell: Record<string, { server?: string; prints: RegExp } | { notRun: string }> = {
+  [guide('deployment', 'Descriptors')]: { prints: /^(\d+|unlimited)\n$/ },
+  'docs/troubleshooting.md > Troubleshooting (3)': {
+    server: guide('limits', 'Rates'),
+    prints: /^HTTP\/1\.1 101 Switching Protocols\r\n/,
+  },
+};
+
+const aDecision =
+  /^\[WebSocketPlugin\] \/chat (rejected \(origin\): this Origin is not allowed|accepted as [0-9a-f-]{36}( over a bridge)?|closed with 1000)$/;
+
+/** `text` blocks that are output of the program before them. */
+export const outputs: Record<string, RegExp> = {
+  'docs/troubleshooting.md > Troubleshooting (2)': aDecision,
+};
