@@ -2,6 +2,7 @@
 
 /** What the native half asks for beside bytes and credit; `src/binding/hot.rs` has the same. */
 const END = -1;
+const PROBE = -3;
 
 /**
  * The share of the window that has to be written before the engine is told, as each news wakes its
@@ -26,6 +27,7 @@ class Bridge {
   #streamWrite;
   #streamEnd;
   #slot;
+  #generation;
   #key;
   /** Bytes that may still be handed to the engine before the stream is paused. */
   #credit;
@@ -39,16 +41,17 @@ class Bridge {
   /**
    * @param hot the native functions
    * @param stream the connection's stream; nobody else reads from it or writes to it any more
-   * @param {{ slot: number, bridge: number }} adopted what the native half calls it
+   * @param {{ slot: number, generation: number, bridge: number }} adopted what the native half calls it
    * @param {{ window: number, flush: () => void, onGone: () => void }} engine bytes under way in
    *   each direction; what hands news over to the engine; what is called once the stream is gone
    */
-  constructor(hot, stream, { slot, bridge }, { window, flush, onGone }) {
+  constructor(hot, stream, { slot, generation, bridge }, { window, flush, onGone }) {
     this.#hot = hot;
     this.#stream = stream;
     this.#streamWrite = stream.write;
     this.#streamEnd = stream.end;
     this.#slot = slot;
+    this.#generation = generation;
     this.#key = bridge;
     this.#credit = window;
     this.#window = window;
@@ -93,6 +96,7 @@ class Bridge {
   obey(command) {
     if (typeof command !== 'number') this.#write(command);
     else if (command === END) this.#end();
+    else if (command === PROBE) this.#answerProbe();
     else if (command < 0) this.#release();
     else this.#addCredit(command);
   }
@@ -112,6 +116,16 @@ class Bridge {
     const before = this.#credit;
     this.#credit += count;
     if (before <= 0 && this.#credit > 0) this.#stream.resume();
+  }
+
+  /** The second turn of the event loop from now is after all sockets have been read. */
+  #answerProbe() {
+    setImmediate(() =>
+      setImmediate(() => {
+        this.#hot.bridgeProbed(this.#slot, this.#generation);
+        this.#flush();
+      }),
+    );
   }
 
   #end() {

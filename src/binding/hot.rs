@@ -55,10 +55,11 @@ const KIND_SHARED_BINARY: u32 = 1;
 /// The value is a string: four digits of the close code, then the reason.
 const KIND_CLOSED: u32 = 2;
 /// The code carries the key of a bridge instead of a slot. The value is a Buffer to be written, a
-/// number of bytes that may be pumped in beyond what was allowed before, or one of the two below.
+/// number of bytes that may be pumped in beyond what was allowed before, or one of the three below.
 const KIND_BRIDGE: u32 = 3;
 const BRIDGE_END: i32 = -1;
 const BRIDGE_DESTROY: i32 = -2;
+const BRIDGE_PROBE: i32 = -3;
 
 /// An engine as the hot functions and the plugin share it.
 pub(super) struct EngineHandle {
@@ -88,7 +89,7 @@ impl EngineHandle {
     /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()`,
     /// `drain(dispatch)`, which returns whether more events wait, and for bridges
     /// `bridgeReceived(slot, key, view)`, `bridgeWritten(slot, key, count)`,
-    /// `bridgeEnded(slot, key)` and `bridgeClosed(slot, key)`.
+    /// `bridgeEnded(slot, key)`, `bridgeClosed(slot, key)` and `bridgeProbed(slot, generation)`.
     pub fn functions<'env>(self: &Rc<Self>, env: &'env Env) -> Result<Object<'env>> {
         let mut object = Object::new(env)?;
         for (name, callback) in FUNCTIONS {
@@ -150,6 +151,7 @@ const FUNCTIONS: &[(&CStr, RawFunction)] = &[
     (c"bridgeWritten", bridge_written),
     (c"bridgeEnded", bridge_ended),
     (c"bridgeClosed", bridge_closed),
+    (c"bridgeProbed", bridge_probed),
 ];
 
 unsafe extern "C" fn release_handle(_env: sys::napi_env, data: *mut c_void, _hint: *mut c_void) {
@@ -338,6 +340,19 @@ unsafe extern "C" fn bridge_closed(
         && let (Some(slot), Some(key)) = (call.u32(0), call.u32(1))
     {
         call.handle.with(|engine| engine.bridge_news(slot, key, StreamNews::Closed));
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn bridge_probed(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<2>::read(env, info) }
+        && let Some(id) = call.connection()
+    {
+        call.handle.with(|engine| engine.probed(id));
     }
     ptr::null_mut()
 }
@@ -536,6 +551,7 @@ unsafe fn value_of(env: sys::napi_env, what: What, text: &[u8]) -> (u32, sys::na
             What::Bridge(Command::Credit(count)) => (KIND_BRIDGE, int32(env, count as i32)),
             What::Bridge(Command::End) => (KIND_BRIDGE, int32(env, BRIDGE_END)),
             What::Bridge(Command::Destroy) => (KIND_BRIDGE, int32(env, BRIDGE_DESTROY)),
+            What::Bridge(Command::Probe) => (KIND_BRIDGE, int32(env, BRIDGE_PROBE)),
             What::Closed(frame) => {
                 let packed = format!("{:04}{}", frame.code, frame.reason);
                 (KIND_CLOSED, string(env, packed.as_bytes(), packed.is_ascii()))

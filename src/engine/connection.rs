@@ -21,6 +21,7 @@ use crate::protocol::{
     Assembler, CloseFrame, DeflateParams, Deflater, MAX_CONTROL_PAYLOAD, Opcode, Sink, close,
     encode_frame,
 };
+use crate::transport::bridge::Bridge;
 use crate::transport::{Ready, Transport};
 
 /// Once our side is done, how long the peer has to end its own before the descriptor is closed.
@@ -198,6 +199,11 @@ impl Connection {
 
     pub fn is_answering(&self) -> bool {
         self.phase.get() == Phase::Answering
+    }
+
+    /// The bridge, where JavaScript pumps the bytes.
+    pub fn bridge(&self) -> Option<&Bridge> {
+        self.transport.bridge()
     }
 
     /// Whether data may still be sent.

@@ -347,6 +347,7 @@ impl IoThread {
                         connection::answer(self, connection);
                     }
                 }),
+                Op::Probed(id) => self.with(id, |connection| self.on_probed(connection)),
                 Op::Bridge(key, news) => {
                     let bridge = self.bridges.borrow().get(&key).and_then(Weak::upgrade);
                     // What comes for a bridge that is gone comes too late.
@@ -650,12 +651,36 @@ impl IoThread {
         if !connection.is_open() || now - pinged_at < millis(self.settings.pong_timeout) {
             return;
         }
-        if self.inbox.is_full() || connection.is_paused() {
-            // We do not read, so the pong may well be there: the peer gets its time again.
-            connection.pinged_at.set(Some(now));
-            return self.start_limit(&self.pongs, connection.id);
+        if self.gives_time_again(connection, now) {
+            return;
         }
-        connection.give_up_on_silent_peer(&mut self.pool.borrow_mut());
+        match connection.bridge() {
+            // JavaScript may have been too busy to read the pong.
+            Some(bridge) => bridge.probe(),
+            None => connection.give_up_on_silent_peer(&mut self.pool.borrow_mut()),
+        }
+    }
+
+    /// Where we do not read, the pong may well be there: the peer gets its time again.
+    fn gives_time_again(&self, connection: &Connection, now: u64) -> bool {
+        let reads = !self.inbox.is_full() && !connection.is_paused();
+        if !reads {
+            connection.pinged_at.set(Some(now));
+            self.start_limit(&self.pongs, connection.id);
+        }
+        !reads
+    }
+
+    /// What JavaScript had not read when the limit of a pong ran out is here now.
+    fn on_probed(self: &Rc<Self>, connection: &Rc<Connection>) {
+        let (io, connection) = (self.clone(), connection.clone());
+        // Handing it over has woken the connection's task, which runs before this one.
+        tokio::task::spawn_local(async move {
+            let silent = connection.is_open() && connection.pinged_at.get().is_some();
+            if silent && !io.gives_time_again(&connection, io.now()) {
+                connection.give_up_on_silent_peer(&mut io.pool.borrow_mut());
+            }
+        });
     }
 }
 

@@ -294,6 +294,11 @@ impl Engine {
         thread.hand_over_if_full();
     }
 
+    /// The answer to [`Command::Probe`](crate::transport::bridge::Command::Probe).
+    pub fn probed(&self, id: ConnectionId) {
+        self.append(id, Op::Probed(id));
+    }
+
     /// Something else has happened to the stream behind a bridge.
     pub fn bridge_news(&self, slot: u32, key: u32, news: StreamNews) {
         self.thread(slot).append(Op::Bridge(key, news));

@@ -51,6 +51,8 @@ pub enum Op {
     Resume(ConnectionId),
     /// JavaScript has heard of the connection's end. Its last operation.
     Release(ConnectionId),
+    /// Everything that had arrived for a bridged connection has been handed over.
+    Probed(ConnectionId),
     /// News of the stream behind a bridge, named by the bridge's key.
     Bridge(u32, StreamNews),
     /// Ends every connection without a handshake.

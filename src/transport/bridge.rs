@@ -23,6 +23,8 @@ pub enum Command {
     Credit(usize),
     /// End the writing side once everything has been written.
     End,
+    /// Say so once everything that has arrived until now has been handed over.
+    Probe,
     /// Close at once, or behind an [`End`](Self::End) as soon as everything has been written. The
     /// last command.
     Destroy,
@@ -79,6 +81,11 @@ impl Bridge {
             self.incoming.borrow_mut().extend(bytes);
             self.arrived.notify_waiters();
         }
+    }
+
+    /// Asks JavaScript to hand over what has arrived.
+    pub fn probe(&self) {
+        self.tell(Command::Probe);
     }
 
     /// The stream ended: nothing more comes in.

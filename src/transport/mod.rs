@@ -98,6 +98,15 @@ impl Transport {
         }
     }
 
+    /// The bridge, where JavaScript pumps the bytes.
+    pub fn bridge(&self) -> Option<&Bridge> {
+        match self {
+            #[cfg(unix)]
+            Self::Adopted(_) => None,
+            Self::Bridged(bridge) => Some(bridge),
+        }
+    }
+
     /// Ends one direction or both. A reader that waits sees the end of the stream.
     pub fn shut_down(&self, how: Shutdown) {
         match self {
