@@ -113,8 +113,9 @@ class Upgrade {
   /** Runs the checks that need no user code, then the application's middleware. */
   start() {
     const { req, socket, plugin } = this;
-    // Responses to earlier, pipelined requests go first.
-    const earlier = socket._httpMessage;
+    // Responses to earlier, pipelined requests go first. Node has them on the connection itself,
+    // which `socket` may be a stream around.
+    const earlier = req.socket._httpMessage;
     if (earlier) {
       earlier.once('close', () => setImmediate(() => this.start()));
       return;
@@ -126,6 +127,7 @@ class Upgrade {
     this.#admitted = true;
     plugin.upgrades.add(this);
     socket.once('close', this.#onSocketClose);
+    if (hasBody(req)) return this.refuse('badRequest', 'a WebSocket handshake has no body');
     if (!plugin.hasGate || !this.#runThroughApplication()) this.accept();
     if (this.#pending) this.#timer = setTimeout(this.#onTimeout, plugin.handshakeTimeoutMs);
   }
@@ -277,6 +279,14 @@ class Upgrade {
     this.plugin.connected(this);
     return this.connection;
   }
+}
+
+/**
+ * Up to Node 24 a body is not told from the frames behind it, and from 26 on the socket is a stream
+ * that waits for it. No WebSocket client sends one.
+ */
+function hasBody({ headers }) {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /**

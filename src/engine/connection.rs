@@ -21,7 +21,6 @@ use crate::protocol::{
     Assembler, CloseFrame, DeflateParams, Deflater, MAX_CONTROL_PAYLOAD, Opcode, Sink, close,
     encode_frame,
 };
-use crate::transport::bridge::Bridge;
 use crate::transport::{Ready, Transport};
 
 /// Once our side is done, how long the peer has to end its own before the descriptor is closed.
@@ -81,6 +80,15 @@ enum Phase {
     Ended,
 }
 
+/// What is to be known of a connection whose bytes JavaScript pumps: it may be too busy to do so.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Probe {
+    /// The ping has been written: from then on the peer has its time.
+    PingWritten,
+    /// The pong is overdue, unless it was waiting to be read.
+    PongRead,
+}
+
 /// How a connection ends.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -131,6 +139,9 @@ pub(super) struct Connection {
     sent_close: RefCell<Option<Box<CloseFrame>>>,
     /// When the oldest unanswered ping was sent, in the thread's milliseconds.
     pub pinged_at: Cell<Option<u64>>,
+    /// What JavaScript has been asked last, where it pumps the bytes, and how many of its answers
+    /// are still to come. Only the last one counts.
+    probe: Cell<(Probe, u32)>,
     /// The latest ping that came while the peer does not read. Only that one has to be answered
     /// (RFC 6455 §5.5.3), so a flood of pings cannot fill the outbox.
     unanswered_ping: RefCell<Option<Box<[u8]>>>,
@@ -178,6 +189,7 @@ impl Connection {
             reply: RefCell::default(),
             sent_close: RefCell::default(),
             pinged_at: Cell::new(None),
+            probe: Cell::new((Probe::PingWritten, 0)),
             unanswered_ping: RefCell::default(),
             paused: Cell::new(false),
             resumed: Notify::new(),
@@ -201,9 +213,21 @@ impl Connection {
         self.phase.get() == Phase::Answering
     }
 
-    /// The bridge, where JavaScript pumps the bytes.
-    pub fn bridge(&self) -> Option<&Bridge> {
-        self.transport.bridge()
+    /// Where JavaScript pumps the bytes: has it say when it has done so, and returns true.
+    pub fn probe(&self, probe: Probe) -> bool {
+        let Some(bridge) = self.transport.bridge() else { return false };
+        let (_, answers) = self.probe.get();
+        self.probe.set((probe, answers + 1));
+        bridge.probe();
+        true
+    }
+
+    /// JavaScript's answer, if it is the last one to come.
+    pub fn probed(&self) -> Option<Probe> {
+        let (probe, answers) = self.probe.get();
+        let answers = answers.saturating_sub(1);
+        self.probe.set((probe, answers));
+        (answers == 0).then_some(probe)
     }
 
     /// Whether data may still be sent.

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
 
-use super::connection::{self, Connection, Ending};
+use super::connection::{self, Connection, Ending, Probe};
 use super::deadlines::Deadlines;
 use super::ids::ConnectionId;
 use super::inbox::{Batch, Inbox};
@@ -641,7 +641,9 @@ impl IoThread {
         connection.flush(self);
         if connection.pinged_at.get().is_none() && !self.settings.pong_timeout.is_zero() {
             connection.pinged_at.set(Some(now));
-            self.start_limit(&self.pongs, connection.id);
+            if !connection.probe(Probe::PingWritten) {
+                self.start_limit(&self.pongs, connection.id);
+            }
         }
         self.start_limit(&self.heartbeats, connection.id);
     }
@@ -654,10 +656,8 @@ impl IoThread {
         if self.gives_time_again(connection, now) {
             return;
         }
-        match connection.bridge() {
-            // JavaScript may have been too busy to read the pong.
-            Some(bridge) => bridge.probe(),
-            None => connection.give_up_on_silent_peer(&mut self.pool.borrow_mut()),
+        if !connection.probe(Probe::PongRead) {
+            connection.give_up_on_silent_peer(&mut self.pool.borrow_mut());
         }
     }
 
@@ -671,14 +671,25 @@ impl IoThread {
         !reads
     }
 
-    /// What JavaScript had not read when the limit of a pong ran out is here now.
+    /// JavaScript has written and read what there was.
     fn on_probed(self: &Rc<Self>, connection: &Rc<Connection>) {
+        let Some(probe) = connection.probed() else { return };
         let (io, connection) = (self.clone(), connection.clone());
-        // Handing it over has woken the connection's task, which runs before this one.
+        // What it has read has woken the connection's task, which runs before this one.
         tokio::task::spawn_local(async move {
-            let silent = connection.is_open() && connection.pinged_at.get().is_some();
-            if silent && !io.gives_time_again(&connection, io.now()) {
-                connection.give_up_on_silent_peer(&mut io.pool.borrow_mut());
+            if !connection.is_open() || connection.pinged_at.get().is_none() {
+                return;
+            }
+            let now = io.now();
+            match probe {
+                Probe::PingWritten => {
+                    connection.pinged_at.set(Some(now));
+                    io.start_limit(&io.pongs, connection.id);
+                }
+                Probe::PongRead if io.gives_time_again(&connection, now) => {}
+                Probe::PongRead => {
+                    connection.give_up_on_silent_peer(&mut io.pool.borrow_mut());
+                }
             }
         });
     }
