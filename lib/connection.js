@@ -20,8 +20,12 @@ const MAX_HELD_BYTES = 64 * 1024;
 /** What a held message costs beside its content, so that empty ones count as well. */
 const HELD_MESSAGE_BYTES = 64;
 
-/** Strings from this many characters on are measured before they are copied. */
-const LONG_TEXT = 8 * 1024;
+/**
+ * Texts from this many UTF-16 units on get an allocation of their own. Below, one more copy costs
+ * less than memory that goes back and forth between the threads (echo of 16 KiB: 16 % more messages
+ * with 64 Ki than with 8 Ki).
+ */
+const LONG_TEXT = 64 * 1024;
 
 /**
  * What the other files of this folder do with a connection and its users cannot, by name: filled
@@ -96,7 +100,8 @@ class Connection {
     if (typeof data === 'string') {
       if (this.#state !== OPEN) return;
       const { hot } = this.#engine;
-      if (data.length < LONG_TEXT) hot.sendText(this.#slot, this.#generation, data);
+      const { length } = data;
+      if (length < LONG_TEXT) hot.sendText(this.#slot, this.#generation, data, length);
       else hot.sendLongText(this.#slot, this.#generation, data);
     } else {
       const view = binaryView('send', data);

@@ -31,12 +31,9 @@ const PAIRS: usize = 32;
 /// Events delivered before the event loop gets its turn.
 const EVENTS_PER_TURN: usize = 1024;
 
-/// Spare bytes offered to Node for a short text of unknown length, so that most take one call.
-const TEXT_GUESS: usize = 4 << 10;
-
-/// UTF-16 units up to which a text with its own allocation is offered the most bytes that its UTF-8
-/// can have. Measuring it first, which V8 would do otherwise, took half as long again as writing it
-/// (16 KiB of ASCII); beyond this, memory counts for more.
+/// UTF-16 units up to which a text is offered the most bytes that its UTF-8 can have. Measuring it
+/// first, which V8 would do otherwise, took half as long again as writing it (16 KiB of ASCII); beyond
+/// this, memory counts for more.
 const UNMEASURED_TEXT: usize = 256 << 10;
 
 /// Longest UTF-8 form of a UTF-16 unit.
@@ -85,7 +82,7 @@ impl EngineHandle {
         drop(engine);
     }
 
-    /// An object with the hot functions: `sendText(slot, generation, text)`,
+    /// An object with the hot functions: `sendText(slot, generation, text, length)`,
     /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()`,
     /// `drain(dispatch)`, which returns whether more events wait, and for bridges
     /// `bridgeReceived(slot, key, view)`, `bridgeWritten(slot, key, count)`,
@@ -232,11 +229,11 @@ unsafe extern "C" fn send_text(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     // SAFETY: first in a callback of `FUNCTIONS`.
-    if let Some(call) = unsafe { Call::<3>::read(env, info) }
-        && let Some(id) = call.connection()
+    if let Some(call) = unsafe { Call::<4>::read(env, info) }
+        && let (Some(id), Some(units)) = (call.connection(), call.u32(3))
     {
         call.handle.with(|engine| {
-            engine.send(id, |bytes| encode_text(env, call.args[2], bytes, TEXT_GUESS));
+            engine.send(id, |bytes| encode_text(env, call.args[2], units as usize, bytes));
         });
     }
     ptr::null_mut()
@@ -371,38 +368,29 @@ pub(super) fn text_frame(env: sys::napi_env, text: sys::napi_value) -> Bytes {
     // SAFETY: a value of the current callback; a null buffer asks for the length, which V8 knows.
     unsafe { sys::napi_get_value_string_utf16(env, text, ptr::null_mut(), 0, &mut units) };
     let mut frame = Vec::new();
-    let guess = if units <= UNMEASURED_TEXT { units * UTF8_PER_UNIT + MARGIN } else { 0 };
-    let range = encode_text(env, text, &mut frame, guess);
+    let range = encode_text(env, text, units, &mut frame);
     frame.shrink_to_fit();
     Bytes::from(frame).slice(range)
 }
 
-/// Longest UTF-8 form of a character, and the NUL that Node appends: a text that comes closer to the
-/// end than this may have been cut.
-const MARGIN: usize = 4 + 1;
-
-/// Writes `text` as a frame behind `bytes` and returns where it lies. Its length as UTF-8 is not
-/// known beforehand: the payload is written behind room for the longest header, and the header
-/// right before it. `guess` bytes are offered at first; only a longer text is measured.
+/// Writes `text`, of `units` UTF-16 units, as a frame behind `bytes` and returns where it lies. Its
+/// length as UTF-8 is not known beforehand: the payload is written behind room for the longest header,
+/// and the header right before it.
 fn encode_text(
     env: sys::napi_env,
     text: sys::napi_value,
+    units: usize,
     bytes: &mut Vec<u8>,
-    guess: usize,
 ) -> Range<usize> {
     let payload_at = bytes.len() + MAX_HEADER;
-    let mut len = 0;
-    if guess > MARGIN {
-        bytes.reserve(MAX_HEADER + guess);
-        len = write_utf8(env, text, bytes, payload_at);
-    }
-    if guess <= MARGIN || payload_at + len + MARGIN > bytes.capacity() {
-        let mut exact = 0;
+    let mut longest = units * UTF8_PER_UNIT;
+    if units > UNMEASURED_TEXT {
         // SAFETY: a value of the current callback; a null buffer asks for the length.
-        unsafe { sys::napi_get_value_string_utf8(env, text, ptr::null_mut(), 0, &mut exact) };
-        bytes.reserve(MAX_HEADER + exact + MARGIN);
-        len = write_utf8(env, text, bytes, payload_at);
+        unsafe { sys::napi_get_value_string_utf8(env, text, ptr::null_mut(), 0, &mut longest) };
     }
+    // Node appends a NUL.
+    bytes.reserve(MAX_HEADER + longest + 1);
+    let len = write_utf8(env, text, bytes, payload_at);
     let mut header = [0; MAX_HEADER];
     let header_len = encode_header(&mut header, Opcode::Text, len);
     let start = payload_at - header_len;
