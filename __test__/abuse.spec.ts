@@ -18,7 +18,7 @@ import {
   upgradeRequest,
 } from './support/raw.js';
 import { type ServeOptions, serve } from './support/server.js';
-import { adopts, createServerSource, hostOptions } from './support/transport.js';
+import { adopts, createServerSource, hostOptions, isBun } from './support/transport.js';
 import { until } from './support/until.js';
 
 const CONTINUATION = 0;
@@ -386,7 +386,8 @@ describe('a process', () => {
       lines.on('close', () => process.exit());
     });`;
 
-  describe.skipIf(process.platform === 'win32')('with 64 descriptors', () => {
+  // Windows has no such limit, and Bun leaves connections beyond it unanswered.
+  describe.skipIf(process.platform === 'win32' || isBun)('with 64 descriptors', () => {
     const commands = `
       taken: [],
       fill() {

@@ -3,7 +3,10 @@ import type { AddressInfo } from 'node:net';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { start as startChat } from '../examples/chat.js';
 import { start as startDashboard } from '../examples/dashboard.js';
+import { start as startExpress } from '../examples/express.js';
+import { start as startFastify } from '../examples/fastify.js';
 import { start as startGame } from '../examples/game.js';
+import { start as startKoa } from '../examples/koa.js';
 import { start as startQuickStart } from '../examples/quick-start.js';
 import type { WebSocketPlugin } from '../index.js';
 import { type Client, connect, refused } from './support/client.js';
@@ -458,5 +461,59 @@ describe('the game', () => {
     const deeper = await connect('/game/one/more?playerId=x');
     expect(wsPlugin.getStats()).toMatchObject({ totalConnections: 1, rooms: [] });
     expect(deeper.waiting).toEqual([]);
+  });
+});
+
+describe('under another framework', () => {
+  test('Express: routes and sockets reach the same room', async () => {
+    const { http, connect, refused } = await run(startExpress);
+    const [ada, bob] = [await connect('/chat'), await connect('/chat')];
+    ada.send('hello');
+    for (const client of [ada, bob]) expect(await client.next()).toBe('hello');
+    const announced = await http('/announce', {
+      method: 'POST',
+      headers: { 'content-type': 'text/plain' },
+      body: 'lunch is ready',
+    });
+    expect(announced.status).toBe(204);
+    for (const client of [ada, bob]) expect(await client.next()).toBe('lunch is ready');
+    expect((await http('/chat')).status).toBe(404);
+    expect(await refused('/elsewhere')).toMatchObject({ status: 404 });
+  });
+
+  test('Koa: sockets talk to all others, and a page knows how many there are', async () => {
+    const { http, connect } = await run(startKoa);
+    const [ada, bob] = [await connect('/chat'), await connect('/chat')];
+    ada.send('hello');
+    expect(await bob.next()).toBe('hello');
+    bob.send('and you?');
+    // Her own message would have come first.
+    expect(await ada.next()).toBe('and you?');
+    expect(await (await http('/members')).json()).toEqual({ members: 2 });
+    expect((await http('/elsewhere')).status).toBe(404);
+  });
+
+  test('Fastify: an order goes to whoever watches that customer', async () => {
+    const { http, connect, wsPlugin } = await run(startFastify);
+    const [ada, bob] = [await connect('/orders/ada'), await connect('/orders/bob')];
+    expect((await http('/orders/bob', asJson({ item: 'coffee' }))).status).toBe(204);
+    expect((await http('/orders/ada', asJson({ item: 'tea' }))).status).toBe(204);
+    expect(await ada.nextJson()).toEqual({ item: 'tea' });
+    expect(await bob.nextJson()).toEqual({ item: 'coffee' });
+    expect(wsPlugin.getStats().rooms.sort()).toEqual(['/orders/ada', '/orders/bob']);
+  });
+
+  test.each([
+    ['Express', startExpress],
+    ['Koa', startKoa],
+    ['Fastify', startFastify],
+  ] as [string, Start][])('%s: closing ends the connections with 1001', async (_, start) => {
+    const { server, close } = await start({ port: 0 });
+    const { port } = server.address() as AddressInfo;
+    const path = start === startFastify ? '/orders/ada' : '/chat';
+    const client = await connect(`ws://127.0.0.1:${port}${path}`);
+    await close();
+    expect(await client.closed).toEqual({ code: 1001, reason: 'server is shutting down' });
+    expect(server.listening).toBe(false);
   });
 });

@@ -20,6 +20,7 @@ import {
   createServer,
   createServerSource,
   hostOptions,
+  isBun,
   wsUrl,
 } from './support/transport.js';
 import { until } from './support/until.js';
@@ -50,8 +51,8 @@ describe('install', () => {
   test('throws the second time, on the same application or another', () => {
     const app = createApp(hostOptions);
     const plugin = installOn(app);
-    expect(() => plugin.install(app)).toThrow('install() was called already');
-    expect(() => plugin.install(createApp())).toThrow('install() was called already');
+    expect(() => plugin.install(app)).toThrow('install() or attach() was called already');
+    expect(() => plugin.install(createApp())).toThrow('install() or attach() was called already');
   });
 
   test.each<[string, unknown]>([
@@ -342,7 +343,8 @@ describe('cleanup()', () => {
     await until(() => threads() === 0);
   });
 
-  test('is undone when the server listens again', async () => {
+  // Bun's servers say only once that they listen.
+  test.skipIf(isBun)('is undone when the server listens again', async () => {
     const { url, server, plugin, wsApp } = await serve({}, ({ wsApp }) => {
       wsApp.ws('/echo', (socket) => {
         socket.join('room');
@@ -488,23 +490,27 @@ describe('kinds of servers', () => {
     expect(await client.closed).toEqual({ code: 4000, reason: 'bye' });
   });
 
-  test('the answer to an upgrade never takes the place of that to a request before it', async () => {
-    const gate = deferred();
-    const { port } = await serve({}, ({ app }) => {
-      app.get('/slow', async (ctx) => {
-        await gate.promise;
-        ctx.res.send('slow');
+  // Bun takes an upgrade behind another request for a request of the application.
+  test.skipIf(isBun)(
+    'the answer to an upgrade never takes the place of that to a request before it',
+    async () => {
+      const gate = deferred();
+      const { port } = await serve({}, ({ app }) => {
+        app.get('/slow', async (ctx) => {
+          await gate.promise;
+          ctx.res.send('slow');
+        });
       });
-    });
-    const slow = 'GET /slow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n';
-    const client = await rawConnect(port);
-    client.write(slow + upgradeRequest('/ws'));
-    expect(await upgradeStatus(port)).toBe(101);
-    gate.resolve();
-    // Responses come in the order of requests (RFC 9112 section 9.3.2).
-    expect(await client.head()).toMatch(/^HTTP\/1\.1 200 /);
-    expect(await client.head()).toMatch(/^slowHTTP\/1\.1 101 /);
-  });
+      const slow = 'GET /slow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n';
+      const client = await rawConnect(port);
+      client.write(slow + upgradeRequest('/ws'));
+      expect(await upgradeStatus(port)).toBe(101);
+      gate.resolve();
+      // Responses come in the order of requests (RFC 9112 section 9.3.2).
+      expect(await client.head()).toMatch(/^HTTP\/1\.1 200 /);
+      expect(await client.head()).toMatch(/^slowHTTP\/1\.1 101 /);
+    },
+  );
 });
 
 describe('the process', () => {

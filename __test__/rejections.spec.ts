@@ -6,6 +6,7 @@ import { deferred, queue } from './support/events.js';
 import { type Answer, answerOf, answerTo, upgradeStatus } from './support/http.js';
 import { closePayload, frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
+import { adopts } from './support/transport.js';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -64,6 +65,28 @@ describe('the handshake', () => {
     expect(answer.headers.allow).toBe('GET');
     expect(answer.body).toContain(`"${method}"`);
     expect(plugin.getStats().rejected).toMatchObject({ method: 1 });
+  });
+
+  test.each<[string, Record<string, string>, string]>([
+    ['of a known length', { 'Content-Length': '5' }, 'hello'],
+    ['in chunks', { 'Transfer-Encoding': 'chunked' }, '5\r\nhello\r\n0\r\n\r\n'],
+  ])('with a body %s gets 400, whether that comes at once or not', async (_, headers, body) => {
+    const { port, plugin, url } = await serve();
+    const request = upgradeRequest('/ws', headers);
+    for (const parts of [[request + body], [request, body], [request + body.slice(0, 2)]]) {
+      const client = await rawConnect(port);
+      client.write(parts[0] as string);
+      const answer = answerOf(client);
+      if (parts[1]) client.write(parts[1]);
+      expectRejection(await answer, 400, 'Bad Request');
+    }
+    expect(plugin.getStats()).toMatchObject({ totalConnections: 0, rejected: { badRequest: 3 } });
+    await connect(url());
+  });
+
+  test('that says it has no body is accepted', async () => {
+    const { port } = await serve();
+    expect(await upgradeStatus(port, '/ws', { 'Content-Length': '0' })).toBe(101);
   });
 
   test.each(['8', '12', '14', '013', '13, 8'])(
@@ -605,7 +628,9 @@ describe('with debug: true', () => {
     });
     const client = await connect(url('/chat?a=1'));
     const id = await client.next();
-    expect(await lines.next()).toBe(`[WebSocketPlugin] /chat?a=1 accepted as ${id}`);
+    expect(await lines.next()).toBe(
+      `[WebSocketPlugin] /chat?a=1 accepted as ${id}${adopts ? '' : ' over a bridge'}`,
+    );
     client.close(4001, 'bye');
     expect(await lines.next()).toMatch(/^\[WebSocketPlugin\] \/chat\?a=1 closed with 4001: bye$/);
     expect(lines.waiting).toEqual([]);

@@ -29,7 +29,9 @@ const server = `
   const { readdirSync } = require('node:fs');
   const { WebSocketPlugin, withWebSocket } = require('nextrush-websocket');
   require('node:v8').setFlagsFromString('--expose-gc');
-  const collectGarbage = require('node:vm').runInNewContext('gc');
+  const collectGarbage = globalThis.Bun
+    ? () => Bun.gc(true)
+    : require('node:vm').runInNewContext('gc');
   import('./examples/host/index.js').then(({ createApp }) => {
     const app = createApp(${JSON.stringify(hostOptions)});
     const plugin = new WebSocketPlugin({ maxBackpressure: Infinity });

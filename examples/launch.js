@@ -33,6 +33,24 @@ export async function launch(app, wsPlugin, { port = 3000, host } = {}) {
 }
 
 /**
+ * The same for a server of another framework: resolves when clients can connect.
+ *
+ * @param {import('node:http').Server} server
+ * @param {import('../index.js').WebSocketPlugin} wsPlugin
+ */
+export async function whenListening(server, wsPlugin) {
+  await once(server, 'listening');
+  return {
+    server,
+    wsPlugin,
+    /** Closes every connection and the server. */
+    async close() {
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/**
  * Starts an example if its file is the one that Node was told to run: on `PORT` (3000 by default),
  * until the process is interrupted.
  *

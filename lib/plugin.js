@@ -25,8 +25,6 @@ class WebSocketPlugin extends EventEmitter {
   #rooms;
   /** What has the plugin's methods: an application, or what `attach` returned. */
   #app = null;
-  /** `'install'` or `'attach'`, whichever it was. */
-  #installedBy;
   #handlers = [];
   #middleware = [];
   #servers = new Set();
@@ -75,7 +73,6 @@ class WebSocketPlugin extends EventEmitter {
     }
     this.#findServer(app);
     this.#app = app;
-    this.#installedBy = 'install';
     this.#addMethods(app);
     if (typeof app.use === 'function') this.#addMiddleware(app);
     if (typeof app.on === 'function') app.on('shutdown', () => this.#cleanUpInBackground());
@@ -91,12 +88,11 @@ class WebSocketPlugin extends EventEmitter {
     this.#addMethods(methods);
     this.#serve(server);
     this.#app = methods;
-    this.#installedBy = 'attach';
     return methods;
   }
 
   #refuseSecond() {
-    if (this.#app !== null) throw new Error(`${NAME}: ${this.#installedBy}() was called already`);
+    if (this.#app !== null) throw new Error(`${NAME}: install() or attach() was called already`);
   }
 
   init() {}

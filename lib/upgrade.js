@@ -143,7 +143,7 @@ class Upgrade {
     // for ever, and by reading would have Node read and drop the first frames.
     req.complete = true;
     req.push(null);
-    const response = new ServerResponse(req);
+    const response = responseTo(req);
     response.shouldKeepAlive = false;
     response.assignSocket(new ResponseSink(this));
     response.once('finish', this.#onResponded);
@@ -279,6 +279,16 @@ class Upgrade {
     this.plugin.connected(this);
     return this.connection;
   }
+}
+
+/** A response that writes to the socket it is assigned. */
+function responseTo(req) {
+  if (!process.versions.bun) return new ServerResponse(req);
+  // Bun's goes past that, to the connection of the request. So it is not told of the request at first.
+  const { method, httpVersionMajor, httpVersionMinor, headers } = req;
+  const response = new ServerResponse({ method, httpVersionMajor, httpVersionMinor, headers });
+  response.req = req;
+  return response;
 }
 
 /**

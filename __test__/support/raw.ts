@@ -50,15 +50,15 @@ export function closePayload(code: number, reason = ''): Buffer {
 
 export class RawClient {
   readonly socket: net.Socket;
-  readonly #tcp: net.Socket;
+  /** The connection below `socket`, where that is encrypted; otherwise the same. */
+  readonly tcp: net.Socket;
   #buffer = Buffer.alloc(0);
   #ended = false;
   #waiters: (() => void)[] = [];
 
-  /** `tcp` is the connection below `socket`, where that is encrypted. */
   constructor(socket: net.Socket, tcp = socket) {
     this.socket = socket;
-    this.#tcp = tcp;
+    this.tcp = tcp;
     socket.on('data', (chunk) => {
       this.#buffer = Buffer.concat([this.#buffer, chunk]);
       this.#wake();
@@ -94,7 +94,7 @@ export class RawClient {
 
   /** Ends the connection in the way of a peer that crashes: by a reset, and with no word of TLS. */
   reset(): void {
-    this.#tcp.resetAndDestroy();
+    this.tcp.resetAndDestroy();
   }
 
   /** Reads an HTTP response head. */

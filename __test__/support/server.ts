@@ -41,7 +41,7 @@ export async function serve(
   const wsApp = withWebSocket(app);
   setup({ app, wsApp, plugin });
   const server = app.listen(0, '127.0.0.1');
-  if (!server.listening) await once(server, 'listening');
+  await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const close = async () => {
     await plugin.cleanup();

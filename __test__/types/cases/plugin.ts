@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import {
+  type WebSocketMethods,
   WebSocketPlugin,
   type WebSocketPluginOptions,
   type WSConnection,
@@ -46,6 +47,32 @@ plugin.install();
 plugin.install({ listen() {} });
 // @ts-expect-error an http.Server is no application
 plugin.install({} as import('node:http').Server);
+
+// Servers without an application: what is returned has the methods, and they return it.
+const sockets: WebSocketMethods = plugin.attach({} as import('node:http').Server);
+plugin.attach({} as import('node:https').Server);
+plugin.attach({} as import('node:http2').Http2SecureServer);
+const chained: Same<typeof sockets, WebSocketMethods> = true;
+sockets
+  .ws('/chat', (socket, req) => {
+    const same: Same<[typeof socket, typeof req], [WSConnection, IncomingMessage]> = true;
+    socket.send(req.url ?? '');
+    return void same;
+  })
+  .wsUse((socket, _req, next) => {
+    socket.join('room');
+    next();
+  })
+  .wsBroadcast('text', 'room')
+  .wsBroadcast('text');
+// @ts-expect-error an application is no server
+plugin.attach({} as framework.Application);
+// @ts-expect-error speaks no HTTP
+plugin.attach({} as import('node:net').Server);
+// @ts-expect-error a port is no server
+plugin.attach(3000);
+// @ts-expect-error nothing to attach to
+plugin.attach();
 
 // Statistics.
 const stats: Same<
@@ -111,6 +138,7 @@ plugin.emit('close');
 export {
   asEmitter,
   asPlugin,
+  chained,
   cleaned,
   described,
   healthy,

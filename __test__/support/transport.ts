@@ -1,0 +1,74 @@
+/**
+ * How bytes get from the clients of the tests to the plugin. The specs that make connections run
+ * three times, as vitest.config.mjs says, each time with another `TEST_TRANSPORT`:
+ *
+ * - `adopted`: the plugin takes the descriptors of plain connections over;
+ * - `bridge`: the same connections, whose bytes JavaScript pumps;
+ * - `tls`: real TLS, which is always pumped.
+ */
+import http, { type Server } from 'node:http';
+import https from 'node:https';
+import net from 'node:net';
+import tls from 'node:tls';
+import { type Certificate, makeCertificate } from './certificate.js';
+
+const name = process.env.TEST_TRANSPORT ?? 'adopted';
+
+const certificate: Certificate | undefined = name === 'tls' ? makeCertificate() : undefined;
+
+/** Bun has no descriptors to be taken over. */
+export const isBun = process.versions.bun !== undefined;
+
+/** Whether the engine has the sockets themselves, so that no byte of theirs waits for JavaScript. */
+export const adopts = name === 'adopted' && !isBun;
+
+/** Whether everything is encrypted. */
+export const encrypts = certificate !== undefined;
+
+/** What the host application has to be told of it. */
+export const hostOptions: { tls?: Certificate } = certificate ? { tls: certificate } : {};
+
+/** What clients have to be told of it: whose certificate to trust. */
+export const clientOptions: { ca?: string } = certificate ? { ca: certificate.cert } : {};
+
+export function httpUrl(port: number | string, path = '/'): string {
+  return `${encrypts ? 'https' : 'http'}://127.0.0.1:${port}${path}`;
+}
+
+export function wsUrl(port: number | string, path = '/ws'): string {
+  return `${encrypts ? 'wss' : 'ws'}://127.0.0.1:${port}${path}`;
+}
+
+/** A bare server. */
+export function createServer(): Server {
+  // Node's types have two classes, of which the second has all that tests use of the first.
+  return certificate ? (https.createServer(certificate) as unknown as Server) : http.createServer();
+}
+
+/** The same as {@link createServer} as an expression, for scripts in a process of their own. */
+export const createServerSource = certificate
+  ? `require('node:https').createServer(${JSON.stringify(certificate)})`
+  : `require('node:http').createServer()`;
+
+/** A function for such scripts that begins a connection by `ws`, of a port and a path. */
+export const clientSource = `((port, path) => new (require('ws'))(
+  '${encrypts ? 'wss' : 'ws'}://127.0.0.1:' + port + path, ${JSON.stringify(clientOptions)}))`;
+
+export interface Dialled {
+  /** What the peer reads and writes. */
+  stream: net.Socket;
+  /** The TCP connection below: the same, unless that is encrypted. */
+  tcp: net.Socket;
+  /** The event of `stream` that says that it can be used. */
+  ready: 'connect' | 'secureConnect';
+}
+
+/** Begins a connection to a server on this machine. */
+export function dial(port: number): Dialled {
+  const tcp = net.connect(port, '127.0.0.1');
+  if (!certificate) return { stream: tcp, tcp, ready: 'connect' };
+  const stream = tls.connect({ socket: tcp, host: '127.0.0.1', ...clientOptions });
+  // Who waits for the stream hears of it there.
+  tcp.on('error', () => {});
+  return { stream, tcp, ready: 'secureConnect' };
+}
