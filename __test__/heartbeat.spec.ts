@@ -1,9 +1,11 @@
 import { once } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Client, connect } from './support/client.js';
 import { echo, pair, rawPair } from './support/pair.js';
 import { closePayload, frame, type RawClient } from './support/raw.js';
 import { serve } from './support/server.js';
+import { clientSource } from './support/transport.js';
 import { until } from './support/until.js';
 
 const TEXT = 1;
@@ -180,6 +182,38 @@ describe('the heartbeat', () => {
     await pings(other, 5);
     client.write(frame(CLOSE, closePayload(4000)));
     expect(await client.end()).toEqual(Buffer.alloc(0));
+  });
+
+  // The client has a thread of its own, so that it answers pings meanwhile.
+  test('does not end a peer whose pongs wait for a busy JavaScript thread', async () => {
+    const { plugin, port, wsApp } = await serve({ heartbeatMs: 100, pongTimeoutMs: 200 });
+    const ends: number[] = [];
+    plugin.on('close', (_socket, code) => ends.push(code));
+    const blocked = new Promise<void>((resolve) => {
+      wsApp.ws('/ws', (socket) => {
+        socket.onMessage((data) => {
+          if (data !== 'block') return resolve();
+          const begin = Date.now();
+          while (Date.now() - begin < 1000) Math.random();
+        });
+      });
+    });
+    const client = new Worker(
+      `const { createRequire } = require('node:module');
+       const require_ = createRequire(${JSON.stringify(import.meta.url)});
+       const connect = (${clientSource.replace("require('ws')", "require_('ws')")});
+       const client = connect(${port}, '/ws');
+       let pings = 0;
+       client.on('open', () => client.send('block'));
+       // Some after the block: by then whatever was overdue has been decided.
+       client.on('ping', () => { if (++pings === 20) client.send('alive'); });`,
+      { eval: true },
+    );
+    onTestFinished(async () => {
+      await client.terminate();
+    });
+    await blocked;
+    expect(ends).toEqual([]);
   });
 
   test('goes on while the JavaScript thread of the server is busy', async () => {
