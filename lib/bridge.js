@@ -11,8 +11,8 @@ const PROBE = -3;
  */
 const NEWS = 1 / 4;
 
-/** How long the peer has to take the last bytes, and to end its side, once we have ended ours. */
-const LINGER_MS = 3000;
+/** How long the peer has to end its side once we have ended ours. */
+const LINGER_MS = 2000;
 
 /**
  * Pumps the bytes of one stream whose descriptor cannot be taken: TLS, Windows, any `Duplex`.
@@ -34,6 +34,8 @@ class Bridge {
   /** Bytes that have been written and that the engine has not been told of. */
   #written = 0;
   #window;
+  #writeCost;
+  #closeTimeoutMs;
   #flush;
   #onGone;
   #timer;
@@ -42,10 +44,13 @@ class Bridge {
    * @param hot the native functions
    * @param stream the connection's stream; nobody else reads from it or writes to it any more
    * @param {{ slot: number, generation: number, bridge: number }} adopted what the native half calls it
-   * @param {{ window: number, flush: () => void, onGone: () => void }} engine bytes under way in
-   *   each direction; what hands news over to the engine; what is called once the stream is gone
+   * @param {{ window: number, writeCost: number, closeTimeoutMs: number }} limits bytes under way in
+   *   each direction, and what a write counts beside its bytes; time for the last bytes
+   * @param {{ flush: () => void, onGone: () => void }} engine what hands news over to the engine, and
+   *   what is called once the stream is gone
    */
-  constructor(hot, stream, { slot, generation, bridge }, { window, flush, onGone }) {
+  constructor(hot, stream, { slot, generation, bridge }, limits, { flush, onGone }) {
+    const { window, writeCost, closeTimeoutMs } = limits;
     this.#hot = hot;
     this.#stream = stream;
     this.#streamWrite = stream.write;
@@ -55,6 +60,8 @@ class Bridge {
     this.#key = bridge;
     this.#credit = window;
     this.#window = window;
+    this.#writeCost = writeCost;
+    this.#closeTimeoutMs = closeTimeoutMs;
     this.#flush = flush;
     this.#onGone = onGone;
     // What user code writes to `req.socket` would get between two frames, and the end of the peer's
@@ -104,7 +111,7 @@ class Bridge {
   #write(bytes) {
     this.#streamWrite.call(this.#stream, bytes, (error) => {
       if (error) return;
-      this.#written += bytes.length;
+      this.#written += bytes.length + this.#writeCost;
       if (this.#written < this.#window * NEWS) return;
       this.#hot.bridgeWritten(this.#slot, this.#key, this.#written);
       this.#written = 0;
@@ -130,7 +137,8 @@ class Bridge {
 
   #end() {
     this.#streamEnd.call(this.#stream);
-    this.#timer = setTimeout(() => this.destroy(), LINGER_MS).unref();
+    const limit = this.#closeTimeoutMs + LINGER_MS;
+    this.#timer = setTimeout(() => this.destroy(), limit).unref();
   }
 
   /** The native half is done with the stream. What it has written before an end still goes out. */

@@ -72,12 +72,19 @@ class Engine {
 
   #bridge(stream, adopted) {
     const bridges = this.#bridges;
-    const bridge = new Bridge(this.hot, stream, adopted, {
-      window: this.#native.bridgeWindow,
-      flush: () => this.#scheduleBridgeFlush(),
-      onGone: () => bridges.delete(adopted.bridge),
-    });
-    bridges.set(adopted.bridge, bridge);
+    const { bridgeWindow, bridgeWriteCost, closeTimeoutMs } = this.#native;
+    const limits = { window: bridgeWindow, writeCost: bridgeWriteCost, closeTimeoutMs };
+    try {
+      const bridge = new Bridge(this.hot, stream, adopted, limits, {
+        flush: () => this.#scheduleBridgeFlush(),
+        onGone: () => bridges.delete(adopted.bridge),
+      });
+      bridges.set(adopted.bridge, bridge);
+    } catch (error) {
+      // A stream that does not let itself be read from: the connection ends as one that was lost.
+      this.hot.bridgeClosed(adopted.slot, adopted.bridge);
+      this.report(error);
+    }
   }
 
   /** Runs on every wake: delivers what waits, then hands over what listeners asked for. */
@@ -99,7 +106,7 @@ class Engine {
       const code = pairs[index];
       const value = pairs[index + 1];
       if ((code & 3) === KIND_BRIDGE) {
-        this.#bridges.get(code >>> 2)?.obey(value);
+        this.#pass(code >>> 2, value);
         continue;
       }
       const connection = this.#connections[code >>> 2];
@@ -118,6 +125,17 @@ class Engine {
       }
     }
   };
+
+  /** Has a bridge do what the native half wants; its stream may be one of the application's own. */
+  #pass(key, command) {
+    const bridge = this.#bridges.get(key);
+    try {
+      bridge?.obey(command);
+    } catch (error) {
+      this.report(error);
+      process.nextTick(() => bridge.destroy());
+    }
+  }
 
   #end(connection, code, reason) {
     internals.end(connection, code, reason);

@@ -253,10 +253,10 @@ class Upgrade {
     const fd = adoptableDescriptor(socket);
     this.bridged = fd === undefined;
     rememberAddresses(socket);
-    const replay = drain(socket, this.#head);
-    // From here on no byte may get into Node's hands.
-    if (!this.bridged) socket._handle.readStop();
     try {
+      const replay = drain(socket, this.#head);
+      // From here on no byte may get into Node's hands.
+      if (!this.bridged) socket._handle.readStop();
       this.connection = this.plugin.adopt({
         fd,
         socket,

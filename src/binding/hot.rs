@@ -476,7 +476,8 @@ unsafe fn deliver_batch(env: sys::napi_env, dispatch: sys::napi_value, batch: &m
                 let Event { slot, what } = event;
                 let (kind, value) = value_of(env, what, text);
                 sys::napi_create_uint32(env, slot * 4 + kind, &mut args[count]);
-                args[count + 1] = value;
+                // Stays null where V8 could not make it.
+                args[count + 1] = if value.is_null() { undefined } else { value };
                 count += 2;
             }
             let mut result = ptr::null_mut();

@@ -321,6 +321,12 @@ impl NativePlugin {
         bridge::WINDOW as u32
     }
 
+    /// What a write counts against that window beside its bytes.
+    #[napi(getter)]
+    pub fn bridge_write_cost(&self) -> u32 {
+        bridge::WRITE_COST as u32
+    }
+
     /// Whether the engine runs, so that `start` is not needed.
     #[napi(getter)]
     pub fn started(&self) -> bool {

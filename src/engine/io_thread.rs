@@ -141,15 +141,26 @@ async fn carry_out(io: Rc<IoThread>) {
 }
 
 /// After a stop: lets close frames get out, but not for long.
-async fn wait_for_wind_down(io: &IoThread) {
+async fn wait_for_wind_down(io: &Rc<IoThread>) {
     let all_done = async {
         while io.winding_down.get() > 0 {
             io.wound_down.notified().await;
         }
     };
+    // What streams behind bridges have to tell is still needed.
+    let abandoned = async {
+        let mut segments = Vec::new();
+        while !io.log.is_abandoned() {
+            io.log.take(&mut segments).await;
+            for mut segment in segments.drain(..) {
+                io.apply(&mut segment);
+            }
+            io.flush_direct();
+        }
+    };
     tokio::select! {
         () = all_done => {}
-        () = io.log.abandoned() => {}
+        () = abandoned => {}
         () = tokio::time::sleep(STOP_LIMIT) => {}
     }
 }
@@ -428,6 +439,7 @@ impl IoThread {
         if command == Command::Destroy {
             self.bridges.borrow_mut().remove(&key);
         }
+        self.post_if_full();
         self.batch.borrow_mut().push_command(key, command);
         self.batch_changed();
     }

@@ -8,6 +8,10 @@ const MIN_GONE: usize = 1000;
 /// Milliseconds from then until memory is given back, in which more may go.
 const DELAY: u64 = 1000;
 
+/// Milliseconds from one time to the next: a flood that comes and goes again and again shall not have
+/// the heap searched all the time.
+const INTERVAL: u64 = 30_000;
+
 /// Watches the number of connections of one I/O thread. Owned by it.
 ///
 /// glibc keeps what has been freed unless it lies at the very end of the heap. After 10,000
@@ -21,6 +25,7 @@ pub(super) struct Population {
     peak: Cell<usize>,
     /// When memory is to be given back, in the thread's milliseconds.
     due: Cell<Option<u64>>,
+    not_before: Cell<u64>,
 }
 
 impl Population {
@@ -37,7 +42,7 @@ impl Population {
         if !worth_it || self.due.get().is_some() {
             return false;
         }
-        self.due.set(Some(now + DELAY));
+        self.due.set(Some((now + DELAY).max(self.not_before.get())));
         true
     }
 
@@ -51,6 +56,7 @@ impl Population {
         if is_due {
             self.due.set(None);
             self.peak.set(self.open.get());
+            self.not_before.set(now + INTERVAL);
         }
         is_due
     }
@@ -87,6 +93,11 @@ mod tests {
         assert!(population.take_due(5 + DELAY));
         assert!(!population.take_due(5 + DELAY));
         assert_eq!(population.due(), None);
+
+        (0..3000).for_each(|_| population.came());
+        let at = 2 * DELAY;
+        (0..3000).for_each(|_| _ = population.went(at));
+        assert_eq!(population.due(), Some(5 + DELAY + INTERVAL));
     }
 
     #[test]

@@ -176,11 +176,9 @@ impl OpLog {
         self.ready.notify_one();
     }
 
-    /// I/O thread: returns once the log is abandoned.
-    pub(super) async fn abandoned(&self) {
-        while !self.abandoned.load(Ordering::Acquire) {
-            self.ready.notified().await;
-        }
+    /// I/O thread: whether nothing shall be waited for.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// I/O thread: ends a wait for segments, because something else is to be written.

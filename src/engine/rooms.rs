@@ -114,15 +114,14 @@ impl Rooms {
     pub fn members(&self, name: &[u16]) -> Option<Members> {
         let room = self.by_name.get(name)?;
         let by_thread = || {
-            let share = |thread| {
-                let of_thread = |id: &&ConnectionId| id.thread(self.threads) == thread as usize;
-                let mut share: Box<[_]> = room.members.iter().filter(of_thread).copied().collect();
-                // In the order of the tables: connections, and the kernel's sockets, that were made
-                // one after the other lie side by side.
-                share.sort_unstable_by_key(|id: &ConnectionId| id.slot);
-                share
-            };
-            (0..self.threads).map(share).collect()
+            let mut shares = vec![Vec::new(); self.threads as usize];
+            for id in &room.members {
+                shares[id.thread(self.threads)].push(*id);
+            }
+            // In the order of the tables: connections, and the kernel's sockets, that were made one
+            // after the other lie side by side.
+            shares.iter_mut().for_each(|share| share.sort_unstable_by_key(|id| id.slot));
+            shares.into_iter().map(Vec::into_boxed_slice).collect()
         };
         Some(room.snapshot.get_or_init(by_thread).clone())
     }

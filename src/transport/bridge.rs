@@ -14,6 +14,11 @@ use tokio::sync::Notify;
 /// before it has learned how fast the peer is, and well above what Node writes or reads at once.
 pub const WINDOW: usize = 256 << 10;
 
+/// What a write counts against the window beside its bytes: a Buffer, a closure and an entry in the
+/// stream's queue. Without it, a peer that does not read could have as many of them as there are
+/// bytes in the window.
+pub const WRITE_COST: usize = 1 << 10;
+
 /// What the stream on the JavaScript side has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
@@ -40,7 +45,7 @@ pub struct Bridge {
     arrived: Notify,
     /// Bytes that have been read and not given back as credit.
     read: Cell<usize>,
-    /// Bytes that JavaScript has been asked to write and has not written.
+    /// Bytes that JavaScript has been asked to write and has not written, and the cost of the writes.
     under_way: Cell<usize>,
     taken: Notify,
     /// The stream has been ended for writing, or is gone.
@@ -101,7 +106,7 @@ impl Bridge {
         self.taken.notify_waiters();
     }
 
-    /// JavaScript has written so many bytes.
+    /// JavaScript has written so many bytes, the cost of the writes included.
     pub fn written(&self, count: usize) {
         self.under_way.set(self.under_way.get().saturating_sub(count));
         self.taken.notify_waiters();
@@ -143,10 +148,10 @@ impl Bridge {
         if self.shut.get() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let mut room = WINDOW.saturating_sub(self.under_way.get());
-        if room == 0 {
+        if self.under_way.get() >= WINDOW {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        let mut room = WINDOW - self.under_way.get();
         let mut bytes = Vec::new();
         for slice in slices {
             let part = &slice[..slice.len().min(room)];
@@ -154,7 +159,7 @@ impl Bridge {
             room -= part.len();
         }
         let count = bytes.len();
-        self.under_way.set(self.under_way.get() + count);
+        self.under_way.set(self.under_way.get() + count + WRITE_COST);
         self.tell(Command::Write(bytes));
         Ok(count)
     }
@@ -244,16 +249,23 @@ mod tests {
     #[test]
     fn writing_stops_at_the_window_and_goes_on_when_javascript_has_written() {
         let (bridge, told) = bridge();
-        let large = vec![1; WINDOW - 10];
-        assert_eq!(bridge.write(&[IoSlice::new(&large)]).unwrap(), WINDOW - 10);
+        let large = vec![1; WINDOW - 10 - WRITE_COST];
+        assert_eq!(bridge.write(&[IoSlice::new(&large)]).unwrap(), large.len());
         let both = [IoSlice::new(b"12345678"), IoSlice::new(b"abcdefgh")];
         assert_eq!(bridge.write(&both).unwrap(), 10);
         assert_eq!(bridge.write(&both).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        bridge.written(10);
+        bridge.written(10 + WRITE_COST);
         assert_eq!(bridge.write(&both[1..]).unwrap(), 8);
         assert_eq!(told.borrow()[1], Command::Write(b"12345678ab".to_vec()));
         bridge.close();
         assert_eq!(bridge.write(&both).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn tiny_writes_are_bounded_as_well() {
+        let (bridge, told) = bridge();
+        while bridge.write(&[IoSlice::new(b"x")]).is_ok() {}
+        assert!(told.borrow().len() <= WINDOW / WRITE_COST);
     }
 
     #[test]
@@ -291,7 +303,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 bridge.receive(b"x");
                 tokio::task::yield_now().await;
-                bridge.written(WINDOW / 2);
+                bridge.written(WINDOW / 2 + WRITE_COST);
             }
         );
     }
