@@ -117,6 +117,24 @@ describe('a stream', () => {
     expect(socket.bufferedAmount).toBe(0);
   });
 
+  test('whose peer does not read does not pile up tiny writes either', async () => {
+    const { stream, socket, url } = await streamPair({}, echo);
+    const other = await connect(url());
+    const write = vi.spyOn(stream, '_write').mockImplementation(() => {
+      // Never says that it has written: so everything else stays in the stream's queue.
+    });
+    for (let index = 0; index < 1000; index++) {
+      socket.send('x');
+      // Each in a write of its own: by the answer to this it has been written.
+      other.send('turn');
+      await other.next();
+    }
+    expect(write).toHaveBeenCalledTimes(1);
+    expect(stream.writableLength / '\x81\x01x'.length).toBeLessThan(300);
+    expect(socket.bufferedAmount).toBeGreaterThan(500 * '\x81\x01x'.length);
+    stream.destroy();
+  });
+
   test('whose peer does not read runs into maxBackpressure, and is told once it reads', async () => {
     const { client, socket, ends, stream } = await streamPair({ maxBackpressure: MEGABYTE });
     client.socket.pause();
@@ -214,6 +232,42 @@ describe('a stream', () => {
     expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.from('a frame') });
     client.write(frame(CLOSE, closePayload(1000)));
     expect(await client.frame()).toMatchObject({ opcode: CLOSE });
+  });
+
+  test('that throws in writing ends its own connection and costs no other a message', async () => {
+    const recorded = await serveRecorded();
+    const errors = queue<Error>();
+    recorded.plugin.on('error', (error) => errors.push(error));
+    const [faulty, sound] = [
+      await upgradeStream(recorded.server),
+      await upgradeStream(recorded.server),
+    ];
+    await recorded.sockets.next();
+    await recorded.sockets.next();
+    vi.spyOn(faulty.stream, '_write').mockImplementation(() => {
+      throw new Error('not today');
+    });
+    recorded.wsApp.wsBroadcast('one');
+    recorded.wsApp.wsBroadcast('two');
+    expect((await sound.client.frame()).payload.toString()).toBe('one');
+    expect((await sound.client.frame()).payload.toString()).toBe('two');
+    expect((await errors.next()).message).toBe('not today');
+    expect((await recorded.ends.next()).code).toBe(1006);
+  });
+
+  test('with much to be written gets it all, and the close frame, though the plugin is cleaned up', async () => {
+    const { client, plugin, socket, ends } = await streamPair({ closeTimeoutMs: 20_000 });
+    client.socket.pause();
+    const payload = Buffer.alloc(64 * KILOBYTE, 7);
+    for (let index = 0; index < 64; index++) socket.send(payload);
+    client.write(frame(CLOSE, closePayload(1000)));
+    await ends.next();
+    await plugin.cleanup();
+    client.socket.resume();
+    for (let index = 0; index < 64; index++) {
+      expect((await client.frame()).payload.equals(payload)).toBe(true);
+    }
+    expect((await client.frame()).opcode).toBe(CLOSE);
   });
 
   test('that is closed by its peer is told the answer, however many close at once', async () => {

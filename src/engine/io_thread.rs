@@ -127,15 +127,15 @@ async fn carry_out(io: Rc<IoThread>) {
             tokio::task::yield_now().await;
             io.log.try_take(&mut segments);
         }
+        let mut stop = false;
         for mut segment in segments.drain(..) {
-            let stop = io.apply(&mut segment);
+            stop |= io.apply(&mut segment);
             io.log.recycle(segment);
-            if stop {
-                io.flush_direct();
-                return wait_for_wind_down(&io).await;
-            }
         }
         io.flush_direct();
+        if stop {
+            return wait_for_wind_down(&io).await;
+        }
         io.flush_broadcasts();
     }
 }
@@ -314,6 +314,7 @@ impl IoThread {
     fn apply(self: &Rc<Self>, segment: &mut Segment) -> bool {
         let Segment { ops, bytes } = segment;
         let mut ops = ops.drain(..).peekable();
+        let mut stop = false;
         while let Some(op) = ops.next() {
             match op {
                 Op::Adopt(adoption) => self.adopt(*adoption),
@@ -375,10 +376,10 @@ impl IoThread {
                         connection.interrupt(Ending::lost());
                     }
                 }
-                Op::Stop => return true,
+                Op::Stop => stop = true,
             }
         }
-        false
+        stop
     }
 
     fn with(&self, id: ConnectionId, act: impl FnOnce(&Rc<Connection>)) {
