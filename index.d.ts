@@ -772,7 +772,7 @@ type WSRejectReason =
 
 /** How the bytes of the open connections get in and out. */
 interface WSTransportStats {
-  /** Over a socket taken over from Node: plain TCP and unix sockets, except on Windows. */
+  /** Over a socket taken over from Node: plain TCP and unix sockets, except on Windows and in Bun. */
   adopted: number;
   /** Through a stream of Node's, on the JavaScript thread: TLS and everything else. */
   bridged: number;

@@ -28,6 +28,10 @@ use crate::transport::{Ready, Transport};
 /// frame on its way.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// With so many bytes in the queue, a ping is not answered at once: of those that one read brings
+/// from then on, only the last one is (RFC 6455 §5.5.3).
+const MAX_QUEUED_FOR_PONG: usize = 64 << 10;
+
 /// More connections than this do not linger: whoever makes so many of them is not served by it.
 const MAX_LINGERING: usize = 1024;
 
@@ -142,8 +146,8 @@ pub(super) struct Connection {
     /// What JavaScript has been asked last, where it pumps the bytes, and how many of its answers
     /// are still to come. Only the last one counts.
     probe: Cell<(Probe, u32)>,
-    /// The latest ping that came while the peer does not read. Only that one has to be answered
-    /// (RFC 6455 §5.5.3), so a flood of pings cannot fill the outbox.
+    /// The latest ping that came while the peer does not read, or while too much is queued. Only that
+    /// one has to be answered (RFC 6455 §5.5.3), so a flood of pings cannot fill the outbox.
     unanswered_ping: RefCell<Option<Box<[u8]>>>,
     paused: Cell<bool>,
     resumed: Notify,
@@ -541,7 +545,12 @@ fn receive(
         io.counters.received(messages, payload);
         io.batch_changed();
     }
-    if pongs {
+    let last_ping =
+        if connection.writer_waits.get() { None } else { connection.unanswered_ping.take() };
+    if let Some(ping) = &last_ping {
+        connection.queue_control(Opcode::Pong, ping, &mut io.pool.borrow_mut());
+    }
+    if pongs || last_ping.is_some() {
         io.mark_dirty(connection);
     }
     let over = match (result, close) {
@@ -598,7 +607,8 @@ impl Sink for Reception<'_> {
         if !self.connection.is_open() {
             return;
         }
-        if self.connection.writer_waits.get() {
+        let queued = self.connection.outbox.borrow().len();
+        if self.connection.writer_waits.get() || queued >= MAX_QUEUED_FOR_PONG {
             *self.connection.unanswered_ping.borrow_mut() = Some(payload.into());
         } else {
             let pool = &mut self.io.pool.borrow_mut();
