@@ -9,24 +9,23 @@ import { answerTo, parseResponse, upgradeStatus } from './support/http.js';
 import { echo, rawPair, serveRecorded } from './support/pair.js';
 import { script } from './support/process.js';
 import {
+  BINARY,
+  CLOSE,
+  CONTINUATION,
   closePayload,
   frame,
+  PING,
+  PONG,
   type RawClient,
   type RawFrame,
   rawConnect,
   rawUpgrade,
+  TEXT,
   upgradeRequest,
 } from './support/raw.js';
 import { type ServeOptions, serve } from './support/server.js';
 import { adopts, createServerSource, hostOptions, isBun } from './support/transport.js';
 import { until } from './support/until.js';
-
-const CONTINUATION = 0;
-const TEXT = 1;
-const BINARY = 2;
-const CLOSE = 8;
-const PING = 9;
-const PONG = 10;
 
 const MEGABYTE = 1 << 20;
 

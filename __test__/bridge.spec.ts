@@ -6,14 +6,19 @@ import type { WSConnection } from '../index.js';
 import { type Client, connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { echo, type Recorded, serveRecorded } from './support/pair.js';
-import { closePayload, frame, RawClient, rawConnect, upgradeRequest } from './support/raw.js';
+import {
+  BINARY,
+  CLOSE,
+  closePayload,
+  frame,
+  RawClient,
+  rawConnect,
+  TEXT,
+  upgradeRequest,
+} from './support/raw.js';
 import { type ServeOptions, serve } from './support/server.js';
 import { adopts } from './support/transport.js';
 import { until } from './support/until.js';
-
-const BINARY = 2;
-const TEXT = 1;
-const CLOSE = 8;
 
 const KILOBYTE = 1 << 10;
 const MEGABYTE = 1 << 20;

@@ -4,13 +4,17 @@ import type { WSConnection } from '../index.js';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { type End, echo, pair, rawPair, serveRecorded } from './support/pair.js';
-import { closePayload, frame, type RawFrame, rawUpgrade } from './support/raw.js';
+import {
+  CLOSE,
+  CONTINUATION,
+  closePayload,
+  frame,
+  PING,
+  type RawFrame,
+  rawUpgrade,
+  TEXT,
+} from './support/raw.js';
 import { serve } from './support/server.js';
-
-const CONTINUATION = 0;
-const TEXT = 1;
-const CLOSE = 8;
-const PING = 9;
 
 /** What a close frame says. */
 function read({ opcode, payload }: RawFrame): End {

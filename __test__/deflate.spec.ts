@@ -3,13 +3,18 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { WebSocketPlugin, type WebSocketPluginOptions } from '../index.js';
 import { connect } from './support/client.js';
-import { frame, type RawClient, rawConnect, upgradeRequest } from './support/raw.js';
+import {
+  BINARY,
+  CLOSE,
+  frame,
+  type RawClient,
+  rawConnect,
+  TEXT,
+  upgradeRequest,
+} from './support/raw.js';
 import { serve } from './support/server.js';
 
 const TAIL = Buffer.from([0, 0, 0xff, 0xff]);
-const TEXT = 1;
-const BINARY = 2;
-const CLOSE = 8;
 
 const inflate = (payload: Buffer) =>
   inflateRawSync(Buffer.concat([payload, TAIL]), { finishFlush: 2 });

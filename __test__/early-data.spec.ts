@@ -5,21 +5,20 @@ import type { WSConnection } from '../index.js';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import {
+  BINARY,
+  CLOSE,
   closePayload,
   frame,
+  PING,
+  PONG,
   type RawClient,
   rawConnect,
   rawUpgrade,
+  TEXT,
   upgradeRequest,
 } from './support/raw.js';
 import { type Served, type ServeOptions, serve } from './support/server.js';
 import { until } from './support/until.js';
-
-const TEXT = 1;
-const BINARY = 2;
-const CLOSE = 8;
-const PING = 9;
-const PONG = 10;
 
 const texts = (count: number) => Array.from({ length: count }, (_, n) => `message ${n}`);
 const framesOf = (messages: string[]) =>

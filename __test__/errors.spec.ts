@@ -3,12 +3,9 @@ import type { WSConnection } from '../index.js';
 import { connect } from './support/client.js';
 import { queue } from './support/events.js';
 import { echo, pair, type Recorded, rawPair, serveRecorded } from './support/pair.js';
-import { frame } from './support/raw.js';
+import { CLOSE, frame, TEXT } from './support/raw.js';
 import { serve } from './support/server.js';
 import { until } from './support/until.js';
-
-const TEXT = 1;
-const CLOSE = 8;
 
 interface Reported {
   error: Error;

@@ -3,15 +3,10 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Client, connect } from './support/client.js';
 import { echo, pair, rawPair } from './support/pair.js';
-import { closePayload, frame, type RawClient } from './support/raw.js';
+import { CLOSE, closePayload, frame, PING, PONG, type RawClient, TEXT } from './support/raw.js';
 import { serve } from './support/server.js';
 import { clientSource } from './support/transport.js';
 import { until } from './support/until.js';
-
-const TEXT = 1;
-const CLOSE = 8;
-const PING = 9;
-const PONG = 10;
 
 /** Resolves once `count` pings have come, each of which `ws` answers by itself. */
 async function pings({ ws }: Client, count: number): Promise<void> {

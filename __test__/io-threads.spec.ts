@@ -4,11 +4,9 @@ import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { type Client, connect } from './support/client.js';
 import { echo, type Recorded, serveRecorded } from './support/pair.js';
-import { closePayload, frame, rawUpgrade } from './support/raw.js';
+import { CLOSE, closePayload, frame, rawUpgrade } from './support/raw.js';
 import type { ServeOptions } from './support/server.js';
 import { until } from './support/until.js';
-
-const CLOSE = 8;
 
 interface Crowd extends Recorded {
   clients: Client[];

@@ -13,7 +13,14 @@ import { connect, open, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { upgradeStatus } from './support/http.js';
 import { script } from './support/process.js';
-import { closePayload, frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
+import {
+  CLOSE,
+  closePayload,
+  frame,
+  rawConnect,
+  rawUpgrade,
+  upgradeRequest,
+} from './support/raw.js';
 import { serve } from './support/server.js';
 import {
   clientSource,
@@ -26,8 +33,6 @@ import {
 import { until } from './support/until.js';
 
 const { version } = createRequire(import.meta.url)('../package.json');
-
-const CLOSE = 8;
 
 afterEach(() => {
   vi.restoreAllMocks();

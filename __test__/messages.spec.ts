@@ -5,15 +5,9 @@ import { connect } from './support/client.js';
 import { queue } from './support/events.js';
 import { fetchFrom } from './support/http.js';
 import { echo, pair, rawPair, serveRecorded } from './support/pair.js';
-import { frame } from './support/raw.js';
+import { BINARY, CONTINUATION, frame, PING, PONG, TEXT } from './support/raw.js';
 import { serve } from './support/server.js';
 import { until } from './support/until.js';
-
-const CONTINUATION = 0;
-const TEXT = 1;
-const BINARY = 2;
-const PING = 9;
-const PONG = 10;
 
 /** Text of so many bytes, in which no two neighbourhoods look alike. */
 function textOf(length: number): string {

@@ -2,15 +2,19 @@
 import { describe, expect, test } from 'vitest';
 import { queue } from './support/events.js';
 import { type End, echo, rawPair } from './support/pair.js';
-import { closePayload, frame, type RawClient, rawUpgrade } from './support/raw.js';
+import {
+  BINARY,
+  CLOSE,
+  CONTINUATION,
+  closePayload,
+  frame,
+  PING,
+  PONG,
+  type RawClient,
+  rawUpgrade,
+  TEXT,
+} from './support/raw.js';
 import { serve } from './support/server.js';
-
-const CONTINUATION = 0;
-const TEXT = 1;
-const BINARY = 2;
-const CLOSE = 8;
-const PING = 9;
-const PONG = 10;
 
 /** Header of a masked frame with a length field of so many bits, and nothing behind it. */
 function header(opcode: number, length: number | bigint, bits: 16 | 64, fin = true): Buffer {

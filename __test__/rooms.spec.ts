@@ -4,11 +4,8 @@ import { type Client, connect } from './support/client.js';
 import { queue } from './support/events.js';
 import { fetchFrom } from './support/http.js';
 import { pair, type Recorded, rawPair, serveRecorded } from './support/pair.js';
-import { closePayload, frame, rawUpgrade } from './support/raw.js';
+import { CLOSE, closePayload, frame, rawUpgrade, TEXT } from './support/raw.js';
 import { type Served, serve } from './support/server.js';
-
-const TEXT = 1;
-const CLOSE = 8;
 
 interface Member {
   client: Client;

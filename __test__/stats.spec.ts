@@ -4,15 +4,19 @@ import type { WSStats } from '../index.js';
 import { type Client, connect, refused } from './support/client.js';
 import { deferred } from './support/events.js';
 import { echo, pair, rawPair, serveRecorded } from './support/pair.js';
-import { frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
+import {
+  CLOSE,
+  CONTINUATION,
+  frame,
+  PING,
+  PONG,
+  rawConnect,
+  rawUpgrade,
+  TEXT,
+  upgradeRequest,
+} from './support/raw.js';
 import { serve } from './support/server.js';
 import { until } from './support/until.js';
-
-const CONTINUATION = 0;
-const TEXT = 1;
-const CLOSE = 8;
-const PING = 9;
-const PONG = 10;
 
 const MEGABYTE = 1 << 20;
 

@@ -5,20 +5,19 @@ import { type Deferred, deferred, queue } from './support/events.js';
 import { echo, serveRecorded } from './support/pair.js';
 import { script } from './support/process.js';
 import {
+  BINARY,
+  CLOSE,
+  CONTINUATION,
   closePayload,
   frame,
   type RawClient,
   rawConnect,
   rawUpgrade,
+  TEXT,
   upgradeRequest,
 } from './support/raw.js';
 import { encrypts, hostOptions, wsUrl } from './support/transport.js';
 import { until } from './support/until.js';
-
-const CONTINUATION = 0;
-const TEXT = 1;
-const BINARY = 2;
-const CLOSE = 8;
 
 /**
  * A server in a process of its own, so that its descriptors and its thread are nobody else's. It

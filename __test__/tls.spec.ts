@@ -7,13 +7,10 @@ import type { WSConnection } from '../index.js';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { echo, pair, rawPair } from './support/pair.js';
-import { closePayload, frame, rawConnect, upgradeRequest } from './support/raw.js';
+import { BINARY, CLOSE, closePayload, frame, rawConnect, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
 import { isBun } from './support/transport.js';
 import { until } from './support/until.js';
-
-const BINARY = 2;
-const CLOSE = 8;
 
 const KILOBYTE = 1 << 10;
 const MEGABYTE = 1 << 20;

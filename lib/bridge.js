@@ -33,7 +33,8 @@ class Bridge {
   #credit;
   /** Bytes that have been written and that the engine has not been told of. */
   #written = 0;
-  #window;
+  /** As many of them as are told at once. */
+  #newsFrom;
   #writeCost;
   #closeTimeoutMs;
   #flush;
@@ -59,7 +60,7 @@ class Bridge {
     this.#generation = generation;
     this.#key = bridge;
     this.#credit = window;
-    this.#window = window;
+    this.#newsFrom = window * NEWS;
     this.#writeCost = writeCost;
     this.#closeTimeoutMs = closeTimeoutMs;
     this.#flush = flush;
@@ -112,7 +113,7 @@ class Bridge {
     this.#streamWrite.call(this.#stream, bytes, (error) => {
       if (error) return;
       this.#written += bytes.length + this.#writeCost;
-      if (this.#written < this.#window * NEWS) return;
+      if (this.#written < this.#newsFrom) return;
       this.#hot.bridgeWritten(this.#slot, this.#key, this.#written);
       this.#written = 0;
       this.#flush();

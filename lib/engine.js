@@ -25,6 +25,7 @@ class Engine {
   #connections = [];
   /** Bridges by key, also those of connections that have ended but are still being closed. */
   #bridges = new Map();
+  #bridgeLimits;
   #open = 0;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
   #flushDue = false;
@@ -42,6 +43,8 @@ class Engine {
   constructor(native, host) {
     this.#native = native;
     this.#host = host;
+    const { bridgeWindow, bridgeWriteCost, closeTimeoutMs } = native;
+    this.#bridgeLimits = { window: bridgeWindow, writeCost: bridgeWriteCost, closeTimeoutMs };
   }
 
   get open() {
@@ -72,10 +75,8 @@ class Engine {
 
   #bridge(stream, adopted) {
     const bridges = this.#bridges;
-    const { bridgeWindow, bridgeWriteCost, closeTimeoutMs } = this.#native;
-    const limits = { window: bridgeWindow, writeCost: bridgeWriteCost, closeTimeoutMs };
     try {
-      const bridge = new Bridge(this.hot, stream, adopted, limits, {
+      const bridge = new Bridge(this.hot, stream, adopted, this.#bridgeLimits, {
         flush: () => this.#scheduleBridgeFlush(),
         onGone: () => bridges.delete(adopted.bridge),
       });

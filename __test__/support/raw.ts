@@ -5,6 +5,14 @@ import type net from 'node:net';
 import { onTestFinished } from 'vitest';
 import { dial } from './transport.js';
 
+/** Opcodes (RFC 6455 section 11.8). */
+export const CONTINUATION = 0;
+export const TEXT = 1;
+export const BINARY = 2;
+export const CLOSE = 8;
+export const PING = 9;
+export const PONG = 10;
+
 export interface RawFrame {
   fin: boolean;
   rsv: number;

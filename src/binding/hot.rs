@@ -305,14 +305,9 @@ unsafe extern "C" fn bridge_written(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
+    let written = |call: &Call<'_, 3>| Some(StreamNews::Written(call.u32(2)? as usize));
     // SAFETY: first in a callback of `FUNCTIONS`.
-    if let Some(call) = unsafe { Call::<3>::read(env, info) }
-        && let (Some(slot), Some(key), Some(count)) = (call.u32(0), call.u32(1), call.u32(2))
-    {
-        let news = StreamNews::Written(count as usize);
-        call.handle.with(|engine| engine.bridge_news(slot, key, news));
-    }
-    ptr::null_mut()
+    unsafe { bridge_news(env, info, written) }
 }
 
 unsafe extern "C" fn bridge_ended(
@@ -320,12 +315,7 @@ unsafe extern "C" fn bridge_ended(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     // SAFETY: first in a callback of `FUNCTIONS`.
-    if let Some(call) = unsafe { Call::<2>::read(env, info) }
-        && let (Some(slot), Some(key)) = (call.u32(0), call.u32(1))
-    {
-        call.handle.with(|engine| engine.bridge_news(slot, key, StreamNews::Ended));
-    }
-    ptr::null_mut()
+    unsafe { bridge_news(env, info, |_: &Call<'_, 2>| Some(StreamNews::Ended)) }
 }
 
 unsafe extern "C" fn bridge_closed(
@@ -333,10 +323,23 @@ unsafe extern "C" fn bridge_closed(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     // SAFETY: first in a callback of `FUNCTIONS`.
-    if let Some(call) = unsafe { Call::<2>::read(env, info) }
-        && let (Some(slot), Some(key)) = (call.u32(0), call.u32(1))
+    unsafe { bridge_news(env, info, |_: &Call<'_, 2>| Some(StreamNews::Closed)) }
+}
+
+/// Passes on what a call with a slot and a bridge's key in front has to tell.
+///
+/// # Safety
+/// As [`Call::read`].
+unsafe fn bridge_news<const N: usize>(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    news: impl FnOnce(&Call<'_, N>) -> Option<StreamNews>,
+) -> sys::napi_value {
+    // SAFETY: as the caller promises.
+    if let Some(call) = unsafe { Call::<N>::read(env, info) }
+        && let (Some(slot), Some(key), Some(news)) = (call.u32(0), call.u32(1), news(&call))
     {
-        call.handle.with(|engine| engine.bridge_news(slot, key, StreamNews::Closed));
+        call.handle.with(|engine| engine.bridge_news(slot, key, news));
     }
     ptr::null_mut()
 }

@@ -181,28 +181,19 @@ impl Engine {
         let inbox = Arc::new(Inbox::new(wake));
         let exit = Arc::new(OnDrop(Some(exit)));
         let count = settings.io_threads;
-        let mut engine = Self {
-            rooms: Rooms::new(count),
-            slots: RefCell::new(Slots::new(count)),
+        // Where one does not start, those before it are dropped, which ends them.
+        let threads = (0..count as usize)
+            .map(|number| Thread::start(number, settings.clone(), inbox.clone(), &exit))
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self {
             settings,
             inbox,
-            threads: Box::default(),
+            rooms: Rooms::new(count),
+            threads,
+            slots: RefCell::new(Slots::new(count)),
             bridged: Cell::new(0),
             next_bridge: Cell::new(0),
-        };
-        let mut threads = Vec::with_capacity(count as usize);
-        for number in 0..count as usize {
-            match Thread::start(number, engine.settings.clone(), engine.inbox.clone(), &exit) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    // Dropping the engine ends those that have started.
-                    engine.threads = threads.into();
-                    return Err(error);
-                }
-            }
-        }
-        engine.threads = threads.into();
-        Ok(engine)
+        })
     }
 
     /// Events for JavaScript.
@@ -466,10 +457,7 @@ impl Engine {
 
     /// Lets the I/O threads end after what is in their logs, without waiting for them.
     pub fn stop(&self) {
-        for thread in &self.threads {
-            thread.append(Op::Stop);
-        }
-        self.flush();
+        self.threads.iter().for_each(Thread::stop);
     }
 
     /// The I/O thread that has a slot.
@@ -487,18 +475,14 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    /// Ends the I/O threads and waits for them: they never wait for this one, so they end at once.
+impl Drop for Thread {
+    /// Ends the thread and waits for it: it never waits for this one, so it ends at once.
     fn drop(&mut self) {
-        for thread in &self.threads {
-            thread.log.abandon();
-        }
+        self.log.abandon();
         self.stop();
-        for thread in &self.threads {
-            if let Some(handle) = thread.handle.take() {
-                // A panic of the thread has been printed by it.
-                let _ = handle.join();
-            }
+        if let Some(handle) = self.handle.take() {
+            // A panic of the thread has been printed by it.
+            let _ = handle.join();
         }
     }
 }
@@ -534,6 +518,11 @@ impl Thread {
         if self.pending.borrow().is_full() {
             self.flush();
         }
+    }
+
+    fn stop(&self) {
+        self.append(Op::Stop);
+        self.flush();
     }
 
     fn flush(&self) {
