@@ -2,17 +2,12 @@
 
 /** Checks of arguments. Each throws an error that names the method, the value and what is accepted. */
 
+const { types } = require('node:util');
+
+const { describe } = require('./text.js');
+
 /** Longest close reason in bytes of UTF-8 (RFC 6455 §5.5.1). */
 const MAX_REASON_BYTES = 123;
-
-/** A value in words for an error message. */
-function describe(value) {
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (value === null || typeof value === 'number' || typeof value === 'boolean')
-    return String(value);
-  if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`;
-  return typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`;
-}
 
 function wrongType(method, argument, accepted, value) {
   return new TypeError(`${method}: ${argument} must be ${accepted}, got ${describe(value)}`);
@@ -26,16 +21,32 @@ function checkFunction(method, argument, value) {
   if (typeof value !== 'function') throw wrongType(method, argument, 'a function', value);
 }
 
-/** The bytes of binary data as a view, or a TypeError for what is neither text nor binary. */
+/** Refuses what would silently be left out, such as a middleware between path and handler. */
+function checkCount(method, args, signature, hint) {
+  const expected = signature.split(',').length;
+  if (args.length <= expected) return;
+  throw new TypeError(`${method} takes (${signature}), got ${args.length} arguments: ${hint}`);
+}
+
+/**
+ * The bytes of binary data as a view, or a TypeError for what is neither text nor binary.
+ *
+ * Told by what a value is and not by what it says: a Proxy of a Buffer has no bytes of its own.
+ * Shared memory is refused, as `WebSocket.send` of browsers does: another thread may be writing it.
+ */
 function binaryView(method, data) {
-  if (data instanceof Uint8Array) return data;
-  if (ArrayBuffer.isView(data))
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  const tag = Object.prototype.toString.call(data);
-  if (tag === '[object ArrayBuffer]' || tag === '[object SharedArrayBuffer]') {
-    return new Uint8Array(data);
+  if (types.isUint8Array(data) && data.buffer instanceof ArrayBuffer) return data;
+  const view = ArrayBuffer.isView(data);
+  const buffer = view ? data.buffer : data;
+  if (!types.isArrayBuffer(buffer)) {
+    const accepted = 'a string, Buffer, Uint8Array or ArrayBuffer';
+    if (!types.isSharedArrayBuffer(buffer)) throw wrongType(method, 'data', accepted, data);
+    throw new TypeError(
+      `${method}: data must be ${accepted}, got shared memory; copy it first, for example by Buffer.from(new Uint8Array(data))`,
+    );
   }
-  throw wrongType(method, 'data', 'a string, Buffer, Uint8Array or ArrayBuffer', data);
+  if (types.isUint8Array(data)) return data;
+  return view ? new Uint8Array(buffer, data.byteOffset, data.byteLength) : new Uint8Array(buffer);
 }
 
 /** A message as the native half takes it: a string or a Uint8Array. */
@@ -69,4 +80,12 @@ function checkClose(code, reason) {
   }
 }
 
-module.exports = { binaryView, checkClose, checkFunction, checkMessage, checkString, wrongType };
+module.exports = {
+  binaryView,
+  checkClose,
+  checkCount,
+  checkFunction,
+  checkMessage,
+  checkString,
+  wrongType,
+};

@@ -1,7 +1,9 @@
 'use strict';
 
+const { bind, callListener, inNoContext } = require('./async-context.js');
 const { binaryView, checkClose, checkFunction, checkMessage, checkString } = require('./check.js');
-const { isThenable } = require('./errors.js');
+const { onRejection } = require('./errors.js');
+const { emitClose } = require('./node-internals.js');
 
 const OPEN = 0;
 const CLOSING = 1;
@@ -44,6 +46,8 @@ function withListener(listeners, listener) {
  */
 class Connection {
   #engine;
+  /** The native functions of the engine's run that the connection belongs to. */
+  #hot;
   #slot;
   #generation;
   #state = OPEN;
@@ -57,6 +61,8 @@ class Connection {
   #end = null;
   /** Ends the middleware chain under way. */
   #abortSetup = null;
+  /** Node's socket, where somebody waits for its `close`. */
+  #socket = null;
   /** When `isAlive` was set to false, by the count of signs of life; a further one clears it. */
   #doubtedAt = null;
 
@@ -65,6 +71,7 @@ class Connection {
     this.url = url;
     this.protocol = protocol;
     this.#engine = engine;
+    this.#hot = engine.hot;
     this.#slot = slot;
     this.#generation = generation;
   }
@@ -84,6 +91,10 @@ class Connection {
   }
 
   get lastPong() {
+    return this.#lastPong();
+  }
+
+  #lastPong() {
     if (this.#end !== null) return this.#end.lastPong;
     return this.#engine.lastPong(this.#slot, this.#generation);
   }
@@ -99,20 +110,24 @@ class Connection {
   send(data) {
     if (typeof data === 'string') {
       if (this.#state !== OPEN) return;
-      const { hot } = this.#engine;
       const { length } = data;
-      if (length < LONG_TEXT) hot.sendText(this.#slot, this.#generation, data, length);
-      else hot.sendLongText(this.#slot, this.#generation, data);
+      if (length < LONG_TEXT) this.#hot.sendText(this.#slot, this.#generation, data, length);
+      else this.#hot.sendLongText(this.#slot, this.#generation, data);
     } else {
       const view = binaryView('send', data);
       if (this.#state !== OPEN) return;
-      this.#engine.hot.sendBinary(this.#slot, this.#generation, view);
+      this.#hot.sendBinary(this.#slot, this.#generation, view);
     }
     this.#engine.scheduleFlush();
   }
 
   close(code = 1000, reason = '') {
     checkClose(code, reason);
+    this.#close(code, reason);
+  }
+
+  /** Not by {@link close}, which user code may have replaced. */
+  #close(code, reason) {
     if (this.#state !== OPEN) return;
     this.#state = CLOSING;
     this.#held = null;
@@ -131,22 +146,29 @@ class Connection {
 
   broadcast(room, data) {
     checkString('broadcast', 'room', room);
-    this.#engine.broadcast(checkMessage('broadcast', data), room, this);
+    const message = checkMessage('broadcast', data);
+    // From an `onClose` listener, too, but not to members of whom it cannot know any more.
+    if (this.#hot === this.#engine.hot) this.#engine.broadcast(message, room, this);
   }
 
   onMessage(listener) {
     checkFunction('onMessage', 'listener', listener);
-    this.#messageListeners = withListener(this.#messageListeners, listener);
+    // There will be no more messages, and the listener may hold on to much.
+    if (this.#end?.announced) return;
+    this.#messageListeners = withListener(this.#messageListeners, bind(listener));
   }
 
   onClose(listener) {
     checkFunction('onClose', 'listener', listener);
-    this.#closeListeners = withListener(this.#closeListeners, listener);
+    const bound = bind(listener);
+    if (!this.#end?.announced) {
+      this.#closeListeners = withListener(this.#closeListeners, bound);
+      return;
+    }
     // The end has been announced while the handler was still busy: its clean-up has to run all the
     // same.
-    if (this.#end?.announced) {
-      queueMicrotask(() => this.#call(listener, this.#end.code, this.#end.reason));
-    }
+    const { code, reason } = this.#end;
+    queueMicrotask(() => inNoContext(() => this.#call(bound, code, reason)));
   }
 
   ping() {
@@ -161,8 +183,9 @@ class Connection {
   /** Calls a listener; what it throws or rejects with ends this connection and nothing else. */
   #call(listener, first, second) {
     try {
-      const result = listener(first, second);
-      if (isThenable(result)) result.then(undefined, (error) => this.#fail(error));
+      const result = callListener(listener, first, second);
+      // What most listeners return.
+      if (result !== undefined) onRejection(result, (error) => this.#fail(error));
     } catch (error) {
       this.#fail(error);
     }
@@ -176,7 +199,7 @@ class Connection {
 
   #fail(error) {
     this.#held = null;
-    this.close(1011, 'internal error');
+    this.#close(1011, 'internal error');
     this.#engine.report(error, this);
     this.#announceEnd();
   }
@@ -208,11 +231,13 @@ class Connection {
     if (this.#heldBytes >= MAX_HELD_BYTES && this.#state === OPEN) {
       this.#engine.setPaused(this.#slot, this.#generation, false);
     }
-    for (const data of held) {
-      // What arrived before the peer's end is delivered; what we closed on is not.
-      if (this.#state === CLOSING) break;
-      this.#callAll(this.#messageListeners, data);
-    }
+    inNoContext(() => {
+      for (const data of held) {
+        // What arrived before the peer's end is delivered; what we closed on is not.
+        if (this.#state === CLOSING) break;
+        this.#callAll(this.#messageListeners, data);
+      }
+    });
     this.#announceEnd();
   }
 
@@ -221,24 +246,46 @@ class Connection {
     if (this.#end === null || this.#end.onAnnounced === null) return;
     if (this.#held !== null) return;
     const { code, reason, onAnnounced } = this.#end;
+    const listeners = this.#closeListeners;
     this.#end.announced = true;
     this.#end.onAnnounced = null;
-    this.#callAll(this.#closeListeners, code, reason);
+    // User code may keep the connection, but what its listeners hold goes with the last event.
+    this.#messageListeners = null;
+    this.#closeListeners = null;
+    const socket = this.#socket;
+    this.#socket = null;
+    inNoContext(() => {
+      this.#callAll(listeners, code, reason);
+      if (socket !== null) this.#emitClose(socket);
+    });
     onAnnounced();
+  }
+
+  #emitClose(socket) {
+    try {
+      emitClose(socket);
+    } catch (error) {
+      this.#engine.report(error, this);
+    }
   }
 
   static {
     Object.assign(internals, {
-      isOpen: (connection) => connection.#state === OPEN,
-      isClosed: (connection) => connection.#state === CLOSED,
+      engineOf: (connection) => connection.#engine,
       slotOf: (connection) => connection.#slot,
       generationOf: (connection) => connection.#generation,
       receive: (connection, data) => connection.#receive(data),
+      close: (connection, code, reason) => connection.#close(code, reason),
       fail: (connection, error) => connection.#fail(error),
       startDelivery: (connection) => connection.#startDelivery(),
       /** Whether the middleware chain may go on to the handler. */
       wantsHandler: (connection) =>
         connection.#state === OPEN || (connection.#state === CLOSED && connection.#held !== null),
+      /** Has Node's socket, which is closed already, emit `close` when the connection is over. */
+      closeWith(connection, socket) {
+        if (connection.#end?.announced) connection.#emitClose(socket);
+        else connection.#socket = socket;
+      },
       /** There will be no handler. */
       giveUp(connection) {
         connection.#held = null;
@@ -255,7 +302,7 @@ class Connection {
       },
       /** The connection is over; `announceEnd` tells of it. */
       end(connection, code, reason) {
-        const lastPong = connection.lastPong;
+        const lastPong = connection.#lastPong();
         connection.#state = CLOSED;
         connection.#end = { code, reason, lastPong, announced: false, onAnnounced: null };
         // With messages that wait for the handler, it is still called, so that nothing is lost.

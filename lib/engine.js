@@ -1,5 +1,6 @@
 'use strict';
 
+const { inNoContext } = require('./async-context.js');
 const { Bridge } = require('./bridge.js');
 const { Connection, internals } = require('./connection.js');
 
@@ -55,7 +56,7 @@ class Engine {
    * Hands a connection over and returns it. Without `fd` its bytes are pumped through `socket`.
    * Throws where that fails.
    */
-  adopt({ fd, socket, key, protocol, extensions, headers, replay, url }) {
+  adopt(fd, { socket, key, protocol, extensions, headers, replay, url }) {
     if (!this.#native.started) this.#start();
     const adopted = this.#native.adopt(fd, key, protocol, extensions, headers, replay);
     const connection = new Connection(this, adopted, url, protocol ?? '');
@@ -70,7 +71,10 @@ class Engine {
     // What an engine before this one has not finished, nobody will.
     destroyAll(this.#bridges);
     this.#bridges = new Map();
-    this.hot = this.#native.start(this.#pump);
+    // What wakes the JavaScript thread would otherwise keep the context of the first request.
+    inNoContext(() => {
+      this.hot = this.#native.start(this.#pump);
+    });
   }
 
   #bridge(stream, adopted) {
@@ -89,7 +93,9 @@ class Engine {
   }
 
   /** Runs on every wake: delivers what waits, then hands over what listeners asked for. */
-  #pump = () => {
+  #pump = () => inNoContext(this.#deliver);
+
+  #deliver = () => {
     this.#flushDue = true;
     let more = false;
     try {
@@ -240,11 +246,17 @@ class Engine {
 
   /** Starts the close handshake with everyone. */
   closeAll(code, reason) {
-    for (const connection of this.#connections) connection?.close(code, reason);
+    for (const connection of this.#connections) {
+      if (connection !== undefined) internals.close(connection, code, reason);
+    }
   }
 
   /** Lets the native half end. A later connection starts it again. */
   stop() {
+    // Of what is left nobody would hear any more.
+    for (const connection of [...this.#connections]) {
+      if (connection !== undefined) this.#end(connection, 1006, '');
+    }
     this.#native.stop();
     if (this.#bridges.size === 0) return;
     setTimeout(destroyAll, STOP_LIMIT_MS, this.#bridges).unref();

@@ -1,14 +1,17 @@
 'use strict';
 
 const { internals } = require('./connection.js');
-const { isThenable } = require('./errors.js');
+const { isError, onRejection, promiseOf } = require('./errors.js');
+const { read } = require('./report.js');
+const { describe } = require('./text.js');
 
 /**
  * Runs the WebSocket middleware of a new connection in order, then its handler.
  *
  * A middleware goes on by calling `next()`, now or later; only its first call counts. Closing the
- * connection ends the chain. Whatever throws or rejects closes the connection with 1011 and is
- * reported. A chain that does not reach the handler within `limitMs` is closed with 1008.
+ * connection ends the chain, and so does `next` with an Error, a string or `false`. Whatever throws
+ * or rejects closes the connection with 1011 and is reported. A chain that does not reach the
+ * handler within `limitMs` is closed with 1008.
  *
  * @param handler undefined for a path that has none
  */
@@ -39,16 +42,15 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
     }
     const current = middleware[index++];
     let called = false;
-    const next = (error) => {
+    const next = (value) => {
       if (called) return;
       called = true;
-      // As in Express; other arguments are ignored, so that `.then(next)` works.
-      if (error instanceof Error) fail(error);
-      else step();
+      const error = refusalBy(value);
+      if (error === null) step();
+      else fail(error);
     };
     try {
-      const result = current(connection, req, next);
-      if (isThenable(result)) result.then(undefined, fail);
+      onRejection(current(connection, req, next), fail);
     } catch (error) {
       fail(error);
     }
@@ -58,11 +60,32 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
   if (done) return;
   timer = setTimeout(() => {
     finish();
-    connection.close(1008, 'the connection was not set up in time');
+    // Short, as a close reason has 123 bytes.
+    const which = `middleware ${index} of ${middleware.length}${nameOf(middleware[index - 1])}`;
+    const reason = `the connection was not set up in time: ${which} did not call next()`;
+    internals.close(connection, 1008, reason);
     internals.giveUp(connection);
   }, limitMs);
   internals.onSetupEnd(connection, finish);
 }
+
+/** What a middleware refuses a connection with, or `null` where it lets it in. */
+function refusalBy(value) {
+  if (isError(value)) return value;
+  if (typeof value === 'string')
+    return new Error(`wsUse: next() was called with ${describe(value)}`);
+  if (value === false) return new Error('wsUse: next() was called with false');
+  // Anything else is what a promise happened to resolve with, so that `.then(next)` works.
+  return null;
+}
+
+function nameOf(middleware) {
+  const name = read(middleware, 'name', SHOWN_NAME).replace(/[^ -~]/g, '?');
+  return name === '' ? '' : ` (${name})`;
+}
+
+/** Characters of a middleware's name that a close reason has room for. */
+const SHOWN_NAME = 24;
 
 /**
  * Calls the handler. Messages wait until it has returned or its promise has settled, but no longer
@@ -70,19 +93,19 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
  */
 function runHandler(connection, req, handler, limitMs) {
   internals.startHandler(connection);
-  let result;
+  let promise;
   try {
-    result = handler?.(connection, req);
+    promise = promiseOf(handler?.(connection, req));
   } catch (error) {
     return internals.fail(connection, error);
   }
-  if (!isThenable(result)) return internals.startDelivery(connection);
+  if (promise === null) return internals.startDelivery(connection);
   const deliver = () => {
     clearTimeout(timer);
     internals.startDelivery(connection);
   };
   const timer = setTimeout(deliver, limitMs);
-  result.then(deliver, (error) => {
+  promise.then(deliver, (error) => {
     clearTimeout(timer);
     internals.fail(connection, error);
   });

@@ -1,15 +1,20 @@
 'use strict';
 
-const { EventEmitter } = require('node:events');
-
 const binding = require('./native.js');
 const { version } = require('../package.json');
-const { checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
+const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
+const { internals } = require('./connection.js');
+const { Emitter } = require('./emitter.js');
 const { Engine } = require('./engine.js');
-const { isThenable, toError } = require('./errors.js');
+const { inThisRealm } = require('./errors.js');
+const { Host, isServer } = require('./host.js');
 const { runPipeline } = require('./pipeline.js');
+const { Reporter, read } = require('./report.js');
 const { RoomManager } = require('./rooms.js');
-const { UPGRADE, attach } = require('./upgrade.js');
+const { suggestUpgrade } = require('./suggest-upgrade.js');
+const { printable } = require('./text.js');
+const { Hub } = require('./upgrade/hub.js');
+const { Upgrade } = require('./upgrade/upgrade.js');
 
 const NAME = 'WebSocketPlugin';
 const DESCRIPTION = 'WebSocket server with rooms, middleware and heartbeat, on a native engine';
@@ -19,34 +24,50 @@ const DESCRIPTION = 'WebSocket server with rooms, middleware and heartbeat, on a
  *
  * Decisions and numbers come from the native half; here is what needs Node's own objects.
  */
-class WebSocketPlugin extends EventEmitter {
+class WebSocketPlugin extends Emitter {
   #native;
   #engine;
   #rooms;
-  /** What has the plugin's methods: an application, or what `attach` returned. */
-  #app = null;
+  #report;
+  /** By what it was installed: `install()`, `attach()`, or `null`. */
+  #installed = null;
+  /** The application it is installed on. */
+  #host = null;
   #handlers = [];
   #middleware = [];
-  #servers = new Set();
+  /** The hubs of the servers that it serves on. */
+  #hubs = new Set();
   /** What an upgrade request sees of the plugin. */
   #internals;
+  /** What a hub sees of it. */
+  #guest;
+  /** First segments of the paths that it serves: most requests need no closer look. */
+  #firstSegments = new Set();
   /** The clean-up under way or done. */
   #cleaning = null;
+  /** Only until the server listens again. */
+  #mayReopen = false;
 
   constructor(options) {
     super();
-    this.#native = new binding.WebSocketPlugin(options);
+    this.#native = inThisRealm(() => new binding.WebSocketPlugin(options));
+    this.#report = new Reporter(NAME, this, this.#native.debug);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
-        this.#log(connection.url, `closed with ${code}${reason && `: ${printable(reason)}`}`);
-        this.#tell('close', connection, code, reason);
+        this.#report.log(
+          read(connection, 'url'),
+          () => `closed with ${code}${reason && `: ${printable(reason)}`}`,
+        );
+        this.#report.emit('close', [connection, code, reason], connection);
       },
-      onError: (error, connection) => this.#report(error, connection),
+      onError: (error, connection) => this.#report.error(error, connection),
       onRoomCreated: (room) => this.#tellRoom('room:created', room),
       onRoomDestroyed: (room) => this.#tellRoom('room:destroyed', room),
     });
     this.#rooms = new RoomManager(this.#engine, this.#native);
     this.#internals = this.#makeInternals(options);
+    this.#guest = this.#makeGuest();
+    this.#native.shapes().forEach(this.#addFirstSegment, this);
   }
 
   get name() {
@@ -62,7 +83,7 @@ class WebSocketPlugin extends EventEmitter {
   }
 
   install(app) {
-    this.#refuseSecond();
+    this.#refuseSecond('install');
     if (app === null || (typeof app !== 'object' && typeof app !== 'function')) {
       throw wrongType(`${NAME}.install`, 'app', 'an application', app);
     }
@@ -71,34 +92,62 @@ class WebSocketPlugin extends EventEmitter {
         `${NAME}.install: middleware of Express and connect takes other arguments; use attach() with the server that listen() returns`,
       );
     }
-    this.#findServer(app);
-    this.#app = app;
-    this.#addMethods(app);
-    if (typeof app.use === 'function') this.#addMiddleware(app);
-    if (typeof app.on === 'function') app.on('shutdown', () => this.#cleanUpInBackground());
+    const host = new Host(app, NAME);
+    this.#begin('install()', host);
+    try {
+      host.findServer(
+        (server) => this.#serve(server),
+        (error) => this.#report.error(error),
+      );
+      host.addMethods(this.#methodsOf(app));
+      this.#internals.hasGate = host.addMiddleware(this.#internals, {
+        rooms: this.#rooms,
+        suggestsUpgrade: (req) => this.#suggestsUpgrade(req),
+        suggest: suggestUpgrade,
+      });
+      host.onShutdown(() => this.#cleanUpInBackground());
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
   }
 
   attach(server) {
-    this.#refuseSecond();
+    this.#refuseSecond('attach');
     if (!isServer(server) || typeof server.setTimeout !== 'function') {
       const accepted = 'an http.Server or https.Server, such as listen() returns';
       throw wrongType(`${NAME}.attach`, 'server', accepted, server);
     }
+    this.#begin('attach()', null);
+    try {
+      this.#serve(server);
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
     const methods = {};
-    this.#addMethods(methods);
-    this.#serve(server);
-    this.#app = methods;
-    return methods;
+    return Object.assign(methods, this.#methodsOf(methods));
   }
 
-  #refuseSecond() {
-    if (this.#app !== null) throw new Error(`${NAME}: install() or attach() was called already`);
+  #refuseSecond(method) {
+    if (this.#installed === null) return;
+    throw new Error(
+      `${NAME}.${method}: install() or attach() was called already, namely ${this.#installed}; a plugin serves one application or server at a time, so make another one, or await cleanup() first`,
+    );
+  }
+
+  #begin(method, host) {
+    this.#installed = method;
+    this.#host = host;
+    this.#report.host = host;
+    this.#reopen();
   }
 
   init() {}
 
   async cleanup() {
-    this.#cleaning ??= this.#cleanUp();
+    // Begun by the server or the application, it waits for them to start again.
+    if (this.#cleaning === null) this.#cleaning = this.#cleanUp();
     await this.#cleaning;
   }
 
@@ -108,7 +157,7 @@ class WebSocketPlugin extends EventEmitter {
   }
 
   async healthCheck() {
-    return this.#app !== null && this.#cleaning === null && this.#native.isHealthy();
+    return this.#installed !== null && this.#cleaning === null && this.#native.isHealthy();
   }
 
   getMetadata() {
@@ -116,14 +165,14 @@ class WebSocketPlugin extends EventEmitter {
   }
 
   isPluginInstalled() {
-    return this.#app !== null;
+    return this.#installed !== null;
   }
 
   getStatus() {
     return {
       name: NAME,
       version,
-      installed: this.#app !== null,
+      installed: this.#installed !== null,
       shuttingDown: this.#cleaning !== null,
       connections: this.#engine.open,
     };
@@ -133,94 +182,91 @@ class WebSocketPlugin extends EventEmitter {
     return { ...this.#native.stats(), rejected: this.#native.rejections() };
   }
 
-  #addMethods(app) {
-    app.ws = (path, handler) => {
-      checkString('ws', 'path', path);
-      checkFunction('ws', 'handler', handler);
-      this.#native.ws(path, this.#handlers.length);
-      this.#handlers.push(handler);
-      return app;
-    };
-    app.wsUse = (middleware) => {
-      checkFunction('wsUse', 'middleware', middleware);
-      this.#middleware.push(middleware);
-      return app;
-    };
-    app.wsBroadcast = (message, room) => {
-      const checked = checkMessage('wsBroadcast', message);
-      if (room !== undefined) checkString('wsBroadcast', 'room', room);
-      this.#engine.broadcast(checked, room);
-      return app;
+  /** The methods for an application, or for what `attach` returns, which each of them returns. */
+  #methodsOf(app) {
+    return {
+      ws: (...args) => {
+        checkCount('ws', args, 'path, handler', 'middleware belongs into wsUse()');
+        const [path, handler] = args;
+        checkString('ws', 'path', path);
+        checkFunction('ws', 'handler', handler);
+        this.#addRoute(path, handler);
+        return app;
+      },
+      wsUse: (...args) => {
+        checkCount('wsUse', args, 'middleware', 'it runs for every path; call it once for each');
+        const [middleware] = args;
+        checkFunction('wsUse', 'middleware', middleware);
+        this.#middleware.push(middleware);
+        return app;
+      },
+      wsBroadcast: (message, room) => {
+        const checked = checkMessage('wsBroadcast', message);
+        if (room !== undefined) checkString('wsBroadcast', 'room', room);
+        this.#engine.broadcast(checked, room);
+        return app;
+      },
     };
   }
 
-  /**
-   * Two middleware: one tells every context about WebSockets and belongs before all others; one
-   * turns an upgrade request into a connection and stands where the plugin was installed, so that
-   * what was installed before it can still refuse.
-   */
-  #addMiddleware(app) {
-    const enhance = (ctx) => {
-      const upgrade = ctx.req?.[UPGRADE];
-      ctx.isWebSocket = upgrade !== undefined;
-      // Contexts are pooled: what is not set again would be another request's.
-      ctx.ws = upgrade?.connection ?? undefined;
-      if (upgrade === undefined || upgrade.plugin === this.#internals) ctx.wsRooms = this.#rooms;
-      return upgrade;
-    };
-    const context = async (ctx, next) => {
-      enhance(ctx);
-      await next();
-    };
-    const gate = async (ctx, next) => {
-      const upgrade = enhance(ctx);
-      if (upgrade?.plugin === this.#internals) {
-        const connection = await upgrade.accept();
-        // Refused: the client has its answer, and nothing is left to be served.
-        if (connection === null) return;
-        ctx.ws = connection;
-      }
-      await next();
-    };
-    app.use(context);
-    moveToFront(app, context);
-    app.use(gate);
-    this.#internals.hasGate = true;
+  #addRoute(path, handler) {
+    const shape = inThisRealm(() => this.#native.shapeOf(path));
+    for (const hub of this.#hubs) this.#refuseTaken('ws', hub, [shape]);
+    inThisRealm(() => this.#native.ws(path, this.#handlers.length));
+    this.#handlers.push(handler);
+    this.#addFirstSegment(shape);
   }
 
-  #findServer(app) {
-    const server = serverOf(app);
-    if (server !== undefined) return this.#serve(server);
-    if (typeof app.listen !== 'function') {
-      throw new TypeError(
-        `${NAME}.install: the application must have getServer(), server or listen()`,
-      );
-    }
-    // listen() is going to make the server.
-    const { listen } = app;
-    app.listen = (...args) => {
-      const result = listen.apply(app, args);
-      const made = isServer(result) ? result : serverOf(app);
-      if (made !== undefined) this.#serve(made);
-      else if (isThenable(result)) {
-        result.then((settled) => {
-          const later = isServer(settled) ? settled : serverOf(app);
-          if (later !== undefined) this.#serve(later);
-        }, ignore);
-      }
-      return result;
-    };
+  #addFirstSegment(shape) {
+    this.#firstSegments.add(firstSegment(shape));
+  }
+
+  /** Refuses a path that another plugin serves on the same server: one of the two would be dead. */
+  #refuseTaken(method, hub, shapes) {
+    const others = hub.guests.filter((guest) => guest !== this.#guest && !guest.isClosed());
+    const taken = new Set(others.flatMap((guest) => guest.shapes()));
+    const shape = shapes.find((each) => taken.has(each));
+    if (shape === undefined) return;
+    throw new Error(
+      `${method}: another ${NAME} on this server has the path ${JSON.stringify(shape)} already; give each plugin paths of its own (option "path", '/ws' by default), or clean the other one up first`,
+    );
+  }
+
+  /** Whether a request that asks for no upgrade is one for a WebSocket path. */
+  #suggestsUpgrade({ method, url }) {
+    if (method !== 'GET' && method !== 'HEAD') return false;
+    const segments = this.#firstSegments;
+    const segment = firstSegment(url);
+    const may = segments.has(segment) || segments.has(':') || segments.has('*');
+    return may && this.#native.serves(url) !== null;
   }
 
   #serve(server) {
-    if (this.#servers.has(server)) return;
-    this.#servers.add(server);
-    attach(server, this.#internals);
-    // A server that is not closed by its close(), or whose connections have all been handed over.
-    server.on('close', () => {
-      if (!server.listening) this.#cleanUpInBackground();
-    });
-    server.on('listening', () => this.#cleaning?.then(() => this.#reopen()));
+    const hub = Hub.of(server);
+    if (this.#hubs.has(hub)) return;
+    this.#refuseTaken(`${NAME}.${this.#installed}`, hub, this.#native.shapes());
+    this.#hubs.add(hub);
+    hub.add(this.#guest);
+  }
+
+  #makeGuest() {
+    const native = this.#native;
+    return {
+      handshakeTimeoutMs: native.handshakeTimeoutMs,
+      shapes: () => native.shapes(),
+      rank: (url) => native.serves(url),
+      take: (request) => new Upgrade(this.#internals, request).start(),
+      refuseUnserved: (req) => this.#internals.admit(req).response,
+      isClosed: () => this.#cleaning !== null,
+      serverCloses: () => this.#cleanUpInBackground(),
+      // A server that is not closed by its close(), or whose connections have all been handed over.
+      serverClosed: () => this.#cleanUpInBackground(),
+      serverListens: () => this.#cleaning?.then(() => this.#mayReopen && this.#reopen()),
+      forget: () => {
+        this.#mayReopen = false;
+        this.#cleaning?.then(() => this.#leave());
+      },
+    };
   }
 
   #makeInternals(options) {
@@ -242,10 +288,11 @@ class WebSocketPlugin extends EventEmitter {
       verifyClient: options?.verifyClient,
       /** Upgrade requests that are neither accepted nor refused. */
       upgrades: new Set(),
-      serves: (url) => native.serves(url),
+      /** The form of a request target that everyone is to see; itself where it cannot be read. */
+      normalise: (url) => native.normalised(url) ?? url,
       /** Number of the route, -1 for none, or a rejection. From then on it counts. */
       admit: (req) => {
-        const { headers } = req;
+        const { headers, rawHeaders } = req;
         const admission = native.admit(
           req.url,
           req.method,
@@ -259,43 +306,45 @@ class WebSocketPlugin extends EventEmitter {
           headers['sec-websocket-extensions'],
           headers.origin,
           matchesPattern,
+          headers.host,
+          countOf(rawHeaders, 'host'),
         );
         if (typeof admission !== 'number') this.#logRejection(req, admission);
         return admission;
       },
       /** Counts a rejection and returns it. */
-      refuse: (req, reason, message) => {
-        const rejection = native.reject(reason, message);
+      refuse: (req, reason, message, { status, phrase } = {}) => {
+        const rejection = native.reject(reason, message, req.method, status, phrase);
         this.#logRejection(req, rejection);
         return rejection;
       },
-      /** The subprotocol of an admitted request, or undefined for none. */
-      chooseProtocol: (req) => {
-        const choices = native.protocolChoices(req.headers['sec-websocket-protocol']);
+      /** The subprotocol of an admitted request that has offered some, or undefined for none. */
+      chooseProtocol: (offered, req) => {
+        const choices = native.protocolChoices(offered);
         if (typeof options?.protocols !== 'function') return choices[0];
         if (choices.length === 0) return undefined;
         const chosen = options.protocols([...choices], req);
         if (chosen === false) return undefined;
         if (choices.includes(chosen)) return chosen;
-        throw wrongType(
-          'protocols',
-          'the result',
-          `false or one of the offered subprotocols (${choices.join(', ')})`,
-          chosen,
-        );
+        const accepted = `false or one of the offered subprotocols (${printable(choices.join(', '))})`;
+        throw wrongType('protocols', 'the result', accepted, chosen);
       },
       withdraw: () => native.withdraw(),
-      adopt: (handOff) => this.#engine.adopt(handOff),
-      serverCloses: () => this.#cleanUpInBackground(),
+      adopt: (fd, handOff) => this.#engine.adopt(fd, handOff),
+      /** What keeps Node's socket of a connection for its `close` event. */
+      closeWith: (connection) => (socket) => internals.closeWith(connection, socket),
       connected: (upgrade) => this.#connected(upgrade),
-      reportError: (error) => this.#report(error),
-      log: (url, message) => this.#log(url, message),
+      reportError: (error) => this.#report.error(error),
+      log: (url, message) => this.#report.log(url, () => message),
     };
   }
 
   #connected({ connection, req, route, bridged }) {
-    this.#log(req.url, `accepted as ${connection.id}${bridged ? ' over a bridge' : ''}`);
-    this.#tell('connection', connection, req);
+    this.#report.log(
+      req.url,
+      () => `accepted as ${read(connection, 'id')}${bridged ? ' over a bridge' : ''}`,
+    );
+    this.#report.emit('connection', [connection, req], connection);
     const { handshakeTimeoutMs } = this.#internals;
     runPipeline(
       connection,
@@ -308,119 +357,71 @@ class WebSocketPlugin extends EventEmitter {
 
   async #cleanUp() {
     this.#native.setShuttingDown(true);
-    for (const upgrade of this.#internals.upgrades) {
+    for (const upgrade of [...this.#internals.upgrades]) {
       upgrade.refuse('shuttingDown', 'the server is shutting down');
     }
     this.#engine.closeAll(1001, 'server is shutting down');
     // The engine ends what does not answer within closeTimeoutMs; this is the net below it.
     await this.#engine.whenEmpty(this.#native.closeTimeoutMs + CLOSE_MARGIN_MS);
     this.#engine.stop();
+    if (!this.#mayReopen) this.#leave();
   }
 
+  /** The server or the application ends, and may begin again. */
   #cleanUpInBackground() {
-    this.cleanup().catch((error) => this.#report(error));
+    if (this.#cleaning !== null) return;
+    this.#mayReopen = true;
+    this.cleanup().catch((error) => this.#report.error(error));
   }
 
   /** The server listens again after it was closed. */
   #reopen() {
     this.#cleaning = null;
+    this.#mayReopen = false;
     this.#native.setShuttingDown(false);
   }
 
-  #tellRoom(event, room) {
-    this.#log(room, event);
-    this.#emitSafely(this.#rooms, event, room);
-    this.#tell(event, room);
-  }
-
-  /** Emits on the plugin and tells the application. */
-  #tell(event, ...args) {
-    this.#emitSafely(this, event, ...args);
-    if (typeof this.#app?.emit === 'function') {
-      this.#emitSafely(this.#app, `plugin:${NAME}:${event}`, ...args);
-    }
-  }
-
-  #emitSafely(emitter, event, ...args) {
+  /** Leaves server and application as if the plugin had never been there. It can be used again. */
+  #leave() {
+    if (this.#installed === null) return;
+    this.#installed = null;
+    for (const hub of this.#hubs) hub.remove(this.#guest);
+    this.#hubs.clear();
     try {
-      emitter.emit(event, ...args);
+      this.#host?.leave();
     } catch (error) {
-      if (event === 'error' || event.endsWith(':error')) printError(error);
-      else this.#report(error);
+      this.#report.error(error);
     }
   }
 
-  /** Tells of an error that user code or the system caused; on stderr where nobody listens. */
-  #report(thrown, connection) {
-    const error = toError(thrown);
-    const applicationEvent = `plugin:${NAME}:error`;
-    const heard =
-      this.listenerCount('error') > 0 || this.#app?.listenerCount?.(applicationEvent) > 0;
-    if (!heard) return printError(error, connection);
-    if (this.listenerCount('error') > 0) this.#emitSafely(this, 'error', error, connection);
-    if (typeof this.#app?.emit === 'function') {
-      this.#emitSafely(this.#app, applicationEvent, error, connection);
-    }
+  #tellRoom(event, room) {
+    this.#report.log(room, () => event);
+    this.#report.emitOn(this.#rooms, event, [room]);
+    this.#report.emit(event, [room]);
   }
 
   #logRejection(req, { reason, message }) {
-    this.#log(req.url, `rejected (${reason}): ${message}`);
-  }
-
-  #log(subject, message) {
-    if (this.#native.debug) console.log(`[${NAME}] ${printable(subject)} ${message}`);
+    this.#report.log(req.url, () => `rejected (${reason}): ${message}`);
   }
 }
 
 /** Beyond the time that peers have to answer a close frame. */
 const CLOSE_MARGIN_MS = 1000;
 
-function ignore() {}
-
-function isServer(value) {
-  return (
-    typeof value?.on === 'function' &&
-    typeof value.listenerCount === 'function' &&
-    typeof value.close === 'function' &&
-    typeof value.address === 'function'
-  );
+/** The first segment of a path, as far as it is told without decoding. */
+function firstSegment(path) {
+  const end = path.slice(1).search(/[/?#]/);
+  return end < 0 ? path.slice(1) : path.slice(1, end + 1);
 }
 
-function serverOf(app) {
-  const candidates = [
-    typeof app.getServer === 'function' ? app.getServer() : undefined,
-    app.server,
-  ];
-  return candidates.find(isServer);
-}
-
-/**
- * Moves `middleware`, which `app.use` has just taken, before all others, where the application
- * keeps them in an array of its own. Elsewhere it stays at the end of what was installed so far.
- */
-function moveToFront(app, middleware) {
-  for (const value of Object.values(app)) {
-    if (!Array.isArray(value)) continue;
-    const index = value.lastIndexOf(middleware);
-    if (index <= 0) continue;
-    value.splice(index, 1);
-    value.unshift(middleware);
+/** How often a header occurs: Node drops all but the first of some. */
+function countOf(rawHeaders, name) {
+  let count = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const raw = rawHeaders[index];
+    if (raw.length === name.length && raw.toLowerCase() === name) count += 1;
   }
-}
-
-function printError(error, connection) {
-  const where = connection === undefined ? '' : ` (connection ${connection.id})`;
-  console.error(`[${NAME}] error${where}:`, error);
-}
-
-/** A client's text on one line. */
-function printable(text) {
-  const escaped = JSON.stringify(text).slice(1, -1).slice(0, 200);
-  // What JSON leaves as it is, but terminals and viewers of logs may not.
-  return escaped.replace(
-    /[\x7f-\x9f\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return count;
 }
 
 module.exports = { WebSocketPlugin };

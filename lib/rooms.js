@@ -1,12 +1,11 @@
 'use strict';
 
-const { EventEmitter } = require('node:events');
-
 const { checkMessage, checkString, wrongType } = require('./check.js');
-const { Connection } = require('./connection.js');
+const { Connection, internals } = require('./connection.js');
+const { Emitter } = require('./emitter.js');
 
 /** `ctx.wsRooms`: broadcasts from HTTP handlers, and an event source for rooms. */
-class RoomManager extends EventEmitter {
+class RoomManager extends Emitter {
   #engine;
   #native;
 
@@ -22,7 +21,9 @@ class RoomManager extends EventEmitter {
     if (exclude !== undefined && !(exclude instanceof Connection)) {
       throw wrongType('wsRooms.broadcast', 'exclude', 'a WSConnection', exclude);
     }
-    this.#engine.broadcast(message, room, exclude);
+    // The numbers of another plugin's connection would be those of a stranger here.
+    const own = exclude !== undefined && internals.engineOf(exclude) === this.#engine;
+    this.#engine.broadcast(message, room, own ? exclude : undefined);
   }
 
   getRooms() {

@@ -1,0 +1,277 @@
+'use strict';
+
+const { promiseOf } = require('./errors.js');
+const { tell } = require('./emitter.js');
+const { UPGRADE } = require('./upgrade/upgrade.js');
+
+/** What is added to an application. */
+const METHODS = ['ws', 'wsUse', 'wsBroadcast'];
+
+/**
+ * On a method that was added to an application: asks whether its plugin is still there. The same
+ * for every copy of this package in the process.
+ */
+const IS_OURS = Symbol.for('nextrush-websocket.method.1');
+
+/** On a request: what `ctx.wsRooms` is while it is being served. */
+const ROOMS = Symbol.for('nextrush-websocket.rooms.1');
+
+/** On a request: what was assigned to the fields of its context. */
+const ASSIGNED = Symbol.for('nextrush-websocket.assigned.1');
+
+/**
+ * The fields of a context, as accessors that ask the request it is for. Contexts are pooled, by one
+ * pool for all applications of a process: a value would be found on another user's request, which
+ * may be one to an application that has no plugin at all.
+ */
+const FIELDS = {
+  isWebSocket: field('isWebSocket', (req) => req[UPGRADE] !== undefined),
+  ws: field('ws', (req) => req[UPGRADE]?.connection ?? undefined),
+  wsRooms: field('wsRooms', (req) => req[ROOMS]),
+};
+
+function field(name, read) {
+  return {
+    get() {
+      const { req } = this;
+      if (!req) return undefined;
+      const assigned = req[ASSIGNED];
+      return assigned !== undefined && name in assigned ? assigned[name] : read(req);
+    },
+    set(value) {
+      if (this.req) this.req[ASSIGNED] = { ...this.req[ASSIGNED], [name]: value };
+    },
+    enumerable: true,
+    configurable: true,
+  };
+}
+
+function addFields(ctx) {
+  if (Object.getOwnPropertyDescriptor(ctx, 'wsRooms')?.get === FIELDS.wsRooms.get) return;
+  Object.defineProperties(ctx, FIELDS);
+}
+
+/** The application that a plugin is installed on, as far as the plugin touches it. */
+class Host {
+  #app;
+  #name;
+  /** What takes back what was added. */
+  #undo = [];
+  /** Its plugin has been cleaned up. */
+  #left = false;
+
+  /**
+   * @param app the application
+   * @param {string} name of the plugin, for messages and events
+   */
+  constructor(app, name) {
+    this.#app = app;
+    this.#name = name;
+    const isObject = app !== null && (typeof app === 'object' || typeof app === 'function');
+    if (!isObject) return;
+    const taken = METHODS.find((method) => isForeign(app[method]));
+    if (taken !== undefined) {
+      throw new Error(
+        `${name}.install: the application has a method ${taken}() of another package; install one WebSocket plugin per application, this one or the one that is built into NextRush`,
+      );
+    }
+  }
+
+  /** Adds the methods, each of which returns the application. */
+  addMethods(methods) {
+    const app = this.#app;
+    for (const [name, method] of Object.entries(methods)) {
+      method[IS_OURS] = () => !this.#left;
+      define(app, name, { value: method, writable: true });
+    }
+    const { ws } = methods;
+    // The plugin that is built into NextRush assigns this one first. One of the two would be dead.
+    define(app, 'ws', {
+      get: () => ws,
+      set: (value) => {
+        if (!this.#left) {
+          throw new Error(
+            `${this.#name}: the application has its WebSocket methods from this plugin; install one WebSocket plugin per application`,
+          );
+        }
+        define(app, 'ws', { value, writable: true });
+      },
+    });
+  }
+
+  /**
+   * Adds two middleware: one tells every context about WebSockets and belongs before all others;
+   * one turns an upgrade request into a connection and stands where the plugin was installed, so
+   * that what was installed before it can still refuse.
+   *
+   * @param plugin what an upgrade request sees of its plugin
+   * @param {{ rooms: object, suggestsUpgrade: (req) => boolean, suggest: (res) => void }} options
+   * @returns whether the application has middleware
+   */
+  addMiddleware(plugin, { rooms, suggestsUpgrade, suggest }) {
+    const app = this.#app;
+    if (typeof app.use !== 'function') return false;
+    const enhance = (ctx) => {
+      const { req } = ctx;
+      if (!req) return undefined;
+      const upgrade = req[UPGRADE];
+      if (upgrade === undefined || upgrade.plugin === plugin) req[ROOMS] = rooms;
+      addFields(ctx);
+      return upgrade;
+    };
+    let underWay = 0;
+    const removeBoth = () => {
+      // An application that counts its way through a list would leave one out if it got shorter.
+      if (underWay > 0) return;
+      for (const list of listsOf(app)) {
+        for (const middleware of [context, gate]) remove(list, middleware);
+      }
+    };
+    const context = async (ctx, next) => {
+      if (!this.#left) {
+        const upgrade = enhance(ctx);
+        if (upgrade === undefined && suggestsUpgrade(ctx.req)) suggest(ctx.res);
+      }
+      underWay += 1;
+      try {
+        await next();
+      } finally {
+        underWay -= 1;
+        if (this.#left) removeBoth();
+      }
+    };
+    const gate = async (ctx, next) => {
+      const upgrade = this.#left ? undefined : enhance(ctx);
+      // Refused: the client has its answer, and nothing is left to be served.
+      if (upgrade?.plugin === plugin && !(await upgrade.accept())) return;
+      await next();
+    };
+    app.use(context);
+    moveToFront(app, context);
+    app.use(gate);
+    this.#undo.push(removeBoth);
+    return true;
+  }
+
+  onShutdown(listener) {
+    const app = this.#app;
+    if (typeof app.on !== 'function') return;
+    app.on('shutdown', listener);
+    this.#undo.push(() => app.off?.('shutdown', listener));
+  }
+
+  /**
+   * Has `onServer` called with the application's server, now or once `listen` has made it. What it
+   * throws later than this call and `listen` goes to `onError`.
+   */
+  findServer(onServer, onError) {
+    const app = this.#app;
+    const server = serverOf(app);
+    if (server !== undefined) return onServer(server);
+    if (typeof app.listen !== 'function') {
+      throw new TypeError(
+        `${this.#name}.install: the application must have getServer(), server or listen()`,
+      );
+    }
+    const { listen } = app;
+    const own = Object.hasOwn(app, 'listen');
+    const patched = (...args) => {
+      const result = listen.apply(app, args);
+      if (this.#left) return result;
+      const made = isServer(result) ? result : serverOf(app);
+      if (made !== undefined) onServer(made);
+      else {
+        const serve = (settled) => {
+          const later = isServer(settled) ? settled : serverOf(app);
+          if (later !== undefined && !this.#left) onServer(later);
+        };
+        promiseOf(result)?.then((settled) => {
+          try {
+            serve(settled);
+          } catch (error) {
+            onError(error);
+          }
+        }, ignore);
+      }
+      return result;
+    };
+    app.listen = patched;
+    this.#undo.push(() => {
+      if (app.listen !== patched) return;
+      if (own) app.listen = listen;
+      else delete app.listen;
+    });
+  }
+
+  /** Tells the application of an event of the plugin. */
+  tell(event, args, onError) {
+    if (typeof this.#app.emit === 'function')
+      tell(this.#app, this.#eventName(event), args, onError);
+  }
+
+  /** Whether somebody listens to an event of the plugin on the application. */
+  hears(event) {
+    return this.#app.listenerCount?.(this.#eventName(event)) > 0;
+  }
+
+  #eventName(event) {
+    return `plugin:${this.#name}:${event}`;
+  }
+
+  /** Takes back what was added, but for the methods, which may be called at any time. */
+  leave() {
+    this.#left = true;
+    for (const undo of this.#undo.splice(0)) undo();
+  }
+}
+
+/** A method of this name that another package has added, and not one of a plugin of ours. */
+function isForeign(method) {
+  return typeof method === 'function' && typeof method[IS_OURS] !== 'function';
+}
+
+function define(object, name, descriptor) {
+  Object.defineProperty(object, name, { ...descriptor, enumerable: true, configurable: true });
+}
+
+function ignore() {}
+
+function isServer(value) {
+  return (
+    typeof value?.on === 'function' &&
+    typeof value.listenerCount === 'function' &&
+    typeof value.close === 'function' &&
+    typeof value.address === 'function'
+  );
+}
+
+function serverOf(app) {
+  const candidates = [
+    typeof app.getServer === 'function' ? app.getServer() : undefined,
+    app.server,
+  ];
+  return candidates.find(isServer);
+}
+
+/** The arrays that an application has, among them that of its middleware. */
+function listsOf(app) {
+  return Object.values(app).filter(Array.isArray);
+}
+
+/**
+ * Moves `middleware`, which `app.use` has just taken, before all others, where the application
+ * keeps them in an array of its own. Elsewhere it stays at the end of what was installed so far.
+ */
+function moveToFront(app, middleware) {
+  for (const list of listsOf(app)) {
+    if (remove(list, middleware)) list.unshift(middleware);
+  }
+}
+
+function remove(list, item) {
+  const index = list.lastIndexOf(item);
+  if (index >= 0) list.splice(index, 1);
+  return index >= 0;
+}
+
+module.exports = { Host, METHODS, isServer };

@@ -1,0 +1,244 @@
+'use strict';
+
+/**
+ * Everything that touches what Node keeps to itself: private fields, patched methods, events that
+ * are emitted anew. What a new version of Node may break is in here.
+ */
+
+const http = require('node:http');
+const net = require('node:net');
+
+const { bind } = require('./async-context.js');
+
+/** Handles whose descriptor may be taken. A TLSSocket has a descriptor too, but writing to it
+ * would be plain text on an encrypted connection: so this is a list of what is allowed. */
+const ADOPTABLE_HANDLES = new Set(['TCP', 'Pipe']);
+
+/** Everything goes over bridges: to find out whether a fault lies in the transport, and for tests. */
+const BRIDGE_ONLY = process.env.NEXTRUSH_WEBSOCKET_TRANSPORT === 'bridge';
+
+/** The descriptor of `socket` where it can be taken over, or `undefined`. */
+function adoptableDescriptor(socket) {
+  if (BRIDGE_ONLY || !(socket instanceof net.Socket) || socket.encrypted) return undefined;
+  const handle = socket._handle;
+  if (!ADOPTABLE_HANDLES.has(handle?.constructor.name) || !(handle.fd >= 0)) return undefined;
+  // What Node still has to write, be it a response to an earlier request, goes first.
+  const busy = socket._httpMessage || socket.writableLength > 0 || handle.writeQueueSize > 0;
+  return busy ? undefined : handle.fd;
+}
+
+/** Has Node read nothing more from a socket whose descriptor is about to be taken. */
+function stopReading(socket) {
+  socket._handle.readStop();
+}
+
+/**
+ * Keeps what user code reads from `req.socket` after Node's socket is gone: Node remembers the
+ * remote end once it has been read, but not the local one.
+ */
+function rememberAddresses(socket) {
+  void socket.remoteAddress;
+  // Only Node's own sockets have it, and only those forget.
+  if (typeof socket._getsockname !== 'function') return;
+  socket[LOCAL_NAME] = socket._getsockname();
+  socket._getsockname = rememberedName;
+}
+
+const LOCAL_NAME = Symbol('nextrush-websocket local address');
+
+/** What the getters `localAddress`, `localPort` and `localFamily` of a `net.Socket` ask. */
+function rememberedName() {
+  return this[LOCAL_NAME];
+}
+
+/** Takes the bytes that Node has read behind the request. */
+function drain(socket, head) {
+  const chunks = head.length > 0 ? [head] : [];
+  for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) chunks.push(chunk);
+  if (chunks.length === 0) return EMPTY;
+  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * Closes Node's descriptor of a connection that goes on without it. The `close` event waits: it
+ * tells of the end of the connection, as on every other transport, and not of the hand-over.
+ *
+ * @param {(socket: net.Socket) => void} keep called once somebody listens to `close`, with the
+ *   socket to {@link emitClose} in the end; nobody keeps it otherwise
+ */
+function closeDescriptor(socket, keep) {
+  const withheld = new Withheld(socket, keep);
+  if (socket.listenerCount('close') > 0) withheld.keep();
+  else socket.on('newListener', withheld.onNewListener);
+  socket.destroy();
+}
+
+/** The `close` event of one socket. */
+class Withheld {
+  #socket;
+  #keep;
+  /** Has the socket's own `emit` back. */
+  #restore;
+  /** Node has emitted it. */
+  #due = false;
+
+  constructor(socket, keep) {
+    this.#socket = socket;
+    this.#keep = keep;
+    this.#restore = patchMethod(socket, 'emit', (original, self, args) => {
+      if (args[0] !== 'close') return original().apply(self, args);
+      this.#due = true;
+      return false;
+    });
+    socket[WITHHELD] = this;
+  }
+
+  onNewListener = (event) => {
+    if (event === 'close') this.keep();
+  };
+
+  keep() {
+    this.#socket.removeListener('newListener', this.onNewListener);
+    this.#keep(this.#socket);
+  }
+
+  emit() {
+    this.#restore();
+    if (this.#due) this.#socket.emit('close', false);
+  }
+}
+
+const WITHHELD = Symbol('nextrush-websocket withheld close event');
+
+/** Emits the `close` that {@link closeDescriptor} has withheld. */
+function emitClose(socket) {
+  socket[WITHHELD].emit();
+}
+
+/**
+ * Puts `around` in the place of a method of `object`, until the returned function is called. Where
+ * somebody has patched the method again since, ours stays below theirs and only passes calls on.
+ *
+ * @param {(original: () => Function, self: unknown, args: unknown[]) => unknown} around is given
+ *   the method that would be called otherwise: asked at each call, as an APM may patch it any time
+ */
+function patchMethod(object, name, around) {
+  const own = Object.hasOwn(object, name) ? object[name] : undefined;
+  const original = () => own ?? Object.getPrototypeOf(object)[name];
+  let undone = false;
+  const patched = function (...args) {
+    return undone ? original().apply(this, args) : around(original, this, args);
+  };
+  object[name] = patched;
+  return () => {
+    undone = true;
+    if (object[name] !== patched) return;
+    if (own === undefined) delete object[name];
+    else object[name] = own;
+  };
+}
+
+/**
+ * Calls `proceed` once the responses to earlier, pipelined requests of a connection are out: at once
+ * where there are none. Node has them on the connection itself, which the socket of the upgrade may
+ * be a stream around.
+ */
+function afterEarlierResponses(req, proceed) {
+  const earlier = req.socket?._httpMessage;
+  if (!earlier) return proceed();
+  // Bound, as the earlier request may be another user's where a proxy shares its connections.
+  const again = bind(() => afterEarlierResponses(req, proceed));
+  earlier.once('close', () => setImmediate(again));
+}
+
+/**
+ * Serves a request, which Node took for an upgrade, as if it were none: what has come of it and
+ * what comes behind is parsed once more, without the word that made it one.
+ */
+function serveAsHttp(server, req, socket, head) {
+  afterEarlierResponses(req, () => {
+    if (socket.destroyed) return;
+    socket.unshift(Buffer.concat([Buffer.from(requestHead(req), 'latin1'), head]));
+    http._connectionListener.call(server, socket);
+  });
+}
+
+/** The head of a request whose `Connection` header does not ask for an upgrade. */
+function requestHead({ method, url, httpVersion, rawHeaders }) {
+  let text = `${method} ${url} HTTP/${httpVersion}\r\n`;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    let value = rawHeaders[index + 1];
+    if (name.toLowerCase() === 'connection') {
+      const options = value
+        .split(',')
+        .filter((option) => option.trim().toLowerCase() !== 'upgrade');
+      if (options.length === 0) continue;
+      value = options.join(',').trim();
+    }
+    text += `${name}: ${value}\r\n`;
+  }
+  return `${text}\r\n`;
+}
+
+/**
+ * From Node 22 on a server is asked about each request whether it is an upgrade, so that one which
+ * is none need not be parsed twice.
+ *
+ * @returns the function that takes it back, or `undefined` for an older Node
+ */
+function decideUpgrades(server, isUpgrade) {
+  const key = 'shouldUpgradeCallback';
+  if (typeof server[key] !== 'function') return undefined;
+  return patchMethod(server, key, (original, self, args) => {
+    return isUpgrade(args[0]) && original().apply(self, args);
+  });
+}
+
+/**
+ * Gives a request its end, which not every version of Node does for an upgrade. Without one a body
+ * parser would wait for ever, and by reading would have Node read and drop the first frames.
+ */
+function endRequest(req) {
+  req.complete = true;
+  req.push(null);
+}
+
+/** A response that writes to the socket it is assigned. */
+function responseTo(req) {
+  if (!process.versions.bun) return new http.ServerResponse(req);
+  // Bun's goes past that, to the connection of the request. So it is not told of the request at first.
+  const { method, httpVersionMajor, httpVersionMinor, headers } = req;
+  const response = new http.ServerResponse({ method, httpVersionMajor, httpVersionMinor, headers });
+  response.req = req;
+  return response;
+}
+
+/**
+ * Whatever the router makes of an upgrade request after the fact, for example a 404, the client has
+ * been answered with 101: so that is what a logging middleware is to see.
+ */
+function showAsUpgraded(response) {
+  Object.defineProperty(response, 'statusCode', SWITCHING_PROTOCOLS);
+}
+
+/** One for all, so that V8 gives all these responses the same shape. */
+const SWITCHING_PROTOCOLS = { get: () => 101, set: () => {} };
+
+module.exports = {
+  adoptableDescriptor,
+  afterEarlierResponses,
+  closeDescriptor,
+  decideUpgrades,
+  drain,
+  emitClose,
+  endRequest,
+  patchMethod,
+  rememberAddresses,
+  responseTo,
+  serveAsHttp,
+  showAsUpgraded,
+  stopReading,
+};

@@ -1,0 +1,276 @@
+'use strict';
+
+const { promiseOf } = require('../errors.js');
+const {
+  adoptableDescriptor,
+  afterEarlierResponses,
+  closeDescriptor,
+  drain,
+  endRequest,
+  rememberAddresses,
+  responseTo,
+  showAsUpgraded,
+  stopReading,
+} = require('../node-internals.js');
+const { endGracefully } = require('./refusal.js');
+const { ResponseSink } = require('./response-sink.js');
+const { refusalOf } = require('./verdict.js');
+
+/**
+ * On a request that is an upgrade: its {@link Upgrade}. The same for every copy of this package in
+ * the process, so that the middleware of each knows the upgrades of the others.
+ */
+const UPGRADE = Symbol.for('nextrush-websocket.upgrade.1');
+
+/** What a handshake that takes too long is waiting for. */
+const WAITS_FOR = {
+  response: 'the response to an earlier request on this connection has not ended',
+  middleware: 'HTTP middleware has neither answered nor gone on',
+  verifyClient: 'verifyClient has not settled',
+};
+
+/** One upgrade request on its way to a connection or a refusal. `lib/plugin.js` decides. */
+class Upgrade {
+  /** The connection once there is one. */
+  connection = null;
+
+  #server;
+  #head;
+  /** What the handshake needs of the headers, read once: user code may change them. */
+  #handshake;
+  #response = null;
+  /** Neither accepted nor refused. */
+  #pending = true;
+  /** Counts against the limit. */
+  #admitted = false;
+  #accepting = null;
+  #waitsFor = WAITS_FOR.response;
+  #timer;
+
+  /**
+   * @param plugin what an upgrade request sees of its plugin
+   * @param {import('./hub.js').Request} request
+   */
+  constructor(plugin, { server, req, socket, head }) {
+    this.plugin = plugin;
+    this.req = req;
+    this.socket = socket;
+    this.#server = server;
+    this.#head = head;
+  }
+
+  /** Number of the route, or -1 where the path has no handler. */
+  route = -1;
+
+  /** The connection's bytes go through Node's socket. */
+  bridged = false;
+
+  /**
+   * Runs the checks that need no user code, then the application's middleware. From its arrival on
+   * the request counts and its time runs, also while responses to earlier requests go first.
+   */
+  start() {
+    const { req, socket, plugin } = this;
+    if (socket.destroyed) return;
+    plugin.upgrades.add(this);
+    socket.once('close', this.#onSocketClose);
+    this.#timer = setTimeout(this.#onTimeout, plugin.handshakeTimeoutMs);
+    // One reading for guards, middleware, routes and handlers.
+    req.url = plugin.normalise(req.url);
+    const { headers } = req;
+    this.#handshake = {
+      key: headers['sec-websocket-key'],
+      protocols: headers['sec-websocket-protocol'],
+      extensions: headers['sec-websocket-extensions'],
+    };
+    const admission = plugin.admit(req);
+    const admitted = typeof admission === 'number';
+    if (admitted) {
+      this.route = admission;
+      this.#admitted = true;
+    }
+    afterEarlierResponses(req, () => {
+      if (!this.#pending) return;
+      this.#waitsFor = WAITS_FOR.middleware;
+      if (admitted) this.#run();
+      else this.#refuseWith(admission);
+    });
+  }
+
+  #run() {
+    const { plugin } = this;
+    if (hasBody(this.req)) this.refuse('badRequest', 'a WebSocket handshake has no body');
+    else if (!plugin.hasGate || !this.#runThroughApplication()) this.accept();
+  }
+
+  /**
+   * Has the application serve the request as it serves any other. The plugin's own middleware
+   * then finds this upgrade on the request and accepts it. Returns false where nobody serves.
+   */
+  #runThroughApplication() {
+    const { req } = this;
+    req[UPGRADE] = this;
+    endRequest(req);
+    const response = responseTo(req);
+    response.shouldKeepAlive = false;
+    response.assignSocket(new ResponseSink(this.socket, () => this.#pending));
+    response.once('finish', this.#onResponded);
+    this.#response = response;
+    return this.#server.emit('request', req, response);
+  }
+
+  #onResponded = () => {
+    if (!this.#pending) return;
+    this.#settle();
+    const { statusCode } = this.#response;
+    this.plugin.refuse(this.req, 'application', `the application answered with ${statusCode}`);
+    endGracefully(this.socket);
+  };
+
+  #onSocketClose = () => {
+    if (!this.#pending) return;
+    this.#settle();
+    this.plugin.log(this.req.url, 'the client left during the handshake');
+    this.#response?.destroy();
+  };
+
+  #onTimeout = () => {
+    this.refuse('timeout', `the handshake was not completed in time: ${this.#waitsFor}`);
+  };
+
+  /** Leaves the pending state. */
+  #settle() {
+    this.#pending = false;
+    clearTimeout(this.#timer);
+    this.socket.removeListener('close', this.#onSocketClose);
+    if (this.#admitted && this.connection === null) {
+      this.#admitted = false;
+      this.plugin.withdraw();
+    }
+    this.plugin.upgrades.delete(this);
+  }
+
+  /**
+   * Answers with an HTTP response, unless the application has begun one.
+   *
+   * @param {{ status?: number, phrase?: string }} [answer] another one than goes with the reason
+   */
+  refuse(reason, message, answer) {
+    if (this.#pending) this.#refuseWith(this.plugin.refuse(this.req, reason, message, answer));
+  }
+
+  #refuseWith(rejection) {
+    const begun = this.#response?.headersSent === true;
+    this.#settle();
+    // A response of the application's, or one to an earlier request, would be cut in two.
+    if (begun || this.#waitsFor === WAITS_FOR.response) return this.socket.destroy();
+    this.socket.write(rejection.response);
+    endGracefully(this.socket);
+  }
+
+  /**
+   * Verifies the client and takes the connection over. Returns whether there is one now, or a
+   * promise of that; called again, the same. Never the connection itself: whoever awaits it would
+   * ask it for a `then`, which user code may have put there.
+   */
+  accept() {
+    this.#accepting ??= this.#verify();
+    return this.#accepting;
+  }
+
+  #verify() {
+    if (!this.#pending) return false;
+    const { verifyClient } = this.plugin;
+    if (verifyClient === undefined) return this.#takeOver(true);
+    this.#waitsFor = WAITS_FOR.verifyClient;
+    let verdict;
+    try {
+      verdict = verifyClient(this.req);
+    } catch (error) {
+      return this.#onUserError(error);
+    }
+    const promise = promiseOf(verdict);
+    if (promise === null) return this.#takeOver(verdict);
+    return promise.then(
+      (settled) => this.#takeOver(settled),
+      (error) => this.#onUserError(error),
+    );
+  }
+
+  /** User code that decides has failed. */
+  #onUserError(error) {
+    this.plugin.reportError(error);
+    this.refuse('verifyError', 'the client could not be verified');
+    return false;
+  }
+
+  #takeOver(verdict) {
+    if (!this.#pending) return false;
+    const { req, socket, plugin } = this;
+    let handOff;
+    try {
+      const refusal = refusalOf(verdict);
+      if (refusal !== null) {
+        this.refuse('unauthorized', 'verifyClient refused this client', refusal);
+        return false;
+      }
+      const { key, protocols, extensions } = this.#handshake;
+      handOff = {
+        socket,
+        key,
+        protocol: plugin.chooseProtocol(protocols, req),
+        extensions,
+        headers: headersOf(this.#response),
+        replay: null,
+        url: req.url,
+      };
+      rememberAddresses(socket);
+    } catch (error) {
+      return this.#onUserError(error);
+    }
+    // All of that may have run user code, which may have refused this request by cleaning up, begun
+    // a response of its own, or closed the socket, whose 'close' event then settles the rest.
+    if (!this.#pending || this.#response?.headersSent || socket.destroyed) return false;
+    const fd = adoptableDescriptor(socket);
+    this.bridged = fd === undefined;
+    try {
+      handOff.replay = drain(socket, this.#head);
+      // A stream that is no socket of Node's may have a `read` of the application's.
+      if (!this.#pending) return false;
+      // From here on no byte may get into Node's hands.
+      if (!this.bridged) stopReading(socket);
+      this.connection = plugin.adopt(fd, handOff);
+    } catch (error) {
+      plugin.reportError(error);
+      this.refuse('limit', 'the server has no resources left for this connection');
+      return false;
+    }
+    this.#settle();
+    if (this.#response !== null) showAsUpgraded(this.#response);
+    // The engine has its own descriptor: this closes Node's, without a word on the wire.
+    if (!this.bridged) closeDescriptor(socket, plugin.closeWith(this.connection));
+    plugin.connected(this);
+    return true;
+  }
+}
+
+/**
+ * Up to Node 24 a body is not told from the frames behind it, and from 26 on the socket is a stream
+ * that waits for it. No WebSocket client sends one.
+ */
+function hasBody({ headers }) {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** Headers that the application set before the upgrade, for the 101: names and values in turn. */
+function headersOf(response) {
+  const headers = [];
+  if (response === null) return headers;
+  for (const name of response.getRawHeaderNames()) {
+    const value = response.getHeader(name);
+    for (const one of Array.isArray(value) ? value : [value]) headers.push(name, String(one));
+  }
+  return headers;
+}
+
+module.exports = { UPGRADE, Upgrade };

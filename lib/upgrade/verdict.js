@@ -1,0 +1,46 @@
+'use strict';
+
+const { STATUS_CODES } = require('node:http');
+const { types } = require('node:util');
+
+const { isError } = require('../errors.js');
+
+/** Properties by which a result says that the answer is no. */
+const DENIALS = ['ok', 'success', 'allowed', 'authorized', 'authenticated'];
+
+/**
+ * What a settled result of `verifyClient` means: `null` lets the client in, anything else is why it
+ * does not, with a status of its own where the result has one.
+ *
+ * `true` lets in, and so does a user, which is any other truthy value that does not say no: an
+ * object with a status, as a `Response` has, is the refusal it describes.
+ *
+ * Reads properties of the result, so it throws what their getters throw.
+ *
+ * @returns {{ status?: number, phrase?: string } | null}
+ */
+function refusalOf(result) {
+  if (result === true) return null;
+  if (!result || isFalseInDisguise(result)) return {};
+  if (typeof result !== 'object') return null;
+  const status = statusOf(result);
+  if (status !== undefined) return { status, phrase: STATUS_CODES[status] };
+  const denied = DENIALS.some((name) => result[name] === false) || Boolean(result.error);
+  return denied ? {} : null;
+}
+
+/** Truthy, and no user: an Error that was returned, a query without rows, `new Boolean(false)`. */
+function isFalseInDisguise(result) {
+  return (
+    isError(result) ||
+    (Array.isArray(result) && result.length === 0) ||
+    (types.isBoxedPrimitive(result) && !result.valueOf())
+  );
+}
+
+/** The HTTP status that an object carries, where it is one that can end a request. */
+function statusOf({ status, statusCode }) {
+  return [status, statusCode].find((code) => Number.isInteger(code) && code >= 200 && code < 600);
+}
+
+module.exports = { refusalOf };
