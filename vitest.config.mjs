@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /** Specs without connections of their own process, or with a transport of their own. */
-const ONCE = ['bridge', 'docs', 'missing-binary', 'types'];
+const ONCE = ['bridge', 'docs', 'host', 'missing-binary', 'types'];
 
 /** Servers of the examples, and of scripts, that speak no TLS. */
 const PLAIN = ['examples'];

@@ -104,9 +104,10 @@ describe('a handshake', () => {
     ['a line end', '%0d%0aSet-Cookie:%20admin=1'],
     ['a line end for who cuts characters down to bytes', '%c4%8d%c4%8aSet-Cookie:%20admin=1'],
   ])('cannot add headers to the 101 through an application that repeats %s', async (_, name) => {
+    const print = vi.spyOn(console, 'error').mockImplementation(() => {});
+    onTestFinished(() => print.mockRestore());
     const { port } = await serve({
       before: (app) => {
-        app.on('error', () => {});
         app.use(async (ctx, next) => {
           ctx.res.set('X-Name', String(ctx.query.name));
           await next();

@@ -110,7 +110,7 @@ describe('wsBroadcast', () => {
   test('from an HTTP route reaches the room, and ctx.wsRooms does the same', async () => {
     const served = await serveRecorded();
     const member = await join(served, 'room');
-    served.app.post('/tell', (ctx) => {
+    served.app.use(served.app.json()).post('/tell', (ctx) => {
       const { message, room } = ctx.body as { message: string; room: string };
       served.wsApp.wsBroadcast(message, room);
       (ctx as unknown as WSContext).wsRooms.broadcast(room, `${message} again`);

@@ -22,6 +22,7 @@ const TOKEN_LIFETIME = 60 * 60 * 1000;
 /** @param {import('./launch.js').StartOptions} [options] */
 export async function start(options) {
   const app = createApp();
+  app.use(app.json()); // Without it ctx.body is undefined
 
   // Configure WebSocket plugin
   const wsPlugin = new WebSocketPlugin({

@@ -15,6 +15,7 @@ import { launch, startIfMain } from './launch.js';
 /** @param {import('./launch.js').StartOptions} [options] */
 export async function start(options) {
   const app = createApp();
+  app.use(app.json()); // Without it ctx.body is undefined
 
   const wsPlugin = new WebSocketPlugin({
     path: '/dashboard',

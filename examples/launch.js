@@ -24,10 +24,11 @@ export async function launch(app, wsPlugin, { port = 3000, host } = {}) {
     app,
     server,
     wsPlugin,
-    /** Closes every connection and the server. */
+    /** Closes every connection and the server. The process ends three seconds later. */
     async close() {
       await wsPlugin.cleanup();
       await app.shutdown();
+      await app.eventSystem.shutdown();
     },
   };
 }

@@ -114,15 +114,21 @@ function look() {
   };
 }
 
+/** Nothing but the channel keeps the process afterwards, or something has been forgotten. */
+async function stop() {
+  app.getServer().close();
+  await app.eventSystem.shutdown();
+}
+
 process.on('message', async (message) => {
   if (message === 'look') process.send(look());
   if (message !== 'stop') return;
-  // Nothing but the channel keeps the process now, or something has been forgotten.
-  await app.shutdown();
+  await plugin.cleanup();
+  await stop();
   process.disconnect();
 });
 // Whoever started this is gone.
-process.on('disconnect', () => app.shutdown());
+process.on('disconnect', stop);
 
 const server = app.listen(0, '127.0.0.1');
 if (!server.listening) await once(server, 'listening');

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { get } from 'node:https';
 import { expect } from 'vitest';
 import type { ClientOptions } from 'ws';
-import { type Client, connect } from '../support/client.js';
+import { type Client, connect, refused } from '../support/client.js';
 import { until } from '../support/until.js';
 import type { Run } from './project.js';
 
@@ -419,9 +419,14 @@ export const programs: Record<string, Expectation> = {
   },
 
   [guide('deployment', 'TLS')]: async (run) => {
-    const client = await connect(`wss://127.0.0.1:${run.port}/ws`, trusting);
+    const url = `wss://127.0.0.1:${run.port}/ws`;
+    expect(await refused(url, trusting)).toMatchObject({ status: 403 });
+    const client = await connect(url, { ...trusting, ...session('ada-token') });
     expect(await client.next()).toBe('welcome');
     expect(await overHttps(run.port)).toBe('over HTTPS');
+    run.signal('SIGTERM');
+    expect(await client.closed).toEqual({ code: 1001, reason: 'server is shutting down' });
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
   },
 
   [guide('without-framework', 'A bare server')]: async (run) => {

@@ -47,6 +47,7 @@ export async function serve(
     await plugin.cleanup();
     server.closeAllConnections();
     if (server.listening) await new Promise((resolve) => server.close(resolve));
+    await app.eventSystem.shutdown();
   };
   onTestFinished(close);
   return {

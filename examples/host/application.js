@@ -1,13 +1,20 @@
 import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { BodyError, readJsonBody } from './body.js';
-import { ContextPool, wrapContext } from './context.js';
+import { bodyParser } from './body.js';
+import { contexts, wrapContext } from './context.js';
+import { EventSystem, Events } from './events.js';
 import { Router } from './router.js';
 
 /** Listening on this machine only is the safe choice for examples. */
 const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 3000;
+
+/** How long `shutdown` waits for the server to close, in milliseconds. */
+const SHUTDOWN_LIMIT_MS = 3000;
+
+/** On the middleware that `exceptionFilter` makes. */
+const IS_FILTER = Symbol('exception filter');
 
 /**
  * @typedef {import('./index.d.ts').Context} Context
@@ -16,24 +23,22 @@ const DEFAULT_PORT = 3000;
  */
 
 /**
- * The application: an EventEmitter with a chain of middleware, a router after it, and a server
- * that exists from the start.
+ * The application: an EventEmitter with a chain of middleware, a router that runs when the chain is
+ * through, and a server that exists from the start.
  */
 export class Application extends EventEmitter {
-  /** @type {Middleware[]} Run in this order, the router after the last one. */
+  /** @type {Middleware[]} Run in this order. */
   middleware = [];
 
   #router = new Router();
-  #contexts = new ContextPool();
   #debug;
   #server;
-  /** @type {Promise<void> | undefined} Set by the first call of `shutdown`. */
-  #shutdown;
+  #isShuttingDown = false;
 
+  /** Events as objects with a `type`. Keeps the process alive until its own `shutdown`. */
+  eventSystem = new EventSystem();
   /** Simple named events, apart from those of the application itself. */
-  events = createEvents();
-  /** Events as objects with a `type`. */
-  eventSystem = createEventSystem();
+  events = new Events(this.eventSystem);
 
   /** @param {import('./index.d.ts').Options} [options] */
   constructor({ debug = false, tls } = {}) {
@@ -43,9 +48,9 @@ export class Application extends EventEmitter {
     this.#server.on('request', (req, res) => this.#handle(req, res));
   }
 
-  /** @param {Middleware} middleware */
+  /** Adds a middleware. Anything that is not a function is ignored. */
   use(middleware) {
-    this.middleware.push(middleware);
+    if (typeof middleware === 'function') this.middleware.push(middleware);
     return this;
   }
 
@@ -74,6 +79,35 @@ export class Application extends EventEmitter {
     return this.#route('PATCH', path, handler);
   }
 
+  /** @returns {Middleware} Parses bodies by their `Content-Type`, as the next two do. */
+  json() {
+    return bodyParser();
+  }
+
+  /** @returns {Middleware} */
+  urlencoded() {
+    return bodyParser();
+  }
+
+  /** @returns {Middleware} */
+  text() {
+    return bodyParser();
+  }
+
+  /** @returns {Middleware} Answers errors of middleware and routes with the status they carry. */
+  exceptionFilter() {
+    const filter = async (ctx, next) => {
+      try {
+        await next();
+      } catch (error) {
+        const { name, message, statusCode } = error;
+        const known = statusCode ?? 500;
+        ctx.res.status(known).json({ error: { name, message, statusCode: known } });
+      }
+    };
+    return Object.assign(filter, { [IS_FILTER]: true });
+  }
+
   /**
    * Starts to listen.
    *
@@ -92,16 +126,24 @@ export class Application extends EventEmitter {
     return this.#server;
   }
 
-  /** Tells everyone by `shutdown`, stops the server, and tells everyone by `closed`. */
-  shutdown() {
-    this.#shutdown ??= new Promise((resolve) => {
-      this.emit('shutdown');
+  /**
+   * Tells everyone by `shutdown`, stops the server, and tells everyone by `closed`. Its timer goes
+   * on when the server has closed, and the event system is left running.
+   */
+  async shutdown() {
+    if (this.#isShuttingDown) return;
+    this.#isShuttingDown = true;
+    this.emit('shutdown');
+    await new Promise((resolve) => {
       this.#server.close(() => {
         this.emit('closed');
         resolve();
       });
+      setTimeout(() => {
+        this.#server.unref();
+        resolve();
+      }, SHUTDOWN_LIMIT_MS);
     });
-    return this.#shutdown;
   }
 
   /** @param {string} method @param {string} path @param {RouteHandler} handler */
@@ -111,68 +153,50 @@ export class Application extends EventEmitter {
   }
 
   /**
-   * Serves one request. The context goes back to the pool when the chain is through.
+   * Serves one request. The context goes back to the pool when the route is through.
    *
    * @param {import('node:http').IncomingMessage} req
    * @param {import('node:http').ServerResponse} res
    */
   async #handle(req, res) {
-    const ctx = this.#contexts.take(req, res);
-    try {
-      await this.#run(ctx, 0);
-    } catch (error) {
-      this.#answerError(ctx, error);
-    } finally {
-      this.#contexts.giveBack(ctx);
-    }
-  }
-
-  /**
-   * Runs the middleware from `index` on, then the router.
-   *
-   * @param {Context} ctx
-   * @param {number} index
-   * @returns {Promise<void>}
-   */
-  async #run(ctx, index) {
-    const middleware = this.middleware[index];
-    if (!middleware) return this.#answer(ctx);
-
-    let called = false;
-    const next = () => {
-      if (called) return Promise.reject(new Error('next() called more than once'));
-      called = true;
-      return this.#run(ctx, index + 1);
+    const ctx = contexts.take(req, res);
+    const serve = async () => {
+      await this.#runMiddleware(ctx);
+      // Also where a middleware has not called next(): only its own chain ends there.
+      await this.#runRoute(ctx);
     };
-    await middleware(this.#debug ? wrapContext(ctx) : ctx, next);
+    const filter = this.middleware.find((each) => IS_FILTER in each);
+    try {
+      await (filter ? filter(ctx, serve) : serve());
+    } catch (error) {
+      console.error('Request handling error:', error);
+      if (!res.headersSent) {
+        res.statusCode = 500;
+        res.end('Internal Server Error');
+      }
+    } finally {
+      contexts.giveBack(ctx);
+    }
   }
 
   /** @param {Context} ctx */
-  async #answer(ctx) {
-    const route = this.#router.find(ctx.method, ctx.path);
-    if (route) {
-      ctx.params = route.params;
-      ctx.body = await readJsonBody(ctx.req);
-      await route.handler(ctx);
-    } else if (!ctx.res.headersSent) {
-      ctx.res.status(404).json({ error: 'Not Found', method: ctx.method, path: ctx.path });
-    }
+  async #runMiddleware(ctx) {
+    let index = 0;
+    const next = async () => {
+      const middleware = this.middleware[index++];
+      await middleware?.(this.#debug ? wrapContext(ctx) : ctx, next);
+    };
+    await next();
   }
 
-  /** @param {Context} ctx @param {unknown} error */
-  #answerError(ctx, error) {
-    const status = error instanceof BodyError ? error.status : 500;
-    if (status === 500) {
-      if (this.listenerCount('error') > 0) this.emit('error', error);
-      else console.error(error);
-    }
-    if (!ctx.res.headersSent) {
-      // The rest of a body that was refused is not read, so the connection cannot be used again.
-      if (status === 413) ctx.res.set('connection', 'close');
-      const message = status === 500 ? 'Internal Server Error' : error.message;
-      ctx.res.status(status).json({ error: message });
-    } else if (!ctx.res.writableEnded) {
-      ctx.res.destroy();
+  /** @param {Context} ctx */
+  async #runRoute(ctx) {
+    const route = this.#router.find(ctx.method, ctx.path);
+    if (route) {
+      ctx.params = Object.freeze(route.params);
+      await route.handler(ctx);
+    } else {
+      ctx.res.status(404).json({ error: 'Not Found' });
     }
   }
 }
@@ -184,41 +208,4 @@ export class Application extends EventEmitter {
  */
 export function createApp(options) {
   return new Application(options);
-}
-
-function createEvents() {
-  const emitter = new EventEmitter();
-  return {
-    async emit(name, data) {
-      emitter.emit(name, data);
-    },
-    on(name, handler) {
-      emitter.on(name, handler);
-      return () => emitter.off(name, handler);
-    },
-    once(name, handler) {
-      return new Promise((resolve) => {
-        emitter.once(name, (data) => {
-          handler?.(data);
-          resolve(data);
-        });
-      });
-    },
-    off(name) {
-      emitter.removeAllListeners(name);
-    },
-  };
-}
-
-function createEventSystem() {
-  const emitter = new EventEmitter();
-  return {
-    async emit(event) {
-      emitter.emit(event.type, event);
-    },
-    subscribe(type, handler) {
-      emitter.on(type, handler);
-      return { unsubscribe: () => emitter.off(type, handler) };
-    },
-  };
 }

@@ -6,11 +6,28 @@ import { parse as parseQuery } from 'node:querystring';
 /** How many contexts wait for their next request; more than that are left to the collector. */
 const POOL_SIZE = 100;
 
+/** The framework's own fields. */
+const FIELDS = /** @type {const} */ ([
+  'req',
+  'res',
+  'method',
+  'url',
+  'path',
+  'query',
+  'params',
+  'body',
+  'headers',
+  'id',
+  'ip',
+  'secure',
+  'state',
+]);
+
 /**
- * Contexts are reused, as in NextRush: of a used one only the framework's own fields are set anew.
+ * Contexts are reused, as in NextRush: of a used one only the framework's own fields are reset.
  * What a plugin puts on a context is still there on a later request, of another user.
  */
-export class ContextPool {
+class ContextPool {
   /** @type {Context[]} Those that no request uses at the moment. */
   #idle = [];
 
@@ -33,17 +50,26 @@ export class ContextPool {
     ctx.body = undefined;
     ctx.headers = req.headers;
     ctx.id = randomUUID();
-    ctx.ip = req.socket.remoteAddress ?? '';
-    ctx.secure = 'encrypted' in req.socket;
+    // Both believe whoever sends the request.
+    const forwarded = String(req.headers['x-forwarded-for'] ?? '')
+      .split(',')[0]
+      .trim();
+    ctx.ip = forwarded || (req.socket.remoteAddress ?? '');
+    ctx.secure = req.headers['x-forwarded-proto'] === 'https' || 'encrypted' in req.socket;
     ctx.state = {};
     return ctx;
   }
 
   /** @param {Context} ctx */
   giveBack(ctx) {
-    if (this.#idle.length < POOL_SIZE) this.#idle.push(ctx);
+    if (this.#idle.length >= POOL_SIZE) return;
+    for (const field of FIELDS) ctx[field] = undefined;
+    this.#idle.push(ctx);
   }
 }
+
+/** One pool for all applications of the process. */
+export const contexts = new ContextPool();
 
 /**
  * Another object for the same context, as NextRush hands to middleware in its debug mode:
@@ -76,20 +102,20 @@ const responseMethods = {
     return this;
   },
 
+  /** Like `send`, does nothing once the response has begun. */
   json(data) {
-    return sendAs(this, 'application/json; charset=utf-8', JSON.stringify(data) ?? 'null');
+    if (this.headersSent) return;
+    const text = JSON.stringify(data);
+    this.writeHead(this.statusCode, {
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': Buffer.byteLength(text),
+    });
+    this.end(text);
   },
 
   send(data) {
-    if (typeof data === 'string') return sendAs(this, 'text/plain; charset=utf-8', data);
-    if (Buffer.isBuffer(data)) return sendAs(this, 'application/octet-stream', data);
-    return this.json(data);
+    if (this.headersSent) return;
+    if (typeof data === 'object' && !Buffer.isBuffer(data)) this.json(data);
+    else this.end(data);
   },
 };
-
-function sendAs(res, contentType, data) {
-  if (!res.hasHeader('content-type')) res.setHeader('content-type', contentType);
-  res.setHeader('content-length', Buffer.byteLength(data));
-  res.end(data);
-  return res;
-}

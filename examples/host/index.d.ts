@@ -8,10 +8,13 @@ export interface Response extends ServerResponse {
   status(code: number): this;
   /** Sets a header. */
   set(name: string, value: string | number | string[]): this;
-  /** Sends a value as JSON and ends the response. */
+  /**
+   * Sends a value as JSON and ends the response; does nothing once it has begun. Declared as in
+   * NextRush, and as there nothing is returned.
+   */
   json(data: unknown): this;
-  /** Sends text, bytes, or anything else as JSON, and ends the response. */
-  send(data: string | Buffer | object): this;
+  /** The same for text, bytes, or anything else as JSON. Text gets no `Content-Type`. */
+  send(data: string | Buffer | object): void;
 }
 
 /** What middleware and routes know of a request. Reused for later requests. */
@@ -24,12 +27,13 @@ export interface Context {
   /** Without the query string. */
   path: string;
   query: ParsedUrlQuery;
-  /** Of the route that matched. */
+  /** Of the route that matched, percent-encoded as they came. */
   params: Record<string, string>;
-  /** Parsed JSON, in routes only; `undefined` for everything else. */
+  /** `undefined` unless `app.use(app.json())` has parsed it. */
   body: unknown;
   headers: IncomingHttpHeaders;
   id: string;
+  /** What `X-Forwarded-For` says, whoever has set it; otherwise the address of the peer. */
   ip: string;
   secure: boolean;
   /** Empty at the start of each request. */
@@ -49,14 +53,14 @@ export interface Options {
   tls?: { key: string; cert: string };
 }
 
-/** The application. It emits `shutdown`, `closed`, and `error` for a handler that throws. */
+/** The application. It emits `shutdown` and `closed`. */
 export class Application extends EventEmitter {
   constructor(options?: Options);
 
-  /** Run in this order, the router after the last one. */
+  /** Run in this order. The router runs when all of them have returned. */
   middleware: Middleware[];
 
-  /** Adds a middleware. */
+  /** Adds a middleware. What is not a function is ignored. */
   use(middleware: Middleware): this;
   /** Adds a route. */
   get(path: string, handler: RouteHandler): this;
@@ -69,12 +73,24 @@ export class Application extends EventEmitter {
   /** Adds a route. */
   patch(path: string, handler: RouteHandler): this;
 
+  /** Makes a middleware that parses bodies by their `Content-Type`, up to 10 MiB. */
+  json(): Middleware;
+  /** The same. */
+  urlencoded(): Middleware;
+  /** The same. */
+  text(): Middleware;
+  /** Makes a middleware that answers errors with the status that they carry, not always with 500. */
+  exceptionFilter(): Middleware;
+
   /** Listens on port 3000 of 127.0.0.1 unless told otherwise. */
   listen(port?: number, callback?: () => void): Server;
   listen(port?: number, host?: string, callback?: () => void): Server;
   /** The server, which exists before it listens. */
   getServer(): Server;
-  /** Tells everyone by `shutdown`, stops the server, and tells everyone by `closed`. */
+  /**
+   * Tells everyone by `shutdown`, stops the server, and tells everyone by `closed`. The process does
+   * not end by that: a timer of three seconds is left, and the event system.
+   */
   shutdown(): Promise<void>;
 
   /** Simple named events, apart from those of the application itself. */
@@ -88,6 +104,8 @@ export class Application extends EventEmitter {
   eventSystem: {
     emit(event: { type: string }): Promise<void>;
     subscribe(type: string, handler: (event: { type: string }) => void): { unsubscribe(): void };
+    /** Ends the interval that every application starts, and that keeps the process alive. */
+    shutdown(): Promise<void>;
   };
 }
 

@@ -26,7 +26,8 @@ export async function start() {
     port: (server.address() as AddressInfo).port,
     async close() {
       await wsPlugin.cleanup();
-      await app.shutdown();
+      server.close();
+      await app.eventSystem.shutdown();
     },
   };
 }
