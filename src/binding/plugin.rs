@@ -14,7 +14,7 @@ use super::hot::{EngineHandle, text_frame};
 use super::options::{Options, Protocols};
 use super::waker::Waker;
 use crate::engine::rooms::RoomName;
-use crate::engine::{ConnectionId, Engine, Source, Totals};
+use crate::engine::{ConnectionId, Engine, Generations, Source, Totals};
 use crate::handshake::{
     OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response, negotiate,
     offered_protocols,
@@ -44,6 +44,8 @@ pub struct NativePlugin {
     rejected: RefCell<[u32; RejectReason::ALL.len()]>,
     /// Made by the first connection.
     engine: RefCell<Option<Rc<EngineHandle>>>,
+    /// One for all engines of the plugin, because handles on connections outlive an engine.
+    generations: Generations,
     /// What engines before the current one have counted.
     earlier: Cell<Totals>,
 }
@@ -122,6 +124,7 @@ impl NativePlugin {
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
             engine: RefCell::new(None),
+            generations: Generations::default(),
             earlier: Cell::default(),
         })
     }
@@ -345,6 +348,7 @@ impl NativePlugin {
         let (wake, exit) = (waker.clone(), waker.clone());
         let engine = Engine::start(
             self.options.settings.clone(),
+            self.generations.clone(),
             Box::new(move || wake.wake()),
             move || exit.release(),
         );
