@@ -127,7 +127,7 @@ impl Options {
 }
 
 /// The status for an error that JavaScript already has.
-fn pending(thrown: Result<()>) -> Error {
+pub(super) fn pending(thrown: Result<()>) -> Error {
     match thrown {
         Ok(()) => Error::new(Status::PendingException, String::new()),
         Err(error) => error,

@@ -11,7 +11,7 @@ use napi_derive::napi;
 use uuid::Uuid;
 
 use super::hot::{EngineHandle, text_frame};
-use super::options::{Options, Protocols};
+use super::options::{Options, Protocols, pending};
 use super::waker::Waker;
 use crate::engine::rooms::RoomName;
 use crate::engine::{ConnectionId, Engine, Generations, Source, Totals};
@@ -220,7 +220,7 @@ impl NativePlugin {
         };
         match self.decide(&url, &request, origin, &by_regexp)? {
             Ok(route) => Ok(Either::A(route)),
-            Err(rejection) => Ok(Either::B(self.count_rejection(&rejection))),
+            Err(rejection) => Ok(Either::B(self.count_rejection(&rejection, &method))),
         }
     }
 
@@ -252,7 +252,10 @@ impl NativePlugin {
             return reject(RejectReason::ShuttingDown, "the server is shutting down".into());
         }
         if self.options.max_connections.is_some_and(|limit| self.occupied.get() >= limit) {
-            return reject(RejectReason::Limit, "too many WebSocket connections".into());
+            return reject(
+                RejectReason::Limit,
+                "too many WebSocket connections: maxConnections is reached".into(),
+            );
         }
         self.occupied.set(self.occupied.get() + 1);
         Ok(Ok(route))
@@ -274,24 +277,45 @@ impl NativePlugin {
         }
     }
 
-    /// Counts a rejection that the facade decided on and returns its response. `reason` is a key
-    /// of the statistics.
+    /// Counts a rejection that the facade decided on and returns its response to a request by
+    /// `method`. `reason` is a key of the statistics. With `status`, the response has that status
+    /// instead of the reason's own, and `phrase` behind it. Throws a RangeError where that is no
+    /// status that ends a request.
     #[napi]
-    pub fn reject(&self, reason: String, message: String) -> Result<UpgradeRejection> {
+    pub fn reject(
+        &self,
+        env: Env,
+        reason: String,
+        message: String,
+        method: String,
+        status: Option<f64>,
+        phrase: Option<String>,
+    ) -> Result<UpgradeRejection> {
         let reason = RejectReason::ALL
             .into_iter()
             .find(|known| known.name() == reason)
             .ok_or_else(|| Error::new(Status::InvalidArg, format!("no such reason: {reason}")))?;
-        Ok(self.count_rejection(&Rejection::new(reason, message)))
+        let rejection = Rejection::new(reason, message);
+        let Some(status) = status else { return Ok(self.count_rejection(&rejection, &method)) };
+        // What is no u16 becomes 0, which no status is.
+        let whole = if status.fract() == 0.0 { status as u16 } else { 0 };
+        match rejection.with_status(whole, phrase.as_deref()) {
+            Some(rejection) => Ok(self.count_rejection(&rejection, &method)),
+            None => {
+                let message =
+                    format!("reject: status must be a whole number from 200 to 599, got {status}");
+                Err(pending(env.throw_range_error(&message, None)))
+            }
+        }
     }
 
-    fn count_rejection(&self, rejection: &Rejection) -> UpgradeRejection {
+    fn count_rejection(&self, rejection: &Rejection, method: &str) -> UpgradeRejection {
         let count = &mut self.rejected.borrow_mut()[rejection.reason() as usize];
         *count = count.saturating_add(1);
         UpgradeRejection {
             reason: rejection.reason().name().into(),
             message: rejection.message().into(),
-            response: rejection.response().into(),
+            response: rejection.response(method).into(),
         }
     }
 
@@ -482,8 +506,7 @@ impl NativePlugin {
         } else {
             return Ok(self.with_engine(|engine| engine.join(id, &room)).unwrap_or(false));
         };
-        env.throw_range_error(&format!("join: option {exceeded}"), None)?;
-        Err(Error::new(Status::PendingException, String::new()))
+        Err(pending(env.throw_range_error(&format!("join: option {exceeded}"), None)))
     }
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.

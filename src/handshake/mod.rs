@@ -16,5 +16,5 @@ pub use accept::accept_response;
 pub use extensions::{Agreement, DeflateOptions, negotiate};
 pub use origin::{OriginError, OriginRules, OriginVerdict, RegExpSupport};
 pub use path::{PathError, PatternError, PatternProblem, RouteTable};
-pub use reject::{RejectReason, Rejection, quoted};
+pub use reject::{RejectReason, Rejection, quoted, shown};
 pub use request::{UpgradeRequest, offered_protocols};
