@@ -60,6 +60,7 @@ function upgradeOf(path: string): [IncomingMessage, Socket, Buffer] {
   req.httpVersionMajor = 1;
   req.httpVersionMinor = 1;
   Object.assign(req.headers, {
+    host: '127.0.0.1',
     upgrade: 'websocket',
     connection: 'Upgrade',
     'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod extensions;
+mod host;
 pub mod origin;
 pub mod path;
 mod regexp;
