@@ -251,6 +251,8 @@ class WebSocketPlugin extends EventEmitter {
           req.method,
           req.httpVersionMajor,
           req.httpVersionMinor,
+          headers.host,
+          countHosts(req.rawHeaders),
           headers.upgrade,
           headers.connection,
           headers['sec-websocket-key'],
@@ -265,7 +267,7 @@ class WebSocketPlugin extends EventEmitter {
       },
       /** Counts a rejection and returns it. */
       refuse: (req, reason, message) => {
-        const rejection = native.reject(reason, message);
+        const rejection = native.reject(reason, message, req.method);
         this.#logRejection(req, rejection);
         return rejection;
       },
@@ -376,6 +378,16 @@ class WebSocketPlugin extends EventEmitter {
 const CLOSE_MARGIN_MS = 1000;
 
 function ignore() {}
+
+/** How many header lines `Host` there are: `headers` only has the first. */
+function countHosts(rawHeaders) {
+  let count = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    if (name.length === 4 && name.toLowerCase() === 'host') count += 1;
+  }
+  return count;
+}
 
 function isServer(value) {
   return (
