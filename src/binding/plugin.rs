@@ -17,7 +17,7 @@ use crate::engine::rooms::RoomName;
 use crate::engine::{ConnectionId, Engine, Generations, Source, Totals};
 use crate::handshake::{
     OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response, negotiate,
-    offered_protocols,
+    offered_protocols, origin,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 #[cfg(unix)]
@@ -250,8 +250,8 @@ impl NativePlugin {
         if let Some(Err(rejection)) = request.extensions.map(|offers| negotiate(offers, None)) {
             return Ok(Err(rejection));
         }
-        if !self.allows(origin, by_regexp)? {
-            return reject(RejectReason::Origin, "this Origin is not allowed".into());
+        if !self.allows(origin.as_deref(), by_regexp)? {
+            return Ok(Err(origin::refusal(origin.as_deref())));
         }
         if self.shutting_down.get() {
             return reject(RejectReason::ShuttingDown, "the server is shutting down".into());
@@ -268,15 +268,15 @@ impl NativePlugin {
 
     fn allows(
         &self,
-        origin: Option<String>,
+        origin: Option<&str>,
         by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
     ) -> Result<bool> {
-        match (self.options.origins.check(origin.as_deref()), origin) {
+        match (self.options.origins.check(origin), origin) {
             (OriginVerdict::Allowed, _) => Ok(true),
             (OriginVerdict::AskJavaScript, Some(origin))
                 if origin.len() <= MAX_ORIGIN_FOR_JAVASCRIPT =>
             {
-                by_regexp.call(FnArgs::from((origin,)))
+                by_regexp.call(FnArgs::from((origin.to_owned(),)))
             }
             _ => Ok(false),
         }

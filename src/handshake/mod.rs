@@ -15,7 +15,7 @@ pub mod request;
 
 pub use accept::accept_response;
 pub use extensions::{Agreement, DeflateOptions, negotiate};
-pub use origin::{OriginError, OriginRules, OriginVerdict, RegExpSupport};
+pub use origin::{OriginError, OriginProblem, OriginRules, OriginVerdict, RegExpSupport};
 pub use path::{PathError, PatternError, PatternProblem, RouteTable};
 pub use reject::{RejectReason, Rejection, quoted, shown};
 pub use request::{UpgradeRequest, offered_protocols};
