@@ -304,7 +304,7 @@ impl<'env> Reader<'env> {
         const ACCEPTED: &str = "a path such as '/ws' or a non-empty array of paths";
         let mut table = RouteTable::default();
         let mut insert = |pattern: &str| match table.insert(pattern, 0) {
-            Ok(_) => Ok(()),
+            Ok(()) | Err(crate::handshake::RouteError::Taken { .. }) => Ok(()),
             Err(error) => Err(Bad::Type(format!("WebSocketPlugin: option \"path\": {error}"))),
         };
         let Some(value) = self.get("path")? else {

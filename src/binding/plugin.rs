@@ -3,6 +3,7 @@
 //! The facade calls it a few times per connection; what runs per message is in [`super::hot`].
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::*;
@@ -16,8 +17,8 @@ use super::waker::Waker;
 use crate::engine::rooms::RoomName;
 use crate::engine::{ConnectionId, Engine, Generations, Source, Totals};
 use crate::handshake::{
-    OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response, negotiate,
-    offered_protocols, origin,
+    OriginVerdict, PatternError, RejectReason, Rejection, RouteError, RouteTable, UpgradeRequest,
+    accept_response, negotiate, normalised, offered_protocols, origin, shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 #[cfg(unix)]
@@ -34,7 +35,6 @@ pub struct NativePlugin {
     options: Options,
     /// Handlers registered with `ws`, by pattern.
     routes: RefCell<RouteTable>,
-    handlers: Cell<u32>,
     /// Connections that count against the limit: open ones and those being verified.
     occupied: Cell<u32>,
     /// Adopted connections whose end has not been delivered.
@@ -118,7 +118,6 @@ impl NativePlugin {
         Ok(Self {
             options: Options::read(&env, options)?,
             routes: RefCell::default(),
-            handlers: Cell::new(0),
             occupied: Cell::new(0),
             open: Cell::new(0),
             shutting_down: Cell::new(false),
@@ -153,28 +152,49 @@ impl NativePlugin {
         self.options.regexps_for_javascript.clone()
     }
 
-    /// Registers a route for `ws` and returns its number, or throws a TypeError that says what is
-    /// wrong with the pattern. A pattern of the same shape replaces the earlier one.
+    /// Registers a route for `ws`. Throws a TypeError that says what is wrong with the pattern, or
+    /// an Error where an earlier route has the same shape.
     #[napi]
     pub fn ws(&self, env: Env, path: String, route: u32) -> Result<()> {
         match self.routes.borrow_mut().insert(&path, route) {
-            Ok(replaced) => {
-                if replaced.is_none() {
-                    self.handlers.set(self.handlers.get() + 1);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                env.throw_type_error(&format!("ws: {error}"), None)?;
-                Err(Error::new(Status::PendingException, String::new()))
+            Ok(()) => Ok(()),
+            Err(RouteError::Pattern(error)) => Err(invalid_pattern(&env, &error)),
+            Err(taken @ RouteError::Taken { .. }) => {
+                Err(pending(env.throw_error(&format!("ws: {taken}"), None)))
             }
         }
     }
 
-    /// Whether a path is this plugin's: a route or a `path` option.
+    /// How specifically this plugin serves a path, by a route or a `path` option: a text that sorts
+    /// before that of a plugin with a less specific pattern. `null` where it does not, or the path
+    /// cannot be read.
     #[napi]
-    pub fn serves(&self, url: String) -> bool {
-        matches!(self.find(&url), Ok(Some(_)))
+    pub fn serves(&self, url: String) -> Option<String> {
+        let routes = self.routes.borrow();
+        let ranks = [routes.rank(&url), self.options.paths.rank(&url)];
+        ranks.into_iter().filter_map(|rank| rank.ok().flatten()).min().map(str::to_owned)
+    }
+
+    /// A request target in the form that is routed, to be handed on as `req.url`: `/path` or
+    /// `/path?query`. `null` where it cannot be read; such a request is answered with 400.
+    #[napi]
+    pub fn normalised(&self, url: String) -> Option<String> {
+        normalised(&url).ok().map(Into::into)
+    }
+
+    /// The shape of a pattern, which is equal for patterns of the same paths: `/chat/:` for
+    /// `/chat/:room/`. Throws as `ws` does.
+    #[napi]
+    pub fn shape_of(&self, env: Env, pattern: String) -> Result<String> {
+        shape_of(&pattern).map_err(|error| invalid_pattern(&env, &error))
+    }
+
+    /// The shapes of all routes and `path` options, each once.
+    #[napi]
+    pub fn shapes(&self) -> Vec<String> {
+        let routes = self.routes.borrow();
+        let all: BTreeSet<&str> = routes.shapes().chain(self.options.paths.shapes()).collect();
+        all.into_iter().map(str::to_owned).collect()
     }
 
     /// `Some(Some(route))` for a route, `Some(None)` for a path without a handler.
@@ -647,7 +667,7 @@ impl NativePlugin {
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),
-            handlers: self.handlers.get(),
+            handlers: self.routes.borrow().len() as u32,
             messages_received: totals.messages_received as f64,
             messages_sent: totals.messages_sent as f64,
             bytes_received: totals.bytes_received as f64,
@@ -665,6 +685,10 @@ impl NativePlugin {
     fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
         self.engine.borrow().as_ref().and_then(|handle| handle.with(act))
     }
+}
+
+fn invalid_pattern(env: &Env, error: &PatternError) -> Error {
+    pending(env.throw_type_error(&format!("ws: {error}"), None))
 }
 
 #[cfg(unix)]
