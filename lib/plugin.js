@@ -242,7 +242,7 @@ class WebSocketPlugin extends EventEmitter {
       verifyClient: options?.verifyClient,
       /** Upgrade requests that are neither accepted nor refused. */
       upgrades: new Set(),
-      serves: (url) => native.serves(url),
+      serves: (url) => native.serves(url) !== null,
       /** Number of the route, -1 for none, or a rejection. From then on it counts. */
       admit: (req) => {
         const { headers } = req;
