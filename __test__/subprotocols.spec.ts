@@ -96,11 +96,14 @@ test.each(['', ' ', ',', ' ,\t,', 'a b', 'a, a', 'a,,a', 'a;b'])(
 );
 
 test.each([
-  [[], '[]'],
-  [['a', 'a'], '["a", "a"]'],
-  [['a b'], '["a b"]'],
-  [[''], '[""]'],
-  [['a', 1], '1'],
+  [[], 'an empty array'],
+  [['a', 'a'], '"a" twice'],
+  [['a b'], '"a b" at index 0'],
+  [['a', ''], '"" at index 1'],
+  [[' a'], '" a" at index 0'],
+  [['a,b'], '"a,b" at index 0'],
+  [['a', 1], '1 at index 1'],
+  [['a', undefined], 'undefined at index 1'],
   ['a', '"a"'],
   [null, 'null'],
 ])('protocols %j is refused by the constructor', (protocols, got) => {
