@@ -3,6 +3,7 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { WebSocketPlugin, type WebSocketPluginOptions } from '../index.js';
 import { connect } from './support/client.js';
+import { answerTo } from './support/http.js';
 import {
   BINARY,
   CLOSE,
@@ -151,6 +152,19 @@ describe('messages', () => {
 });
 
 describe('what is wrong', () => {
+  test.each(['', ',', ' , ', ';', 'permessage-deflate;', 'a b'])(
+    'the malformed offer %j is a 400 that names the header, also where nothing is compressed',
+    async (extensions) => {
+      for (const perMessageDeflate of [true, false]) {
+        const { port } = await echo({ perMessageDeflate });
+        const request = upgradeRequest('/ws', { 'Sec-WebSocket-Extensions': extensions });
+        const answer = await answerTo(port, request);
+        expect(answer.status).toBe(400);
+        expect(answer.body).toContain('Sec-WebSocket-Extensions');
+      }
+    },
+  );
+
   async function closeCode(bytes: Buffer, options: WebSocketPluginOptions = {}) {
     const { port } = await echo(options);
     const { client } = await offer(port, 'permessage-deflate');
@@ -206,6 +220,14 @@ describe('what is wrong', () => {
     expect(await client.closed).toMatchObject({ code: 1009 });
   });
 });
+
+test.each(['permessage-deflate,', ',permessage-deflate', 'x-unknown,, permessage-deflate ,'])(
+  'empty elements of the offer %j are ignored',
+  async (extensions) => {
+    const { port } = await echo();
+    expect((await offer(port, extensions)).answer).toBe('permessage-deflate');
+  },
+);
 
 describe('broadcasts', () => {
   test('reach members with and without compression alike', async () => {

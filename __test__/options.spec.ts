@@ -60,6 +60,7 @@ function upgradeOf(path: string): [IncomingMessage, Socket, Buffer] {
   req.httpVersionMajor = 1;
   req.httpVersionMinor = 1;
   Object.assign(req.headers, {
+    host: '127.0.0.1',
     upgrade: 'websocket',
     connection: 'Upgrade',
     'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
@@ -197,8 +198,9 @@ describe.each(numberOptions)('option $name', ({ name, unit, least, most, infinit
     ['1000', '"1000"'],
     ['', '""'],
     [true, 'true'],
-    [1000n, 'bigint'],
-    [Symbol('1000'), 'symbol'],
+    [1000n, 'a bigint'],
+    [Symbol('1000'), 'a symbol'],
+    [[], 'an empty array'],
     [[1000], 'an array'],
     [{ valueOf: () => 1000 }, 'an object'],
     [() => 1000, 'a function'],
@@ -288,18 +290,18 @@ describe('path', () => {
   });
 
   test.each<[unknown, string]>([
-    [[], 'an array'],
+    [[], 'an empty array'],
     [null, 'null'],
     [5, '5'],
     [Number.NaN, 'NaN'],
     [false, 'false'],
     [{}, 'an object'],
     [() => '/ws', 'a function'],
-    [/^\/ws$/, 'an object'],
-    [[5], '5'],
-    [['/ws', null], 'null'],
-    [['/ws', ['/chat']], 'an array'],
-    [['/ws', undefined], ''],
+    [/^\/ws$/, 'an instance of RegExp'],
+    [[5], '5 at index 0'],
+    [['/ws', null], 'null at index 1'],
+    [['/ws', ['/chat']], 'an array at index 1'],
+    [['/ws', undefined], 'undefined at index 1'],
   ])('refuses %j with a TypeError that names option, value and what is accepted', (path, shown) => {
     const error = errorOf({ path });
     expect(error).toBeInstanceOf(TypeError);
@@ -347,6 +349,39 @@ describe('allowOrigins', () => {
     expect(error.message).toContain('Accepted are "https://example.com"');
   });
 
+  test.each([
+    ['example.com', 'https://example.com'],
+    ['*.example.com', 'https://*.example.com'],
+    ['localhost:3000', 'http://localhost:3000'],
+    ['https://example.com/path', 'https://example.com'],
+    ['https://example.com?x', 'https://example.com'],
+    ['https://user@example.com', 'https://example.com'],
+    ['http://localhost:', 'http://localhost'],
+  ])('refuses the rule %j, which is no origin, and says to write %j', (rule, suggestion) => {
+    const error = errorOf({ allowOrigins: [rule] });
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error.message).toContain('"allowOrigins"');
+    expect(error.message).toContain('an origin is scheme://host or scheme://host:port');
+    expect(error.message).toContain(`; write "${suggestion}"`);
+    expect(construct({ allowOrigins: [suggestion] }).validateConfig()).toBe(true);
+  });
+
+  test.each([
+    'https://',
+    'https:///',
+    'http://localhost:abc',
+    'http://localhost:99999',
+    'http://localhost:30*',
+    'http*://example.com',
+    'https://[::1',
+    'https://a\\b',
+  ])('refuses the rule %j, which no origin can meet', (rule) => {
+    const error = errorOf({ allowOrigins: [rule] });
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error.message).toContain('invalid origin rule');
+    expect(error.message).toContain('Accepted are "https://example.com"');
+  });
+
   test('names a rule that is invalid', () => {
     expect(errorOf({ allowOrigins: ['https://a b.com'] }).message).toContain('"https://a b.com"');
   });
@@ -354,7 +389,7 @@ describe('allowOrigins', () => {
   test.each<[unknown, string]>([
     [null, 'null'],
     ['https://example.com', '"https://example.com"'],
-    [/^https:/, 'an object'],
+    [/^https:/, 'an instance of RegExp'],
     [{}, 'an object'],
     [5, '5'],
     [true, 'true'],
@@ -365,7 +400,7 @@ describe('allowOrigins', () => {
     [[{}], 'an object'],
     [[{ source: 'a', flags: '' }], 'an object'],
     [[() => true], 'a function'],
-    [[new URL('https://example.com')], 'an object'],
+    [[new URL('https://example.com')], 'an instance of URL at index 0'],
   ])(
     'refuses %o with a TypeError that names option, value and what is accepted',
     (value, shown) => {
@@ -393,8 +428,8 @@ describe('verifyClient', () => {
     ['yes', '"yes"'],
     [1, '1'],
     [{}, 'an object'],
-    [[], 'an array'],
-    [Promise.resolve(true), 'an object'],
+    [[], 'an empty array'],
+    [Promise.resolve(true), 'an instance of Promise'],
   ])(
     'refuses %o with a TypeError that names option, value and what is accepted',
     (value, shown) => {
@@ -453,13 +488,150 @@ describe('backpressurePolicy', () => {
   );
 });
 
+describe('a value in an error', () => {
+  class Custom {}
+  class Unprintable {}
+  Object.defineProperty(Unprintable, 'name', { value: `a\n${'b'.repeat(100)}` });
+  const broken = () => {
+    throw new Error('not this one');
+  };
+
+  test.each<[string, unknown, string]>([
+    ['a class', new Custom(), 'an instance of Custom'],
+    ['a class of another realm', runInNewContext('new Map()'), 'an instance of Map'],
+    ['no prototype', Object.create(null), 'an object'],
+    ['a plain object of another realm', runInNewContext('({})'), 'an object'],
+    ['a constructor of its own', { constructor: Map }, 'an object'],
+    ['a class without a name', new (class {})(), 'an object'],
+    ['a name that cannot be printed', new Unprintable(), `an instance of a?${'b'.repeat(38)}`],
+    [
+      'a prototype that throws',
+      Object.create({
+        get constructor() {
+          return broken();
+        },
+      }),
+      'an object',
+    ],
+    ['a proxy that throws', new Proxy({}, { getPrototypeOf: broken, get: broken }), 'an object'],
+    ['a long text', 'x'.repeat(200), `"${'x'.repeat(80)}..."`],
+    ['a text with line ends', 'a\n"b"\u0001', '"a\\n\\"b\\"\\u0001"'],
+    ['a symbol', Symbol('secret'), 'a symbol'],
+    ['a bigint', 5n, 'a bigint'],
+    ['minus zero', -0.5, '-0.5'],
+  ])('with %s is put into words', (_name, value, shown) => {
+    expect(errorOf({ debug: value }).message).toMatch(/ must be a boolean, got /);
+    expect(errorOf({ debug: value }).message.split(', got ')[1]).toBe(shown);
+  });
+});
+
+describe('a name that is no option', () => {
+  test.each([
+    ['maxConnection', 'maxConnections'],
+    ['MAXCONNECTIONS', 'maxConnections'],
+    ['heartbeatMS', 'heartbeatMs'],
+    ['heartbeat', 'heartbeatMs'],
+    ['closeTimeout', 'closeTimeoutMs'],
+    ['paths', 'path'],
+    ['maxPayload', 'maxMessageSize'],
+    ['maxPayloadLength', 'maxMessageSize'],
+    ['maxHttpBufferSize', 'maxMessageSize'],
+    ['pingInterval', 'heartbeatMs'],
+    ['pingTimeout', 'pongTimeoutMs'],
+    ['handleProtocols', 'protocols'],
+    ['origins', 'allowOrigins'],
+    ['cors', 'allowOrigins'],
+    ['allowedOrigins', 'allowOrigins'],
+    ['allowOrigin', 'allowOrigins'],
+    ['compression', 'perMessageDeflate'],
+  ])('%s is refused with a TypeError that asks for %s', (name, meant) => {
+    const error = errorOf({ [name]: 1 });
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error.message).toBe(
+      `WebSocketPlugin: unknown option "${name}"; did you mean "${meant}"?`,
+    );
+  });
+
+  test.each([
+    ['zlibDeflateOptions', 'level'],
+    ['concurrencyLimit', 'concurrency'],
+    ['treshold', 'threshold'],
+    ['serverMaxWindowbits', 'serverMaxWindowBits'],
+  ])('perMessageDeflate.%s is refused as well', (name, meant) => {
+    const error = errorOf({ perMessageDeflate: { [name]: {} } });
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error.message).toBe(
+      `WebSocketPlugin: unknown option "perMessageDeflate.${name}"; did you mean "perMessageDeflate.${meant}"?`,
+    );
+  });
+
+  test('and that resembles none is refused with a list of all', () => {
+    const names = Object.keys(allUndefined);
+    const { message } = errorOf({ port: 3000 });
+    expect(message).toMatch(
+      /^WebSocketPlugin: unknown option "port"; accepted are "path", "heartbeatMs", /,
+    );
+    for (const name of names) expect(message).toContain(`"${name}"`);
+    expect(message.split('accepted are ')[1]?.split(', ')).toHaveLength(names.length);
+    expect(errorOf({ perMessageDeflate: { foo: 1 } }).message).toContain(
+      'unknown option "perMessageDeflate.foo"; accepted are "perMessageDeflate.threshold", ',
+    );
+  });
+
+  test('is shown quoted and shortened', () => {
+    const { message } = errorOf({ [`a\n"${'x'.repeat(10_000)}`]: 1 });
+    expect(message).toContain(`unknown option "a\\n\\"${'x'.repeat(77)}..."; accepted are`);
+  });
+
+  test('is no error where it is undefined, a symbol, or not enumerable', () => {
+    const hidden = Object.defineProperty({}, 'port', { value: 1, enumerable: false });
+    for (const options of [{ port: undefined }, { [Symbol('port')]: 1 }, hidden]) {
+      expect(construct(options).validateConfig()).toBe(true);
+    }
+  });
+
+  test('is one where it is inherited, unless everything inherits it', () => {
+    for (const options of [
+      Object.create({ port: 1 }),
+      Object.create(Object.create(null, { port: { value: 1, enumerable: true } })),
+      Object.assign(Object.create(null), { port: 1 }),
+      runInNewContext('({ port: 1 })'),
+    ]) {
+      expect(errorOf(options).message).toContain('unknown option "port"');
+    }
+    Object.defineProperty(Object.prototype, 'polluted', {
+      value: 1,
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
+    onTestFinished(() => {
+      Reflect.deleteProperty(Object.prototype, 'polluted');
+    });
+    expect(construct({}).validateConfig()).toBe(true);
+    expect(construct(Object.create(null)).validateConfig()).toBe(true);
+  });
+
+  test('has its getter run, whose error passes through', () => {
+    const mine = new Error('not configured');
+    const options = {
+      get port(): number {
+        throw mine;
+      },
+    };
+    expect(errorOf(options)).toBe(mine);
+    expect(errorOf({ perMessageDeflate: options })).toBe(mine);
+  });
+});
+
 describe('the options as a whole', () => {
   test.each<[unknown, string]>([
     [null, 'null'],
     [5, '5'],
     ['/ws', '"/ws"'],
     [true, 'true'],
-    [[], 'an array'],
+    [[], 'an empty array'],
+    [['/ws'], 'an array'],
     [() => {}, 'a function'],
     [Symbol('options'), 'a symbol'],
   ])('refuses %o with a TypeError that names the value', (options, shown) => {

@@ -66,7 +66,8 @@ describe('a list that is not empty', () => {
       statusText: 'Forbidden',
       headers: { connection: 'close' },
     });
-    expect(refusal.body).toMatch(/origin/i);
+    expect(refusal.body).toBe('header Origin is "https://evil.com": this origin is not allowed');
+    expect((await refused(url())).body).toMatch(/^header Origin is missing: /);
   });
 
   test('refuses a request with two Origin headers', async () => {
@@ -106,6 +107,39 @@ describe('an exact rule', () => {
     );
   });
 
+  test('may name the port of its scheme or leave it out, as the origin may', async () => {
+    await expectOrigins(
+      [
+        'https://a.example:443',
+        'http://b.example',
+        'https://*.c.example:443',
+        'http://d.example:8',
+      ],
+      [
+        'https://a.example',
+        'https://a.example:443',
+        'http://b.example:80',
+        'http://b.example',
+        'https://x.c.example',
+        'http://d.example:8',
+      ],
+      ['https://a.example:80', 'http://b.example:443', 'http://b.example:', 'http://d.example'],
+    );
+  });
+
+  test('may be an IPv6 address, an extension or an app', async () => {
+    await expectOrigins(
+      [
+        'http://[0:0:0:0:0:0:0:1]:8080',
+        'chrome-extension://abc',
+        'capacitor://localhost',
+        'file://',
+      ],
+      ['http://[::1]:8080', 'chrome-extension://abc', 'capacitor://localhost', 'file://'],
+      ['http://[::1]', 'http://[::2]:8080', 'chrome-extension://abd', 'file:///', 'null'],
+    );
+  });
+
   test('may be null, which only then is allowed', async () => {
     await expectOrigins(['null'], ['null'], ['https://null', 'nulll']);
   });
@@ -119,6 +153,10 @@ describe('a rule with stars', () => {
       [
         'http://localhost',
         'http://localhost:',
+        'http://localhost:3000.evil.org',
+        'http://localhost:abc',
+        'http://localhost:-1',
+        'http://localhost:123456',
         'http://localhost:1@evil',
         'http://localhost:1@evil.com:80',
         'http://localhost:1/evil',

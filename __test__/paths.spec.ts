@@ -1,14 +1,33 @@
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { createApp } from '../examples/host/index.js';
-import { WebSocketPlugin, type WSConnection, withWebSocket } from '../index.js';
+import {
+  WebSocketPlugin,
+  type WebSocketPluginOptions,
+  type WSConnection,
+  withWebSocket,
+} from '../index.js';
 import { connect, refused } from './support/client.js';
 import { queue } from './support/events.js';
 import { answerTo, upgradeStatus } from './support/http.js';
 import { rawUpgrade, upgradeRequest } from './support/raw.js';
 import { type Served, serve } from './support/server.js';
 import { createServer, hostOptions, wsUrl } from './support/transport.js';
+
+/** What the native half tells the facade about paths. */
+interface NativePaths {
+  normalised(url: string): string | null;
+  serves(url: string): string | null;
+  shapeOf(pattern: string): string;
+  shapes(): string[];
+  ws(pattern: string, route: number): void;
+}
+
+const native = createRequire(import.meta.url)('../lib/native.js') as {
+  WebSocketPlugin: new (options?: WebSocketPluginOptions) => NativePaths;
+};
 
 /** A server with these routes in this order; each tells a client which of them it has met. */
 async function routes(patterns: string[], path?: string | string[]) {
@@ -167,16 +186,68 @@ describe('percent-encoding and slashes', () => {
     expect(await upgradeStatus(port, '/chat//')).toBe(404);
   });
 
-  test('dot segments are not resolved', async () => {
-    const { port } = await routes(['/chat']);
-    for (const target of ['/a/../chat', '/./chat', '/%2e/chat']) {
-      expect(await upgradeStatus(port, target), target).toBe(404);
+  test.each(['/a/../chat', '/./chat', '/%2e/chat', '/chat/..', '/chat/%2E%2e/', '/.%2e', '/.'])(
+    'dot segments, which readers of URLs resolve, match no route: %s',
+    async (target) => {
+      const { port } = await routes(['/chat', '/:a/:b', '/*', '*']);
+      expect(await upgradeStatus(port, target)).toBe(404);
+      expect(await upgradeStatus(port, `http://127.0.0.1${target}?x`)).toBe(404);
+    },
+  );
+
+  test('dots elsewhere are characters like any other', async () => {
+    const { port } = await routes(['/files/*']);
+    for (const target of ['/files/.env', '/files/a..b', '/files/...', '/files/a?x=/../b']) {
+      expect(await upgradeStatus(port, target), target).toBe(101);
     }
   });
 
+  test.each(['//', '//chat', '//evil.example/chat', '///chat', 'http://127.0.0.1//chat'])(
+    'two slashes at the start, which readers of URLs take for a host, match no route: %s',
+    async (target) => {
+      const { port } = await routes(['/chat', '/:a/:b', '/*', '*']);
+      expect(await upgradeStatus(port, target)).toBe(404);
+    },
+  );
+
+  test('two slashes elsewhere are met by a lone star only', async () => {
+    const { port } = await routes(['/a/*', '*']);
+    expect(await rawWinner(port, '/a//b')).toBe('*');
+    expect(await rawWinner(port, '/a//')).toBe('*');
+  });
+
   test('a target in absolute form is its path', async () => {
-    const { port } = await routes(['/chat']);
-    expect(await rawWinner(port, 'http://127.0.0.1/chat?x')).toBe('/chat');
+    const { port } = await routes(['/chat', '/']);
+    for (const target of [
+      'http://127.0.0.1/chat?x',
+      'HTTPS://example.com:443/chat/',
+      'ws://user:secret@[::1]:80/%63hat#top',
+    ]) {
+      expect(await rawWinner(port, target), target).toBe('/chat');
+    }
+    for (const target of ['http://127.0.0.1', 'http://127.0.0.1?x=/chat', 'http://[::1]/']) {
+      expect(await rawWinner(port, target), target).toBe('/');
+    }
+  });
+
+  test('an absolute form without a valid host is a bad request', async () => {
+    const { port } = await routes(['*']);
+    for (const target of ['http:///chat', 'http://user@/chat', 'http://a:x/chat', 'http://?x']) {
+      expect(await upgradeStatus(port, target), target).toBe(400);
+    }
+  });
+
+  test('a character that may stand in a path as it is means the same encoded', async () => {
+    const { port } = await routes(['/@me', '/a%7Bb', '/x!$&()+,;=y']);
+    expect(await rawWinner(port, '/%40me')).toBe('/@me');
+    expect(await rawWinner(port, '/a{b')).toBe('/a%7Bb');
+    expect(await rawWinner(port, '/x%21%24%26%28%29%2b%2C%3B%3dy')).toBe('/x!$&()+,;=y');
+  });
+
+  test('a long target is read in linear time', async () => {
+    const { port } = await routes(['/files/*', '/:a/:b']);
+    expect(await upgradeStatus(port, `/files/${'%2f'.repeat(4000)}`)).toBe(101);
+    expect(await upgradeStatus(port, `/files/${'./'.repeat(6000)}`)).toBe(404);
   });
 
   test('malformed percent-encoding is a bad request that names the target', async () => {
@@ -186,6 +257,105 @@ describe('percent-encoding and slashes', () => {
       expect(answer.status, target).toBe(400);
       expect(answer.body).toContain(`"${target}"`);
     }
+  });
+});
+
+describe('the normal form of a target', () => {
+  const { normalised, serves } = (() => {
+    const plugin = new native.WebSocketPlugin({ path: '*' });
+    return {
+      normalised: (url: string) => plugin.normalised(url),
+      serves: (url: string) => plugin.serves(url),
+    };
+  })();
+
+  test.each([
+    ['/', '/'],
+    ['/?', '/?'],
+    ['/a/?x=%zz#y', '/a/?x=%zz'],
+    ['/%61dmin/%6Cive', '/admin/live'],
+    ['/a%2fb%25%3f%23%5c%20', '/a%2Fb%25%3F%23%5C%20'],
+    ['/"<>\\^`{|}', '/%22%3C%3E%5C%5E%60%7B%7C%7D'],
+    ['/caf\xc3\xa9?\xe9', '/caf%C3%A9?\xe9'],
+    ['http://host', '/'],
+    ['http://host?q', '/?q'],
+    ['http://u:p@[::1]:80/%2e%2e/a', '/../a'],
+    ['//evil.example/a', '//evil.example/a'],
+  ])('of %j is %j', (target, normal) => {
+    expect(normalised(target)).toBe(normal);
+    expect(normalised(normal)).toBe(normal);
+  });
+
+  test.each([
+    '',
+    '*',
+    'a',
+    'host:80',
+    '/%',
+    '/%zz',
+    '/\xe9',
+    '/\u0100',
+    '/\ud83d',
+    '/😀',
+    'ftp://h/a',
+    'http://',
+    'http://a b/',
+  ])('does not exist for %j', (target) => {
+    expect(normalised(target)).toBeNull();
+    expect(serves(target)).toBeNull();
+  });
+
+  test('is what `new URL()` reads, wherever a route is found', () => {
+    const pieces = ['a', '.', '..', '%2e', '%2E%2e', '\\', '%5c', '%2f', '//', '/', '\t', '"', '{'];
+    pieces.push('|', '^', '`', ';', ':', '@', '%00', '\xc3\xa9', '%C3%A9', '%20', '[', 'c:', '%7C');
+    const targets = pieces.flatMap((one) =>
+      pieces.flatMap((two) => [`/${one}${two}`, `/a/${one}/${two}?${one}`, `/${one}/b${two}/`]),
+    );
+    let found = 0;
+    for (const target of targets) {
+      if (serves(target) === null) continue;
+      found += 1;
+      const path = normalised(target)?.split('?')[0];
+      expect(new URL(normalised(target) as string, 'ws://base').pathname, target).toBe(path);
+    }
+    expect(found).toBeGreaterThan(targets.length / 2);
+  });
+});
+
+describe('several tables', () => {
+  test('are compared by how specific their patterns for a target are', () => {
+    const ranks = ['/a/b/c', '/a/b/:z', '/:x/b/c', '/a/b/*', '/a/*', '/:x/*', '/*', '*'].map(
+      (path) => new native.WebSocketPlugin({ path }).serves('/a/b/c') as string,
+    );
+    expect(ranks.toSorted()).toEqual(ranks);
+    expect(new Set(ranks).size).toBe(ranks.length);
+  });
+
+  test('rank a route as they rank a path option', () => {
+    for (const pattern of ['/a/b', '/a/:x', '/:x/b', '/a/*', '*']) {
+      const byOption = new native.WebSocketPlugin({ path: pattern });
+      const byRoute = new native.WebSocketPlugin({ path: '/elsewhere' });
+      byRoute.ws(pattern, 0);
+      expect(byRoute.serves('/a/b')).toBe(byOption.serves('/a/b'));
+      expect(byRoute.serves('/a/b')).not.toBeNull();
+    }
+  });
+
+  test('rank by the better of both where a path has both', () => {
+    const plugin = new native.WebSocketPlugin({ path: '/a' });
+    plugin.ws('*', 0);
+    expect(plugin.serves('/a')).toBe(new native.WebSocketPlugin({ path: '/a' }).serves('/a'));
+    expect(plugin.serves('/b')).toBe(new native.WebSocketPlugin({ path: '*' }).serves('/b'));
+  });
+
+  test('tell the shapes that they have, each once', () => {
+    const plugin = new native.WebSocketPlugin({ path: ['/ws', '/rooms/:id', '/rooms/:x/'] });
+    plugin.ws('/rooms/:room', 0);
+    plugin.ws('/caf\xe9/*', 1);
+    plugin.ws('*', 2);
+    expect(plugin.shapes().toSorted()).toEqual(['*', '/caf%C3%A9/*', '/rooms/:', '/ws']);
+    expect(plugin.shapeOf('/rooms/:other/')).toBe('/rooms/:');
+    expect(() => plugin.shapeOf('/a*')).toThrow(/^ws: invalid path pattern "\/a\*"/);
   });
 });
 
@@ -405,16 +575,29 @@ describe('ws()', () => {
     expect(act).toThrow(new RegExp(`path must be a string, got .*${shown}`));
   });
 
-  test.each(['', 'chat', '/a//b', '/a?b', '/a*', '/*/a', '/:', '/:x/:x', '/%zz'])(
-    'refuses the pattern %j with a TypeError that names it',
-    async (pattern) => {
-      const { wsApp, plugin } = await serve();
-      const act = () => wsApp.ws(pattern, () => {});
-      expect(act).toThrow(TypeError);
-      expect(act).toThrow(`"${pattern}"`);
-      expect(plugin.getStats().handlers).toBe(0);
-    },
-  );
+  test.each([
+    '',
+    'chat',
+    '/a//b',
+    '//a',
+    '/a?b',
+    '/a*',
+    '/*/a',
+    '/:',
+    '/:x/:x',
+    '/%zz',
+    '/./a',
+    '/a/..',
+    '/%2e%2E',
+    '/a|b',
+    '/^a$',
+  ])('refuses the pattern %j with a TypeError that names it', async (pattern) => {
+    const { wsApp, plugin } = await serve();
+    const act = () => wsApp.ws(pattern, () => {});
+    expect(act).toThrow(TypeError);
+    expect(act).toThrow(`"${pattern}"`);
+    expect(plugin.getStats().handlers).toBe(0);
+  });
 
   test.each<[unknown, string]>([
     [undefined, 'undefined'],
@@ -441,13 +624,42 @@ describe('ws()', () => {
     expect(await (await connect(url('/b'))).next()).toBe('b');
   });
 
-  test('again on the same path replaces the handler', async () => {
-    const { url, plugin } = await serve({}, ({ wsApp }) => {
-      wsApp.ws('/chat/:room', (socket) => socket.send('old'));
-      wsApp.ws('/chat/:name/', (socket) => socket.send('new'));
+  test.each([
+    ['/chat/{room}', '/chat/:room'],
+    ['/chat/<room>/log', '/chat/:room/log'],
+    ['/chat/<int:room>', '/chat/:room'],
+    ['/chat/[room]', '/chat/:room'],
+    ['/chat/:room(\\d+)', '/chat/:room'],
+    ['/files/[...rest]', '/files/*'],
+    ['/files/*rest', '/files/*'],
+    ['/files/**', '/files/*'],
+  ])('refuses %s of another router and says to write %s', async (pattern, suggestion) => {
+    const { wsApp } = await serve();
+    const act = () => wsApp.ws(pattern, () => {});
+    expect(act).toThrow(TypeError);
+    expect(act).toThrow(`; write "${suggestion}"`);
+    wsApp.ws(suggestion, () => {});
+  });
+
+  test('says how to write a character that has no meaning', async () => {
+    const { wsApp } = await serve();
+    expect(() => wsApp.ws('/a{b', () => {})).toThrow('write %7B for a literal "{"');
+    expect(() => wsApp.ws('/(a|b)', () => {})).toThrow('alternatives need a pattern each');
+  });
+
+  test('again on the same path is an error that names both, and changes nothing', async () => {
+    const { url, plugin, wsApp } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/chat/:room', (socket) => socket.send('first'));
     });
-    expect(plugin.getStats().handlers).toBe(1);
-    expect(await (await connect(url('/chat/a'))).next()).toBe('new');
+    const again = () => wsApp.ws('/chat/:name/', (socket) => socket.send('second'));
+    expect(again).toThrow(
+      'ws: "/chat/:name/" has the same shape as the earlier route "/chat/:room": one path has one handler',
+    );
+    expect(again).not.toThrow(TypeError);
+    wsApp.ws('/chat/lobby', (socket) => socket.send('lobby'));
+    expect(plugin.getStats().handlers).toBe(2);
+    expect(await (await connect(url('/chat/a'))).next()).toBe('first');
+    expect(await (await connect(url('/chat/lobby'))).next()).toBe('lobby');
   });
 
   test('works while the server listens', async () => {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import { createRequire } from 'node:module';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
-import { type Answer, answerOf, answerTo, upgradeStatus } from './support/http.js';
+import { type Answer, answerOf, answerTo, parseResponse, upgradeStatus } from './support/http.js';
 import { closePayload, frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
 import { adopts } from './support/transport.js';
@@ -41,7 +42,17 @@ describe('the handshake', () => {
       /Sec-WebSocket-Key is/,
     ],
     ['no version', { 'Sec-WebSocket-Version': undefined }, /Sec-WebSocket-Version is missing/],
-    ['an empty subprotocol', { 'Sec-WebSocket-Protocol': 'a,,b' }, /Sec-WebSocket-Protocol/],
+    ['a list of no subprotocols', { 'Sec-WebSocket-Protocol': ',' }, /Sec-WebSocket-Protocol/],
+    ['no extension', { 'Sec-WebSocket-Extensions': ',' }, /Sec-WebSocket-Extensions/],
+    ['no host', { Host: undefined }, /^header Host is missing: accepted is one host/],
+    ['an empty host', { Host: '' }, /^header Host is "": accepted is one host/],
+    ['two hosts in one line', { Host: 'a, b' }, /^header Host is "a, b"/],
+    ['a host with a user', { Host: 'user@a' }, /^header Host is "user@a"/],
+    ['a host with a scheme', { Host: 'http://a' }, /^header Host is "http:\/\/a"/],
+    ['a host with a path', { Host: 'a/b' }, /^header Host is "a\/b"/],
+    ['a port that is no number', { Host: 'a:b' }, /^header Host is "a:b"/],
+    ['a port that is too large', { Host: 'a:65536' }, /^header Host is "a:65536"/],
+    ['an IPv6 address without brackets', { Host: '::1' }, /^header Host is "::1"/],
     ['a subprotocol named twice', { 'Sec-WebSocket-Protocol': 'a, a' }, /Sec-WebSocket-Protocol/],
   ])('with %s gets 400 and the reason', async (_name, headers, reason) => {
     const { port, plugin } = await serve();
@@ -51,6 +62,30 @@ describe('the handshake', () => {
     expect(plugin.getStats().rejected).toMatchObject({ badRequest: 1 });
   });
 
+  test.each(['Host: 127.0.0.1', 'host: 127.0.0.1', 'HOST: evil.example', 'Host:'])(
+    'with a second line %j gets 400 and the reason',
+    async (line) => {
+      const { port } = await serve();
+      const request = upgradeRequest('/ws').replace('Upgrade:', `${line}\r\nUpgrade:`);
+      const answer = await answerTo(port, request);
+      expectRejection(answer, 400, 'Bad Request');
+      expect(answer.body).toMatch(/^header Host occurs 2 times: accepted is one host/);
+    },
+  );
+
+  test.each([
+    'example.com',
+    'example.com:8080',
+    'example.com:',
+    '[::1]:443',
+    'my_host',
+    'a%20b',
+    'HOST.example',
+  ])('with the host %s is accepted', async (host) => {
+    const { port } = await serve();
+    expect(await upgradeStatus(port, '/ws', { Host: host })).toBe(101);
+  });
+
   test('over HTTP/1.0 gets 400', async () => {
     const { port } = await serve();
     const answer = await answerTo(port, upgradeRequest('/ws', {}, { version: '1.0' }));
@@ -58,7 +93,17 @@ describe('the handshake', () => {
     expect(answer.body).toContain('HTTP/1.0');
   });
 
-  test.each(['POST', 'PUT', 'HEAD', 'OPTIONS'])('by %s gets 405', async (method) => {
+  test('by HEAD gets 405 without the body, whose length is told all the same', async () => {
+    const { port, plugin } = await serve();
+    const answer = await answerTo(port, upgradeRequest('/ws', {}, { method: 'HEAD' }));
+    expect(answer).toMatchObject({ status: 405, headers: { allow: 'GET' }, body: '' });
+    expect(Number(answer.headers['content-length'])).toBeGreaterThan(0);
+    expect(plugin.getStats().rejected).toMatchObject({ method: 1 });
+    const elsewhere = await answerTo(port, upgradeRequest('/nowhere', {}, { method: 'HEAD' }));
+    expect(elsewhere).toMatchObject({ status: 404, body: '' });
+  });
+
+  test.each(['POST', 'PUT', 'OPTIONS'])('by %s gets 405', async (method) => {
     const { port, plugin } = await serve();
     const answer = await answerTo(port, upgradeRequest('/ws', {}, { method }));
     expectRejection(answer, 405, 'Method Not Allowed');
@@ -141,7 +186,9 @@ describe('the answers', () => {
     ['resolves with false', async () => false],
   ])('401 where verifyClient %s', async (_name, verifyClient) => {
     const { port, plugin } = await serve({ verifyClient });
-    expectRejection(await answerTo(port, upgradeRequest('/ws')), 401, 'Unauthorized');
+    const answer = await answerTo(port, upgradeRequest('/ws'));
+    expectRejection(answer, 401, 'Unauthorized');
+    expect(answer.headers['www-authenticate']).toBe('Bearer realm="websocket"');
     expect(plugin.getStats().rejected).toMatchObject({ unauthorized: 1 });
     expect(plugin.getStats().totalConnections).toBe(0);
   });
@@ -293,6 +340,72 @@ describe('the answers', () => {
   });
 });
 
+describe('a refusal by the application', () => {
+  const native = createRequire(import.meta.url)('../lib/native.js') as {
+    WebSocketPlugin: new () => {
+      reject(
+        reason: string,
+        message: string,
+        method: string,
+        status?: number,
+        phrase?: string,
+      ): { reason: string; message: string; response: Buffer };
+      rejections(): Record<string, number>;
+    };
+  };
+
+  /** The response to a refusal by verifyClient with a status of its own. */
+  function refusal(status?: number, phrase?: string, method = 'GET') {
+    const plugin = new native.WebSocketPlugin();
+    const { response } = plugin.reject('unauthorized', 'no', method, status, phrase);
+    expect(plugin.rejections()).toMatchObject({ unauthorized: 1 });
+    const [head = '', body] = response.toString().split('\r\n\r\n');
+    return parseResponse(head, body);
+  }
+
+  test('has its own status and phrase', () => {
+    expectRejection(refusal(), 401, 'Unauthorized');
+    expectRejection(refusal(403, 'Forbidden'), 403, 'Forbidden');
+    expectRejection(refusal(429, 'Too Many Requests'), 429, 'Too Many Requests');
+    expectRejection(refusal(402), 402, 'Refused');
+  });
+
+  test.each(['', 'a\r\nSet-Cookie: x=1', 'größer', '\0', '\x7f', '\t'])(
+    'does not have the phrase %j, which could split the response',
+    (phrase) => expectRejection(refusal(403, phrase), 403, 'Refused'),
+  );
+
+  test('has the headers of its status', () => {
+    expect(refusal(401, 'No').headers['www-authenticate']).toBe('Bearer realm="websocket"');
+    expect(refusal(403).headers).not.toHaveProperty('www-authenticate');
+    expect(refusal(405).headers.allow).toBe('GET');
+    expect(refusal(426).headers['sec-websocket-version']).toBe('13');
+  });
+
+  test('has no body where status or method have none', () => {
+    expect(refusal(403, 'No', 'HEAD')).toMatchObject({
+      headers: { 'content-length': '2' },
+      body: '',
+    });
+    for (const status of [204, 205, 304]) {
+      const answer = refusal(status);
+      expect(answer.body).toBe('');
+      expect(answer.headers).toEqual({ connection: 'close' });
+    }
+  });
+
+  test.each([0, 100, 101, 199, 600, 403.5, -401, 65_937, Number.NaN, Number.POSITIVE_INFINITY])(
+    'with the status %s is a RangeError and counts as nothing',
+    (status) => {
+      const plugin = new native.WebSocketPlugin();
+      const act = () => plugin.reject('unauthorized', 'no', 'GET', status);
+      expect(act).toThrow(RangeError);
+      expect(act).toThrow(/status must be a whole number from 200 to 599, got /);
+      expect(plugin.rejections()).toMatchObject({ unauthorized: 0 });
+    },
+  );
+});
+
 describe('the order of the checks', () => {
   test('path before request', async () => {
     const { port } = await serve();
@@ -300,6 +413,17 @@ describe('the order of the checks', () => {
     expect(await upgradeStatus(port, '/nowhere', headers)).toBe(404);
     const post = await answerTo(port, upgradeRequest('/nowhere', {}, { method: 'POST' }));
     expect(post.status).toBe(404);
+  });
+
+  test('method and HTTP version before host, host before the other headers', async () => {
+    const { port } = await serve();
+    const none = { Host: undefined, Upgrade: 'h2c' };
+    const post = await answerTo(port, upgradeRequest('/ws', none, { method: 'POST' }));
+    expect(post.status).toBe(405);
+    const old = await answerTo(port, upgradeRequest('/ws', none, { version: '1.0' }));
+    expect(old.body).toContain('HTTP/1.0');
+    expect((await answerTo(port, upgradeRequest('/ws', none))).body).toContain('header Host');
+    expect(await upgradeStatus(port, '/nowhere', none)).toBe(404);
   });
 
   test('request before origin', async () => {

@@ -298,6 +298,8 @@ class WebSocketPlugin extends Emitter {
           req.method,
           req.httpVersionMajor,
           req.httpVersionMinor,
+          headers.host,
+          countOf(rawHeaders, 'host'),
           headers.upgrade,
           headers.connection,
           headers['sec-websocket-key'],
@@ -306,8 +308,6 @@ class WebSocketPlugin extends Emitter {
           headers['sec-websocket-extensions'],
           headers.origin,
           matchesPattern,
-          headers.host,
-          countOf(rawHeaders, 'host'),
         );
         if (typeof admission !== 'number') this.#logRejection(req, admission);
         return admission;

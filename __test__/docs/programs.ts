@@ -505,7 +505,7 @@ export const shell: Record<string, { server?: string; prints: RegExp } | { notRu
 };
 
 const aDecision =
-  /^\[WebSocketPlugin\] \/chat (rejected \(origin\): this Origin is not allowed|accepted as [0-9a-f-]{36}( over a bridge)?|closed with 1000)$/;
+  /^\[WebSocketPlugin\] \/chat (rejected \(origin\): header Origin is missing: only requests of allowed origins are accepted|accepted as [0-9a-f-]{36}( over a bridge)?|closed with 1000)$/;
 
 /** `text` blocks that are output of the program before them. */
 export const outputs: Record<string, RegExp> = {

@@ -2,7 +2,7 @@
 //! nothing gets into it that was not meant to.
 //!
 //! Input: fields (see `fields`): `m`ethod, `h`ttp version, `u`pgrade, `c`onnection, `k`ey,
-//! `v`ersion, sub`p`rotocols, e`x`tensions, the server's `d`eflate options; any number of `n`ames
+//! `v`ersion, `a`uthorities (header lines of `Host`), sub`p`rotocols, e`x`tensions, the server's `d`eflate options; any number of `n`ames
 //! and values (`=`) of the application's headers, and of `r`ejections.
 
 #![no_main]
@@ -14,6 +14,7 @@ use nextrush_websocket::handshake::{
     DeflateOptions, RejectReason, Rejection, UpgradeRequest, accept_response, negotiate,
     offered_protocols, quoted,
 };
+use nextrush_websocket_fuzz::authority::is_host_and_port;
 use nextrush_websocket_fuzz::fields::{all, fields, first};
 use tungstenite::handshake::server::create_response;
 use tungstenite::http;
@@ -21,12 +22,15 @@ use tungstenite::http;
 fuzz_target!(|input: &[u8]| {
     let fields = fields(input);
     let http_version = first(&fields, 'h').unwrap_or("\u{1}\u{1}").as_bytes();
+    let hosts = all(&fields, 'a');
     let request = UpgradeRequest {
         method: first(&fields, 'm').unwrap_or("GET"),
         http_version: match http_version {
             [major, minor, ..] => (*major, *minor),
             _ => (0, 0),
         },
+        host: Some(hosts.first().copied().unwrap_or("host")),
+        hosts: hosts.len() as u32,
         upgrade: first(&fields, 'u'),
         connection: first(&fields, 'c'),
         key: first(&fields, 'k'),
@@ -68,7 +72,8 @@ fn is_token(text: &str) -> bool {
 }
 
 fn elements(list: &str) -> Vec<&str> {
-    list.split(',').map(|element| element.trim_matches([' ', '\t'])).collect()
+    let elements = list.split(',').map(|element| element.trim_matches([' ', '\t']));
+    elements.filter(|element| !element.is_empty()).collect()
 }
 
 fn is_opening_handshake(request: &UpgradeRequest<'_>) -> bool {
@@ -87,6 +92,8 @@ fn is_opening_handshake(request: &UpgradeRequest<'_>) -> bool {
     let (major, minor) = request.http_version;
     request.method == "GET"
         && (major > 1 || major == 1 && minor >= 1)
+        && request.hosts <= 1
+        && request.host.is_some_and(is_host_and_port)
         && names(request.upgrade, "websocket")
         && names(request.connection, "upgrade")
         && request.key.is_some_and(is_key)
@@ -97,7 +104,9 @@ fn is_opening_handshake(request: &UpgradeRequest<'_>) -> bool {
 fn is_offer_of_protocols(value: &str) -> bool {
     let protocols = elements(value);
     let distinct: HashSet<_> = protocols.iter().collect();
-    distinct.len() == protocols.len() && protocols.iter().all(|protocol| is_token(protocol))
+    !protocols.is_empty()
+        && distinct.len() == protocols.len()
+        && protocols.iter().all(|protocol| is_token(protocol))
 }
 
 /// tungstenite wants `Upgrade` to be nothing but `websocket`, does not know tabs in lists, and wants
@@ -281,27 +290,42 @@ fn header_value(name: &str, value: &str) -> Option<Vec<u8>> {
     Some(bytes.trim_ascii().to_vec())
 }
 
-/// The first character says which reason; the rest is the message.
+/// The first character says which reason; the rest is the message. The same text is the phrase of a
+/// status that comes from the reason as well.
 fn a_refusal_is_an_http_response(text: &str) {
     let mut message = text.chars();
-    let reason = message.next().map_or(0, |first| first as usize) % RejectReason::ALL.len();
-    is_http_response(&Rejection::new(RejectReason::ALL[reason], message.as_str()));
+    let number = message.next().map_or(0, |first| first as usize);
+    let reason = RejectReason::ALL[number % RejectReason::ALL.len()];
+    let rejection = Rejection::new(reason, message.as_str());
+    is_http_response(&rejection);
+    let status = (number % 700) as u16;
+    match rejection.with_status(status, Some(message.as_str())) {
+        Some(rejection) => {
+            assert!((200..600).contains(&status) && rejection.status() == status);
+            is_http_response(&rejection);
+        }
+        None => assert!(!(200..600).contains(&status)),
+    }
     let shown = quoted(text);
     assert!(shown.len() <= 85 && shown.starts_with('"') && shown.ends_with('"'), "{shown}");
     assert!(shown.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{shown:?}");
 }
 
 fn is_http_response(rejection: &Rejection) {
-    let response = rejection.response();
-    let status = rejection.reason().status();
+    let response = rejection.response("GET");
+    let status = rejection.status();
     let (head_len, headers) = parsed(&response, status);
+    assert_eq!(rejection.response("HEAD"), response[..head_len]);
     let body = &response[head_len..];
-    assert_eq!(body, rejection.message().as_bytes());
+    let has_body = ![204, 205, 304].contains(&status);
+    assert_eq!(body, if has_body { rejection.message().as_bytes() } else { b"" });
+    assert_eq!(headers.iter().any(|(name, _)| name == "Content-Length"), has_body);
     for (name, value) in headers {
         let expected = match &*name {
             "Connection" if status == 426 => "close, Upgrade".to_owned(),
             "Connection" => "close".to_owned(),
             "Allow" if status == 405 => "GET".to_owned(),
+            "WWW-Authenticate" if status == 401 => "Bearer realm=\"websocket\"".to_owned(),
             "Upgrade" if status == 426 => "websocket".to_owned(),
             "Sec-WebSocket-Version" if status == 426 => "13".to_owned(),
             "Content-Type" => "text/plain; charset=utf-8".to_owned(),

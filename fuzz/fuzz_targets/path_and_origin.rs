@@ -7,11 +7,14 @@
 #![no_main]
 
 use std::collections::HashSet;
+use std::net::Ipv6Addr;
 
 use libfuzzer_sys::fuzz_target;
 use nextrush_websocket::handshake::{
-    OriginError, OriginRules, OriginVerdict, PathError, RegExpSupport, RouteTable,
+    OriginError, OriginRules, OriginVerdict, PathError, RegExpSupport, RouteError, RouteTable,
+    normalised, shape_of,
 };
+use nextrush_websocket_fuzz::authority::{host_and_port, is_host, is_host_and_port, port_number};
 use nextrush_websocket_fuzz::fields::{all, fields};
 
 fuzz_target!(|input: &[u8]| {
@@ -72,7 +75,7 @@ impl Shape {
             .map(|segment| match segment.as_bytes() {
                 b"*" => Segment::Rest,
                 [b':', ..] => Segment::Param,
-                _ => Segment::Literal(decoded(segment).expect("an accepted pattern")),
+                bytes => Segment::Literal(decoded(bytes).expect("an accepted pattern")),
             })
             .collect();
         let class = match segments.last() {
@@ -108,36 +111,48 @@ fn split_path(path: &str) -> Vec<&str> {
     segments
 }
 
-fn decoded(segment: &str) -> Option<Vec<u8>> {
-    let mut bytes = segment.bytes();
+fn decoded(segment: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = segment.iter();
     let mut decoded = Vec::new();
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {
             b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let mut digit = || char::from(*bytes.next()?).to_digit(16);
                 (digit()? << 4 | digit()?) as u8
             }
-            plain => plain,
+            plain => *plain,
         });
     }
     str::from_utf8(&decoded).is_ok().then_some(decoded)
 }
 
-/// The path of a target, decoded.
-fn path_of(target: &str) -> Result<Vec<Vec<u8>>, Problem> {
+/// The path of a target, decoded; each character of the target is a byte. `None` for a path that
+/// `new URL()` would read in another way.
+fn path_of(target: &str) -> Result<Option<Vec<Vec<u8>>>, Problem> {
     let path = target.split(['?', '#']).next().unwrap_or("");
     let path = match path.split_once("://") {
         _ if path.starts_with('/') => path,
         Some((scheme, rest))
-            if ["http", "https", "ws", "wss"].contains(&&*scheme.to_ascii_lowercase())
-                && !rest.is_empty()
-                && !rest.starts_with('/') =>
+            if ["http", "https", "ws", "wss"].contains(&&*scheme.to_ascii_lowercase()) =>
         {
-            rest.find('/').map_or("/", |at| &rest[at..])
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.find('@').map_or(authority, |at| &authority[at + 1..]);
+            if !is_host_and_port(host) {
+                return Err(Problem::Form);
+            }
+            if path.is_empty() { "/" } else { path }
         }
         _ => return Err(Problem::Form),
     };
-    split_path(path).into_iter().map(|part| decoded(part).ok_or(Problem::Encoding)).collect()
+    let mut segments = Vec::new();
+    for segment in split_path(path) {
+        let bytes: Option<Vec<u8>> =
+            segment.chars().map(|character| u8::try_from(character).ok()).collect();
+        segments.push(bytes.and_then(|bytes| decoded(&bytes)).ok_or(Problem::Encoding)?);
+    }
+    let is_dots = |segment: &Vec<u8>| segment == b"." || segment == b"..";
+    let ambiguous = path.starts_with("//") || segments.iter().any(is_dots);
+    Ok((!ambiguous).then_some(segments))
 }
 
 /// What a [`PathError`] says, without the target.
@@ -158,7 +173,7 @@ fn lookup(table: &RouteTable, target: &str) -> Result<Option<u32>, Problem> {
 }
 
 fn expected<'a>(routes: &'a [Route<'a>], target: &str) -> Result<Option<&'a Route<'a>>, Problem> {
-    let path = path_of(target)?;
+    let Some(path) = path_of(target)? else { return Ok(None) };
     Ok(routes.iter().filter(|route| route.shape.matches(&path)).min_by_key(|route| &route.shape))
 }
 
@@ -166,18 +181,36 @@ fn the_table_knows_what_was_inserted<'a>(patterns: &[&'a str], targets: &[&str])
     let mut table = RouteTable::default();
     let mut routes: Vec<Route<'a>> = Vec::new();
     for (&pattern, id) in patterns.iter().zip(0..) {
-        let replaced = match table.insert(pattern, id) {
-            Ok(replaced) => replaced,
+        match table.insert(pattern, id) {
+            Ok(()) => {}
             Err(error) => {
-                assert_eq!(error.pattern(), pattern);
                 assert!(!error.to_string().is_empty());
+                match error {
+                    RouteError::Pattern(error) => {
+                        assert_eq!(error.pattern(), pattern);
+                        assert_eq!(shape_of(pattern).as_ref(), Err(&error));
+                        if let Some(suggestion) = error.suggestion() {
+                            assert!(shape_of(&suggestion).is_ok(), "{suggestion:?}");
+                        }
+                    }
+                    RouteError::Taken { earlier, .. } => {
+                        let shape = Shape::of(pattern);
+                        let same = |known: &&Route<'_>| known.shape == shape;
+                        let known = routes.iter().find(same).expect("there is an earlier one");
+                        assert_eq!(known.pattern, earlier);
+                        assert_eq!(shape_of(pattern), shape_of(&earlier));
+                    }
+                }
                 continue;
             }
         };
         let route = Route { pattern, id, shape: Shape::of(pattern) };
-        let same = routes.iter().position(|known| known.shape == route.shape);
-        assert_eq!(replaced, same.map(|index| routes.remove(index).id));
-        if route.shape.class == Class::Exact {
+        for known in &routes {
+            assert_ne!(known.shape, route.shape);
+            assert_ne!(shape_of(known.pattern), shape_of(pattern));
+        }
+        // The bytes of a target in another script are not those of the pattern's UTF-8.
+        if route.shape.class == Class::Exact && pattern.is_ascii() {
             assert_eq!(lookup(&table, pattern), Ok(Some(id)), "a literal pattern finds itself");
         }
         routes.push(route);
@@ -193,7 +226,7 @@ fn the_order_does_not_matter(routes: &[Route<'_>], targets: &[&str]) {
     let table = |routes: &mut dyn Iterator<Item = &Route<'_>>| {
         let mut table = RouteTable::default();
         for route in routes {
-            assert_eq!(table.insert(route.pattern, route.id), Ok(None));
+            assert_eq!(table.insert(route.pattern, route.id), Ok(()));
         }
         table
     };
@@ -221,7 +254,21 @@ fn what_plays_no_part_changes_nothing(routes: &[Route<'_>], target: &str) {
         assert_eq!(lookup(&table, &format!("http://host{target}")), found);
         assert_eq!(lookup(&table, &format!("WSS://u@[::1]:1{target}")), found);
     }
-    let (Ok(path), Ok(_)) = (path_of(target), &found) else { return };
+    match normalised(target) {
+        Ok(normal) => {
+            assert_eq!(lookup(&table, &normal), found);
+            assert_eq!(table.rank(target), table.rank(&normal));
+            assert_eq!(normalised(&normal).as_ref(), Ok(&normal));
+            let path = normal.split('?').next().unwrap_or_default();
+            assert!(path.starts_with('/'));
+            let hazard = |character: char| {
+                !character.is_ascii_graphic() || "\"<>[]\\^`{|}#".contains(character)
+            };
+            assert!(!path.contains(hazard), "{path:?}");
+        }
+        Err(_) => assert!(found.is_err()),
+    }
+    let Ok(Some(path)) = path_of(target) else { return };
     if path.iter().any(Vec::is_empty) {
         return;
     }
@@ -237,52 +284,122 @@ fn what_plays_no_part_changes_nothing(routes: &[Route<'_>], target: &str) {
     assert_eq!(lookup(&table, &format!("{encoded}/")), found, "nor does a slash at the end");
 }
 
+/// What a text rule lets in.
+enum TextRule {
+    Any,
+    Exactly(String),
+    Origin { scheme: String, host: String, port: Option<String> },
+}
+
+impl TextRule {
+    /// `None` for a text that is no rule.
+    fn read(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        match &*text {
+            "*" | "*/" => return Some(Self::Any),
+            "null" | "null/" => return Some(Self::Exactly("null".into())),
+            "file://" | "file:///" => return Some(Self::Exactly("file://".into())),
+            _ => {}
+        }
+        let text =
+            if text.ends_with("//") { &text } else { text.strip_suffix('/').unwrap_or(&text) };
+        let (scheme, authority) = text.split_once("://")?;
+        let (host, port) = host_and_port(authority);
+        let is_port = port.is_none_or(|port| port == "*" || port_number(port).is_some());
+        let is_rule = (scheme == "*" || is_scheme(scheme)) && is_host(host) && is_port;
+        is_rule.then(|| Self::Origin {
+            scheme: scheme.into(),
+            host: same_address(host),
+            port: port.map(str::to_owned),
+        })
+    }
+
+    fn allows(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        let (scheme, host, port) = match self {
+            Self::Any => return true,
+            Self::Exactly(rule) => return *rule == origin,
+            Self::Origin { scheme, host, port } => (scheme, host, port),
+        };
+        let Some((its_scheme, authority)) = origin.split_once("://") else { return false };
+        let (its_host, its_port) = host_and_port(authority);
+        let fits_scheme = match &**scheme {
+            "*" => is_scheme(its_scheme),
+            scheme => scheme == its_scheme,
+        };
+        let default = match its_scheme {
+            "http" | "ws" => Some(80),
+            "https" | "wss" => Some(443),
+            _ => None,
+        };
+        let number = |port: &Option<&str>| match port {
+            Some(port) => port_number(port).map(Some),
+            None => Some(None),
+        };
+        let fits_port = match port.as_deref() {
+            Some("*") => its_port.is_some_and(|its| {
+                let digits = its.bytes().all(|byte| byte.is_ascii_digit());
+                let normal = port_number(its).filter(|number| Some(*number) != default);
+                digits && ((1..=5).contains(&its.len()) || normal.is_some())
+            }),
+            port => match (number(&port), number(&its_port)) {
+                (Some(port), Some(its)) => port.or(default) == its.or(default),
+                _ => false,
+            },
+        };
+        fits_scheme && fits_port && matches_glob(host, &same_address(its_host))
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+        && bytes.all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
+        })
+}
+
+/// A host, of which all ways to write an IPv6 address are one.
+fn same_address(host: &str) -> String {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inner.and_then(|address| address.parse::<Ipv6Addr>().ok()) {
+        Some(address) => format!("[{:x?}]", address.segments()),
+        None => host.to_owned(),
+    }
+}
+
 fn text_rules_mean_what_they_say(patterns: &[&str], origins: &[&str]) {
     let mut rules = OriginRules::default();
-    let mut globs = Vec::new();
+    let mut read = Vec::new();
     for pattern in patterns {
         let graphic = pattern.chars().all(|character| character.is_ascii_graphic());
+        let rule = TextRule::read(pattern).filter(|_| graphic);
         match rules.add_text(pattern) {
-            Ok(()) => {
-                assert!(graphic && !matches!(*pattern, "" | "/"));
-                let glob = pattern.strip_suffix('/').unwrap_or(pattern).to_ascii_lowercase();
-                globs.push(glob);
-            }
+            Ok(()) => read.push(rule.expect("a rule")),
             Err(error) => {
                 assert!(!error.to_string().is_empty());
                 assert_eq!(matches!(error, OriginError::Character(..)), !graphic);
-                assert!(!matches!(error, OriginError::TooLong(length) if length < 4096));
+                match error {
+                    OriginError::TooLong(length) => assert!(length >= 4096),
+                    _ => assert!(rule.is_none(), "{pattern:?}"),
+                }
+                if let Some(suggestion) = error.suggestion() {
+                    assert_eq!(OriginRules::default().add_text(&suggestion), Ok(()));
+                }
             }
         }
     }
-    let alone = |verdict| if globs.is_empty() { OriginVerdict::Allowed } else { verdict };
+    let alone = |verdict| if read.is_empty() { OriginVerdict::Allowed } else { verdict };
     assert_eq!(rules.check(None), alone(OriginVerdict::Denied));
-    let any_origin = globs.iter().any(|glob| glob == "*");
     for origin in origins {
-        let fits = |glob: &String| glob == "*" || matches_glob(glob, &origin.to_ascii_lowercase());
-        let allowed = is_printable(origin) && globs.iter().any(fits);
+        let allowed = is_printable(origin) && read.iter().any(|rule| rule.allows(origin));
         let verdict = if allowed { OriginVerdict::Allowed } else { OriginVerdict::Denied };
         assert_eq!(rules.check(Some(origin)), alone(verdict), "{origin:?}");
-        if allowed && !any_origin {
-            a_star_hides_no_delimiter(&globs, origin);
-        }
     }
 }
 
 fn is_printable(origin: &str) -> bool {
     !origin.is_empty() && origin.chars().all(|character| matches!(character, ' '..='~'))
-}
-
-/// Where a character separates the parts of a URL, an origin that is allowed has as many of it as
-/// some rule: `*` stands for none.
-fn a_star_hides_no_delimiter(globs: &[String], origin: &str) {
-    for delimiter in ['/', '\\', '@', ':', '?', '#', '[', ']', ' ', '%'] {
-        let count = |text: &str| text.matches(delimiter).count();
-        assert!(
-            globs.iter().any(|glob| count(glob) == count(origin)),
-            "{origin:?} has more {delimiter:?} than a rule"
-        );
-    }
 }
 
 /// `*` is one or more letters, digits, `.`, `_`, `~` or `-`.

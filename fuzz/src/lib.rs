@@ -8,7 +8,9 @@
 //! | [`script`] | valid and broken streams with the outcome that RFC 6455 asks for |
 //! | [`tungstenite_server`] | the same bytes as tungstenite reads them |
 //! | [`fields`] | text input: fields behind one another, one letter saying what each is |
+//! | [`authority`] | hosts and ports, read in another way |
 
+pub mod authority;
 pub mod feeding;
 pub mod fields;
 pub mod memory;

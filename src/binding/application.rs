@@ -24,7 +24,7 @@ pub fn with_web_socket<'env>(env: Env, app: Unknown<'env>) -> Result<Unknown<'en
             env.throw_type_error(
                 &format!(
                     "withWebSocket: the application has no {method}() method; install the \
-                     plugin first: new WebSocketPlugin().install(app)"
+                     plugin first: new WebSocketPlugin().install(app) (app.use() does not install it)"
                 ),
                 None,
             )?;

@@ -1,16 +1,22 @@
 //! Reads and checks `WebSocketPluginOptions`.
 //!
 //! `undefined` always means the default. Everything else that does not fit is refused when the
-//! plugin is constructed, with an error that names the option, the value and what is accepted.
+//! plugin is constructed, with an error that names the option, the value and what is accepted; so
+//! is what is no option.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use napi::bindgen_prelude::*;
 use napi::{Env, JsValue, ValueType};
 
+use super::describe::{Intrinsics, describe};
+use super::option_names::nearest;
 use crate::engine::{Overflow, Settings};
-use crate::handshake::{DeflateOptions, OriginRules, RegExpSupport, RouteTable, offered_protocols};
+use crate::handshake::{
+    DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, offered_protocols, shown,
+};
 
 /// Longest timer that Node and the engine agree on, in milliseconds.
 const MAX_MS: f64 = i32::MAX as f64;
@@ -73,61 +79,68 @@ impl Options {
     /// # Errors
     /// A pending `TypeError` or `RangeError`.
     pub fn read(env: &Env, value: Unknown<'_>) -> Result<Self> {
-        Self::check(value).map_err(|bad| match bad {
+        Self::check(env, value).map_err(|bad| match bad {
             Bad::Type(message) => pending(env.throw_type_error(&message, None)),
             Bad::Range(message) => pending(env.throw_range_error(&message, None)),
             Bad::Napi(error) => error,
         })
     }
 
-    fn check(value: Unknown<'_>) -> Checked<Self> {
-        let reader = Reader::new(value)?;
+    fn check(env: &Env, value: Unknown<'_>) -> Checked<Self> {
+        let reader = Reader::new(env, value)?;
+        // In the order of the documentation, which is the order in which they are listed.
+        let paths = reader.paths()?;
+        let heartbeat = reader.duration("heartbeatMs", 30_000.0, 0.0)?;
+        let pong_timeout = reader.duration("pongTimeoutMs", 45_000.0, 0.0)?;
+        let max_connections = reader.limit("maxConnections", 0.0, "connections", 10_000)?;
+        let max_message_size = reader.bytes("maxMessageSize", 1_048_576.0)?;
         let (origins, regexps_for_javascript) = reader.origins()?;
+        reader.check_function("verifyClient")?;
+        let debug = reader.flag("debug")?;
+        let handshake_timeout = reader.duration("handshakeTimeoutMs", 10_000.0, 1.0)?;
+        let close_timeout = reader.duration("closeTimeoutMs", 5_000.0, 1.0)?;
+        let max_backpressure = reader
+            .number("maxBackpressure", 1.0..=9_007_199_254_740_991.0, true, "bytes")?
+            .map_or(16 << 20, |bytes| bytes as usize);
+        let overflow = reader.overflow()?;
+        let io_threads = reader
+            .number("ioThreads", 1.0..=MAX_IO_THREADS, false, "threads")?
+            .map_or(1, |threads| threads as u32);
+        let max_rooms_per_connection =
+            reader.limit("maxRoomsPerConnection", 1.0, "rooms", 10_000)?;
+        let max_room_name_length =
+            reader.limit("maxRoomNameLength", 1.0, "UTF-16 units", 65_536)?;
         let deflate = reader.deflate()?;
-        let verify_client = reader.get("verifyClient")?;
-        if let Some(value) = verify_client
-            && value.get_type()? != ValueType::Function
-        {
-            return Err(reader.wrong_type("verifyClient", "a function", value));
-        }
+        let protocols = reader.protocols()?;
+        reader.refuse_unknown()?;
         Ok(Self {
             settings: Settings {
-                io_threads: reader
-                    .number("ioThreads", 1.0..=MAX_IO_THREADS, false, "threads")?
-                    .map_or(1, |threads| threads as u32),
-                max_message_size: reader.bytes("maxMessageSize", 1_048_576.0)?,
-                heartbeat: reader.duration("heartbeatMs", 30_000.0, 0.0)?,
-                pong_timeout: reader.duration("pongTimeoutMs", 45_000.0, 0.0)?,
-                close_timeout: reader.duration("closeTimeoutMs", 5_000.0, 1.0)?,
-                max_backpressure: reader
-                    .number("maxBackpressure", 1.0..=9_007_199_254_740_991.0, true, "bytes")?
-                    .map_or(16 << 20, |bytes| bytes as usize),
-                overflow: reader.overflow()?,
+                io_threads,
+                max_message_size,
+                heartbeat,
+                pong_timeout,
+                close_timeout,
+                max_backpressure,
+                overflow,
                 deflate_threshold: deflate.unwrap_or_default().threshold,
                 deflate_level: deflate.unwrap_or_default().level,
             },
-            paths: reader.paths()?,
+            paths,
             origins,
             regexps_for_javascript,
-            max_connections: reader.limit("maxConnections", 0.0, "connections", 10_000)?,
-            protocols: reader.protocols()?,
+            max_connections,
+            protocols,
             deflate,
-            max_rooms_per_connection: reader.limit(
-                "maxRoomsPerConnection",
-                1.0,
-                "rooms",
-                10_000,
-            )?,
-            max_room_name_length: reader.limit("maxRoomNameLength", 1.0, "UTF-16 units", 65_536)?,
-            handshake_timeout_ms: reader.duration("handshakeTimeoutMs", 10_000.0, 1.0)?.as_millis()
-                as u32,
-            debug: reader.flag("debug")?,
+            max_rooms_per_connection,
+            max_room_name_length,
+            handshake_timeout_ms: handshake_timeout.as_millis() as u32,
+            debug,
         })
     }
 }
 
 /// The status for an error that JavaScript already has.
-fn pending(thrown: Result<()>) -> Error {
+pub(super) fn pending(thrown: Result<()>) -> Error {
     match thrown {
         Ok(()) => Error::new(Status::PendingException, String::new()),
         Err(error) => error,
@@ -135,46 +148,116 @@ fn pending(thrown: Result<()>) -> Error {
 }
 
 struct Reader<'env> {
+    env: Env,
     /// `None` where no options were given.
     options: Option<Object<'env>>,
     /// What stands before an option's name in an error: empty, or the option it belongs to.
     prefix: &'static str,
+    /// The options that were asked for.
+    known: RefCell<Vec<&'static str>>,
 }
 
 impl<'env> Reader<'env> {
-    fn new(value: Unknown<'env>) -> Checked<Self> {
-        match value.get_type()? {
-            ValueType::Undefined => Ok(Self { options: None, prefix: "" }),
-            ValueType::Object if !value.is_array()? => {
-                Ok(Self { options: Some(value.coerce_to_object()?), prefix: "" })
+    fn new(env: &Env, value: Unknown<'env>) -> Checked<Self> {
+        let options = match value.get_type()? {
+            ValueType::Undefined => None,
+            ValueType::Object if !value.is_array()? => Some(value.coerce_to_object()?),
+            _ => {
+                return Err(Bad::Type(format!(
+                    "WebSocketPlugin: options must be an object, got {}",
+                    describe(env, value)
+                )));
             }
-            _ => Err(Bad::Type(format!(
-                "WebSocketPlugin: options must be an object, got {}",
-                describe(value)
-            ))),
-        }
+        };
+        Ok(Self { env: *env, options, prefix: "", known: RefCell::default() })
     }
 
     /// The option `name`, or `None` for `undefined`.
-    fn get(&self, name: &str) -> Checked<Option<Unknown<'env>>> {
+    fn get(&self, name: &'static str) -> Checked<Option<Unknown<'env>>> {
+        self.known.borrow_mut().push(name);
         match &self.options {
             None => Ok(None),
             Some(options) => Ok(options.get(name)?),
         }
     }
 
+    /// Refuses everything that was not asked for, also what is inherited, unless from
+    /// `Object.prototype`. To be called after everything has been.
+    fn refuse_unknown(&self) -> Checked<()> {
+        let Some(options) = &self.options else { return Ok(()) };
+        let intrinsics = Intrinsics::new(&self.env)?;
+        let known = self.known.borrow();
+        let mut level = Some(options.to_unknown());
+        while let Some(object) = level {
+            for key in intrinsics.own_keys(object)? {
+                let is_known = known.iter().any(|known| *known == key);
+                let is_given = || -> Result<bool> {
+                    let value = intrinsics.property(options.to_unknown(), &key)?;
+                    Ok(value.get_type()? != ValueType::Undefined)
+                };
+                if !is_known && is_given()? {
+                    return Err(self.unknown(&key));
+                }
+            }
+            level = match intrinsics.prototype(object)? {
+                Some(prototype) if intrinsics.is_object_prototype(prototype)? => None,
+                prototype => prototype,
+            };
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, key: &str) -> Bad {
+        let prefix = self.prefix;
+        let known = self.known.borrow();
+        let hint = match nearest(key, &known) {
+            Some(nearest) => format!("did you mean \"{prefix}{nearest}\"?"),
+            None => {
+                let all: Vec<String> =
+                    known.iter().map(|known| format!("\"{prefix}{known}\"")).collect();
+                format!("accepted are {}", all.join(", "))
+            }
+        };
+        let name = shown(&format!("{prefix}{key}"));
+        Bad::Type(format!("WebSocketPlugin: unknown option {name}; {hint}"))
+    }
+
     fn wrong_type(&self, name: &str, accepted: &str, value: Unknown<'_>) -> Bad {
+        self.wrong(name, accepted, &describe(&self.env, value))
+    }
+
+    /// As [`Self::wrong_type`], for an element of an array.
+    fn wrong_element(
+        &self,
+        name: &str,
+        accepted: &str,
+        element: Option<Unknown<'_>>,
+        index: usize,
+    ) -> Bad {
+        let got = element.map_or("undefined".into(), |value| describe(&self.env, value));
+        self.wrong(name, accepted, &format!("{got} at index {index}"))
+    }
+
+    fn wrong(&self, name: &str, accepted: &str, got: &str) -> Bad {
+        let prefix = self.prefix;
         Bad::Type(format!(
-            "WebSocketPlugin: option \"{}{name}\" must be {accepted}, got {}",
-            self.prefix,
-            describe(value)
+            "WebSocketPlugin: option \"{prefix}{name}\" must be {accepted}, got {got}"
         ))
+    }
+
+    fn check_function(&self, name: &'static str) -> Checked<()> {
+        match self.get(name)? {
+            Some(value) if value.get_type()? != ValueType::Function => {
+                Err(self.wrong_type(name, "a function", value))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A whole number within `range`, or `Infinity` where that is allowed.
     fn number(
         &self,
-        name: &str,
+        name: &'static str,
         range: RangeInclusive<f64>,
         infinity: bool,
         unit: &str,
@@ -197,22 +280,28 @@ impl<'env> Reader<'env> {
             Err(Bad::Range(format!(
                 "WebSocketPlugin: option \"{}{name}\" must be {accepted}, got {}",
                 self.prefix,
-                describe(value)
+                describe(&self.env, value)
             )))
         }
     }
 
-    fn duration(&self, name: &str, default: f64, least: f64) -> Checked<Duration> {
+    fn duration(&self, name: &'static str, default: f64, least: f64) -> Checked<Duration> {
         let number = self.number(name, least..=MAX_MS, false, "milliseconds")?;
         Ok(Duration::from_millis(number.unwrap_or(default) as u64))
     }
 
-    fn bytes(&self, name: &str, default: f64) -> Checked<u64> {
+    fn bytes(&self, name: &'static str, default: f64) -> Checked<u64> {
         Ok(self.number(name, 1.0..=MAX_MESSAGE, false, "bytes")?.unwrap_or(default) as u64)
     }
 
     /// A limit with a default; `Infinity` is none.
-    fn limit(&self, name: &str, least: f64, unit: &str, default: u32) -> Checked<Option<u32>> {
+    fn limit(
+        &self,
+        name: &'static str,
+        least: f64,
+        unit: &str,
+        default: u32,
+    ) -> Checked<Option<u32>> {
         Ok(match self.number(name, least..=4_294_967_295.0, true, unit)? {
             None => Some(default),
             Some(f64::INFINITY) => None,
@@ -220,7 +309,7 @@ impl<'env> Reader<'env> {
         })
     }
 
-    fn flag(&self, name: &str) -> Checked<bool> {
+    fn flag(&self, name: &'static str) -> Checked<bool> {
         match self.get(name)? {
             None => Ok(false),
             Some(value) if value.get_type()? == ValueType::Boolean => Ok(value.coerce_to_bool()?),
@@ -238,7 +327,12 @@ impl<'env> Reader<'env> {
             ValueType::Object if !value.is_array()? => {}
             _ => return Err(self.wrong_type(NAME, "a boolean or an object", value)),
         }
-        let own = Reader { options: Some(value.coerce_to_object()?), prefix: "perMessageDeflate." };
+        let own = Reader {
+            env: self.env,
+            options: Some(value.coerce_to_object()?),
+            prefix: "perMessageDeflate.",
+            known: RefCell::default(),
+        };
         let default = DeflateOptions::default();
         let threshold = own.number("threshold", 0.0..=MAX_MESSAGE, false, "bytes")?;
         let level = own.number("level", 0.0..=9.0, false, "steps")?;
@@ -246,11 +340,14 @@ impl<'env> Reader<'env> {
         let client_bits = own.number("clientMaxWindowBits", 9.0..=15.0, false, "bits")?;
         // Known from `ws`. Here all compression runs on the I/O thread, so it limits nothing.
         own.number("concurrency", 1.0..=MAX_MS, true, "tasks")?;
+        let server_no_context_takeover = own.flag("serverNoContextTakeover")?;
+        let client_no_context_takeover = own.flag("clientNoContextTakeover")?;
+        own.refuse_unknown()?;
         Ok(Some(DeflateOptions {
             threshold: threshold.map_or(default.threshold, |bytes| bytes as usize),
             level: level.map_or(default.level, |level| level as u32),
-            server_no_context_takeover: own.flag("serverNoContextTakeover")?,
-            client_no_context_takeover: own.flag("clientNoContextTakeover")?,
+            server_no_context_takeover,
+            client_no_context_takeover,
             server_max_window_bits: server_bits
                 .map_or(default.server_max_window_bits, |bits| bits as u8),
             client_max_window_bits: client_bits.map(|bits| bits as u8),
@@ -268,20 +365,24 @@ impl<'env> Reader<'env> {
         if !value.is_array()? {
             return Err(self.wrong_type(NAME, ACCEPTED, value));
         }
-        let mut names = Vec::new();
-        for element in self.elements(value)? {
-            match element.map(text).transpose()?.flatten() {
+        let mut names: Vec<String> = Vec::new();
+        for (index, element) in self.elements(value)?.into_iter().enumerate() {
+            // One rule for what the server names and what a client may offer.
+            let is_name =
+                |name: &String| offered_protocols(name).is_ok_and(|read| read == [name.as_str()]);
+            match element.map(text).transpose()?.flatten().filter(is_name) {
+                Some(name) if names.contains(&name) => {
+                    let got = format!("{} twice", shown(&name));
+                    return Err(self.wrong(NAME, ACCEPTED, &got));
+                }
                 Some(name) => names.push(name),
-                None => return Err(self.wrong_type(NAME, ACCEPTED, element.unwrap_or(value))),
+                None => return Err(self.wrong_element(NAME, ACCEPTED, element, index)),
             }
         }
-        // One rule for what the server names and what a client may offer.
-        match offered_protocols(&names.join(",")) {
-            Ok(read) if read.len() == names.len() => Ok(Protocols::Preferred(names)),
-            _ => Err(Bad::Type(format!(
-                "WebSocketPlugin: option \"{NAME}\" must be {ACCEPTED}, got {names:?}"
-            ))),
+        if names.is_empty() {
+            return Err(self.wrong_type(NAME, ACCEPTED, value));
         }
+        Ok(Protocols::Preferred(names))
     }
 
     fn overflow(&self) -> Checked<Overflow> {
@@ -304,7 +405,8 @@ impl<'env> Reader<'env> {
         const ACCEPTED: &str = "a path such as '/ws' or a non-empty array of paths";
         let mut table = RouteTable::default();
         let mut insert = |pattern: &str| match table.insert(pattern, 0) {
-            Ok(_) => Ok(()),
+            // Twice the same path does no harm here, where no handler is lost.
+            Ok(()) | Err(RouteError::Taken { .. }) => Ok(()),
             Err(error) => Err(Bad::Type(format!("WebSocketPlugin: option \"path\": {error}"))),
         };
         let Some(value) = self.get("path")? else {
@@ -318,12 +420,10 @@ impl<'env> Reader<'env> {
             if elements.is_empty() {
                 return Err(self.wrong_type("path", ACCEPTED, value));
             }
-            for element in elements {
+            for (index, element) in elements.into_iter().enumerate() {
                 match element.map(text).transpose()?.flatten() {
                     Some(pattern) => insert(&pattern)?,
-                    None => {
-                        return Err(self.wrong_type("path", ACCEPTED, element.unwrap_or(value)));
-                    }
+                    None => return Err(self.wrong_element("path", ACCEPTED, element, index)),
                 }
             }
         } else {
@@ -341,12 +441,8 @@ impl<'env> Reader<'env> {
             return Err(self.wrong_type("allowOrigins", ACCEPTED, value));
         }
         for (index, element) in self.elements(value)?.into_iter().enumerate() {
-            let Some(element) = element else {
-                return Err(Bad::Type(format!(
-                    "WebSocketPlugin: option \"allowOrigins\" must be {ACCEPTED}, got undefined \
-                     at index {index}"
-                )));
-            };
+            let wrong = || self.wrong_element("allowOrigins", ACCEPTED, element, index);
+            let element = element.ok_or_else(wrong)?;
             if let Some(pattern) = text(element)? {
                 rules.add_text(&pattern).map_err(|error| {
                     Bad::Type(format!("WebSocketPlugin: option \"allowOrigins\": {error}"))
@@ -356,7 +452,7 @@ impl<'env> Reader<'env> {
                     for_javascript.push(index as u32);
                 }
             } else {
-                return Err(self.wrong_type("allowOrigins", ACCEPTED, element));
+                return Err(wrong());
             }
         }
         Ok((rules, for_javascript))
@@ -388,21 +484,5 @@ fn regexp(value: Unknown<'_>) -> Checked<Option<(String, String)>> {
     match (is_function, source, flags) {
         (true, Some(source), Some(flags)) => Ok(text(source)?.zip(text(flags)?)),
         _ => Ok(None),
-    }
-}
-
-/// A value in words for an error message.
-fn describe(value: Unknown<'_>) -> String {
-    let kind = value.get_type().unwrap_or(ValueType::Unknown);
-    let coerced = || value.coerce_to_string()?.into_utf8()?.into_owned();
-    match kind {
-        ValueType::Undefined => "undefined".into(),
-        ValueType::Null => "null".into(),
-        ValueType::String => format!("{:?}", coerced().unwrap_or_default()),
-        ValueType::Number | ValueType::Boolean => coerced().unwrap_or_default(),
-        ValueType::Function => "a function".into(),
-        ValueType::Object if value.is_array().unwrap_or(false) => "an array".into(),
-        ValueType::Object => "an object".into(),
-        other => format!("a {}", format!("{other:?}").to_lowercase()),
     }
 }

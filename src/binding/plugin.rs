@@ -3,6 +3,7 @@
 //! The facade calls it a few times per connection; what runs per message is in [`super::hot`].
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::*;
@@ -11,13 +12,13 @@ use napi_derive::napi;
 use uuid::Uuid;
 
 use super::hot::{EngineHandle, text_frame};
-use super::options::{Options, Protocols};
+use super::options::{Options, Protocols, pending};
 use super::waker::Waker;
 use crate::engine::rooms::RoomName;
-use crate::engine::{ConnectionId, Engine, Source, Totals};
+use crate::engine::{ConnectionId, Engine, Generations, Source, Totals};
 use crate::handshake::{
-    OriginVerdict, RejectReason, Rejection, RouteTable, UpgradeRequest, accept_response, negotiate,
-    offered_protocols,
+    OriginVerdict, PatternError, RejectReason, Rejection, RouteError, RouteTable, UpgradeRequest,
+    accept_response, negotiate, normalised, offered_protocols, origin, shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 #[cfg(unix)]
@@ -34,7 +35,6 @@ pub struct NativePlugin {
     options: Options,
     /// Handlers registered with `ws`, by pattern.
     routes: RefCell<RouteTable>,
-    handlers: Cell<u32>,
     /// Connections that count against the limit: open ones and those being verified.
     occupied: Cell<u32>,
     /// Adopted connections whose end has not been delivered.
@@ -44,6 +44,8 @@ pub struct NativePlugin {
     rejected: RefCell<[u32; RejectReason::ALL.len()]>,
     /// Made by the first connection.
     engine: RefCell<Option<Rc<EngineHandle>>>,
+    /// One for all engines of the plugin, because handles on connections outlive an engine.
+    generations: Generations,
     /// What engines before the current one have counted.
     earlier: Cell<Totals>,
 }
@@ -116,12 +118,12 @@ impl NativePlugin {
         Ok(Self {
             options: Options::read(&env, options)?,
             routes: RefCell::default(),
-            handlers: Cell::new(0),
             occupied: Cell::new(0),
             open: Cell::new(0),
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
             engine: RefCell::new(None),
+            generations: Generations::default(),
             earlier: Cell::default(),
         })
     }
@@ -150,28 +152,49 @@ impl NativePlugin {
         self.options.regexps_for_javascript.clone()
     }
 
-    /// Registers a route for `ws` and returns its number, or throws a TypeError that says what is
-    /// wrong with the pattern. A pattern of the same shape replaces the earlier one.
+    /// Registers a route for `ws`. Throws a TypeError that says what is wrong with the pattern, or
+    /// an Error where an earlier route has the same shape.
     #[napi]
     pub fn ws(&self, env: Env, path: String, route: u32) -> Result<()> {
         match self.routes.borrow_mut().insert(&path, route) {
-            Ok(replaced) => {
-                if replaced.is_none() {
-                    self.handlers.set(self.handlers.get() + 1);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                env.throw_type_error(&format!("ws: {error}"), None)?;
-                Err(Error::new(Status::PendingException, String::new()))
+            Ok(()) => Ok(()),
+            Err(RouteError::Pattern(error)) => Err(invalid_pattern(&env, &error)),
+            Err(taken @ RouteError::Taken { .. }) => {
+                Err(pending(env.throw_error(&format!("ws: {taken}"), None)))
             }
         }
     }
 
-    /// Whether a path is this plugin's: a route or a `path` option.
+    /// How specifically this plugin serves a path, by a route or a `path` option: a text that sorts
+    /// before that of a plugin with a less specific pattern. `null` where it does not, or the path
+    /// cannot be read.
     #[napi]
-    pub fn serves(&self, url: String) -> bool {
-        matches!(self.find(&url), Ok(Some(_)))
+    pub fn serves(&self, url: String) -> Option<String> {
+        let routes = self.routes.borrow();
+        let ranks = [routes.rank(&url), self.options.paths.rank(&url)];
+        ranks.into_iter().filter_map(|rank| rank.ok().flatten()).min().map(str::to_owned)
+    }
+
+    /// A request target in the form that is routed, to be handed on as `req.url`: `/path` or
+    /// `/path?query`. `null` where it cannot be read; such a request is answered with 400.
+    #[napi]
+    pub fn normalised(&self, url: String) -> Option<String> {
+        normalised(&url).ok().map(Into::into)
+    }
+
+    /// The shape of a pattern, which is equal for patterns of the same paths: `/chat/:` for
+    /// `/chat/:room/`. Throws as `ws` does.
+    #[napi]
+    pub fn shape_of(&self, env: Env, pattern: String) -> Result<String> {
+        shape_of(&pattern).map_err(|error| invalid_pattern(&env, &error))
+    }
+
+    /// The shapes of all routes and `path` options, each once.
+    #[napi]
+    pub fn shapes(&self) -> Vec<String> {
+        let routes = self.routes.borrow();
+        let all: BTreeSet<&str> = routes.shapes().chain(self.options.paths.shapes()).collect();
+        all.into_iter().map(str::to_owned).collect()
     }
 
     /// `Some(Some(route))` for a route, `Some(None)` for a path without a handler.
@@ -187,15 +210,18 @@ impl NativePlugin {
     /// then on the connection counts against the limit, until `withdraw` or its end.
     ///
     /// The facade takes the headers out of the request: a property costs about 300 ns from here.
-    /// `by_regexp` tells whether a RegExp that only JavaScript can run matches an origin.
+    /// `hosts` counts the header lines `Host`, of which Node only keeps the first. `by_regexp` tells
+    /// whether a RegExp that only JavaScript can run matches an origin.
     #[napi]
-    #[allow(clippy::too_many_arguments)] // One call instead of an object with eleven properties.
+    #[allow(clippy::too_many_arguments)] // One call instead of an object with thirteen properties.
     pub fn admit(
         &self,
         url: String,
         method: String,
         http_version_major: u32,
         http_version_minor: u32,
+        host: Option<String>,
+        hosts: u32,
         upgrade: Option<String>,
         connection: Option<String>,
         key: Option<String>,
@@ -208,6 +234,8 @@ impl NativePlugin {
         let request = UpgradeRequest {
             method: &method,
             http_version: (http_version_major as u8, http_version_minor as u8),
+            host: host.as_deref(),
+            hosts,
             upgrade: upgrade.as_deref(),
             connection: connection.as_deref(),
             key: key.as_deref(),
@@ -217,7 +245,7 @@ impl NativePlugin {
         };
         match self.decide(&url, &request, origin, &by_regexp)? {
             Ok(route) => Ok(Either::A(route)),
-            Err(rejection) => Ok(Either::B(self.count_rejection(&rejection))),
+            Err(rejection) => Ok(Either::B(self.count_rejection(&rejection, &method))),
         }
     }
 
@@ -242,14 +270,17 @@ impl NativePlugin {
         if let Some(Err(rejection)) = request.extensions.map(|offers| negotiate(offers, None)) {
             return Ok(Err(rejection));
         }
-        if !self.allows(origin, by_regexp)? {
-            return reject(RejectReason::Origin, "this Origin is not allowed".into());
+        if !self.allows(origin.as_deref(), by_regexp)? {
+            return Ok(Err(origin::refusal(origin.as_deref())));
         }
         if self.shutting_down.get() {
             return reject(RejectReason::ShuttingDown, "the server is shutting down".into());
         }
         if self.options.max_connections.is_some_and(|limit| self.occupied.get() >= limit) {
-            return reject(RejectReason::Limit, "too many WebSocket connections".into());
+            return reject(
+                RejectReason::Limit,
+                "too many WebSocket connections: maxConnections is reached".into(),
+            );
         }
         self.occupied.set(self.occupied.get() + 1);
         Ok(Ok(route))
@@ -257,38 +288,59 @@ impl NativePlugin {
 
     fn allows(
         &self,
-        origin: Option<String>,
+        origin: Option<&str>,
         by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
     ) -> Result<bool> {
-        match (self.options.origins.check(origin.as_deref()), origin) {
+        match (self.options.origins.check(origin), origin) {
             (OriginVerdict::Allowed, _) => Ok(true),
             (OriginVerdict::AskJavaScript, Some(origin))
                 if origin.len() <= MAX_ORIGIN_FOR_JAVASCRIPT =>
             {
-                by_regexp.call(FnArgs::from((origin,)))
+                by_regexp.call(FnArgs::from((origin.to_owned(),)))
             }
             _ => Ok(false),
         }
     }
 
-    /// Counts a rejection that the facade decided on and returns its response. `reason` is a key
-    /// of the statistics.
+    /// Counts a rejection that the facade decided on and returns its response to a request by
+    /// `method`. `reason` is a key of the statistics. With `status`, the response has that status
+    /// instead of the reason's own, and `phrase` behind it. Throws a RangeError where that is no
+    /// status that ends a request.
     #[napi]
-    pub fn reject(&self, reason: String, message: String) -> Result<UpgradeRejection> {
+    pub fn reject(
+        &self,
+        env: Env,
+        reason: String,
+        message: String,
+        method: String,
+        status: Option<f64>,
+        phrase: Option<String>,
+    ) -> Result<UpgradeRejection> {
         let reason = RejectReason::ALL
             .into_iter()
             .find(|known| known.name() == reason)
             .ok_or_else(|| Error::new(Status::InvalidArg, format!("no such reason: {reason}")))?;
-        Ok(self.count_rejection(&Rejection::new(reason, message)))
+        let rejection = Rejection::new(reason, message);
+        let Some(status) = status else { return Ok(self.count_rejection(&rejection, &method)) };
+        // What is no u16 becomes 0, which no status is.
+        let whole = if status.fract() == 0.0 { status as u16 } else { 0 };
+        match rejection.with_status(whole, phrase.as_deref()) {
+            Some(rejection) => Ok(self.count_rejection(&rejection, &method)),
+            None => {
+                let message =
+                    format!("reject: status must be a whole number from 200 to 599, got {status}");
+                Err(pending(env.throw_range_error(&message, None)))
+            }
+        }
     }
 
-    fn count_rejection(&self, rejection: &Rejection) -> UpgradeRejection {
+    fn count_rejection(&self, rejection: &Rejection, method: &str) -> UpgradeRejection {
         let count = &mut self.rejected.borrow_mut()[rejection.reason() as usize];
         *count = count.saturating_add(1);
         UpgradeRejection {
             reason: rejection.reason().name().into(),
             message: rejection.message().into(),
-            response: rejection.response().into(),
+            response: rejection.response(method).into(),
         }
     }
 
@@ -345,6 +397,7 @@ impl NativePlugin {
         let (wake, exit) = (waker.clone(), waker.clone());
         let engine = Engine::start(
             self.options.settings.clone(),
+            self.generations.clone(),
             Box::new(move || wake.wake()),
             move || exit.release(),
         );
@@ -478,8 +531,7 @@ impl NativePlugin {
         } else {
             return Ok(self.with_engine(|engine| engine.join(id, &room)).unwrap_or(false));
         };
-        env.throw_range_error(&format!("join: option {exceeded}"), None)?;
-        Err(Error::new(Status::PendingException, String::new()))
+        Err(pending(env.throw_range_error(&format!("join: option {exceeded}"), None)))
     }
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.
@@ -615,7 +667,7 @@ impl NativePlugin {
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),
-            handlers: self.handlers.get(),
+            handlers: self.routes.borrow().len() as u32,
             messages_received: totals.messages_received as f64,
             messages_sent: totals.messages_sent as f64,
             bytes_received: totals.bytes_received as f64,
@@ -633,6 +685,10 @@ impl NativePlugin {
     fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
         self.engine.borrow().as_ref().and_then(|handle| handle.with(act))
     }
+}
+
+fn invalid_pattern(env: &Env, error: &PatternError) -> Error {
+    pending(env.throw_type_error(&format!("ws: {error}"), None))
 }
 
 #[cfg(unix)]

@@ -1,5 +1,8 @@
 //! How the JavaScript thread and the I/O threads name a connection.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 /// A connection: a slot that is reused, and a generation that tells its users apart.
 ///
 /// The JavaScript thread hands slots out and takes them back only after the connection's end has
@@ -10,8 +13,28 @@ pub struct ConnectionId {
     /// Index into the JavaScript thread's table. The remainder of its division by the number of
     /// I/O threads says which of them has the connection; the quotient is the index there.
     pub slot: u32,
-    /// Counts the connections that have had this slot.
+    /// Its number among all connections that drew from the same [`Generations`].
     pub generation: u32,
+}
+
+/// Where engines get the generations of their connections from. Engines that share it never give
+/// two connections the same name, so a handle on a connection of an engine that was stopped means
+/// nothing to the one that was started after it.
+///
+/// The numbers begin anew after 2^32 connections. For a handle to reach a stranger then, its owner
+/// would have to keep it for all that time (five days at 10,000 connections a second) without being
+/// told that the connection has ended, and the stranger would have to be the one connection in four
+/// thousand million with the same number, and have the same slot.
+#[derive(Debug, Clone, Default)]
+pub struct Generations(Rc<Cell<u32>>);
+
+impl Generations {
+    /// A number that was not given before.
+    pub(super) fn draw(&self) -> u32 {
+        let drawn = self.0.get();
+        self.0.set(drawn.wrapping_add(1));
+        drawn
+    }
 }
 
 impl ConnectionId {

@@ -32,7 +32,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use connection::Shared;
-pub use ids::{ConnectionId, MAX_SLOTS};
+pub use ids::{ConnectionId, Generations, MAX_SLOTS};
 use inbox::{Inbox, Wake};
 use oplog::{Broadcast, Op, OpLog, Segment, StreamNews, Target};
 use rooms::{Memberships, RoomName, Rooms};
@@ -128,6 +128,7 @@ struct Slots {
     entries: Vec<Slot>,
     /// By I/O thread.
     shares: Box<[Share]>,
+    generations: Generations,
 }
 
 /// The slots of one I/O thread.
@@ -145,6 +146,7 @@ impl Share {
 }
 
 struct Slot {
+    /// Of the connection, or of the last one.
     generation: u32,
     /// `None` while the slot is free.
     connection: Option<SlotConnection>,
@@ -169,12 +171,14 @@ pub enum Sent {
 
 impl Engine {
     /// Starts the I/O threads. `wake` is called on them whenever events wait in [`Self::inbox`], and
-    /// `exit` by the last of them as the last thing it does.
+    /// `exit` by the last of them as the last thing it does. Engines whose connections must not be
+    /// taken for each other share `generations`.
     ///
     /// # Errors
     /// When the operating system has no threads or no descriptors left for them.
     pub fn start(
         settings: Settings,
+        generations: Generations,
         wake: Wake,
         exit: impl FnOnce() + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
@@ -190,7 +194,7 @@ impl Engine {
             inbox,
             rooms: Rooms::new(count),
             threads,
-            slots: RefCell::new(Slots::new(count)),
+            slots: RefCell::new(Slots::new(count, generations)),
             bridged: Cell::new(0),
             next_bridge: Cell::new(0),
         })
@@ -545,8 +549,9 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
 }
 
 impl Slots {
-    fn new(threads: u32) -> Self {
-        Self { entries: Vec::new(), shares: (0..threads).map(|_| Share::default()).collect() }
+    fn new(threads: u32, generations: Generations) -> Self {
+        let shares = (0..threads).map(|_| Share::default()).collect();
+        Self { entries: Vec::new(), shares, generations }
     }
 
     fn occupy(&mut self, shared: Arc<Shared>, bridged: bool) -> Option<ConnectionId> {
@@ -569,6 +574,7 @@ impl Slots {
         let entry = &mut self.entries[index];
         let rooms = Memberships::default();
         entry.connection = Some(SlotConnection { shared, rooms, bridged });
+        entry.generation = self.generations.draw();
         Some(ConnectionId { slot, generation: entry.generation })
     }
 
@@ -578,7 +584,6 @@ impl Slots {
         let bridged = connection.bridged;
         let entry = &mut self.entries[id.slot as usize];
         entry.connection = None;
-        entry.generation = entry.generation.wrapping_add(1);
         let threads = self.shares.len() as u32;
         self.shares[id.thread(threads)].free.push(id.slot);
         bridged
@@ -593,5 +598,81 @@ impl Slots {
         let entry = self.entries.get_mut(id.slot as usize)?;
         let generation = entry.generation;
         entry.connection.as_mut().filter(|_| generation == id.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        io_threads: 2,
+        max_message_size: 1024,
+        heartbeat: Duration::ZERO,
+        pong_timeout: Duration::ZERO,
+        close_timeout: Duration::from_secs(1),
+        max_backpressure: 1024,
+        overflow: Overflow::Close,
+        deflate_threshold: 1024,
+        deflate_level: 6,
+    };
+
+    fn start(generations: &Generations) -> Engine {
+        Engine::start(SETTINGS, generations.clone(), Box::new(|| {}), || {}).unwrap()
+    }
+
+    fn adopt(engine: &Engine) -> ConnectionId {
+        let source = Source::Stream(engine.new_bridge());
+        engine.adopt(source, Vec::new(), Vec::new(), None).unwrap()
+    }
+
+    #[test]
+    fn no_two_connections_of_engines_that_follow_each_other_have_the_same_name() {
+        let generations = Generations::default();
+        let mut seen = HashSet::new();
+        for _ in 0..3 {
+            let engine = start(&generations);
+            for _ in 0..4 {
+                let released = adopt(&engine);
+                engine.release(released);
+                assert!(seen.insert(released) && seen.insert(adopt(&engine)));
+            }
+            engine.stop();
+        }
+    }
+
+    #[test]
+    fn what_is_sent_by_the_name_of_an_earlier_engine_s_connection_reaches_nobody() {
+        let generations = Generations::default();
+        let first = start(&generations);
+        let old = adopt(&first);
+        assert!(first.is_alive(old));
+        first.stop();
+        let second = start(&generations);
+        let new = adopt(&second);
+        assert_eq!(new.slot, old.slot);
+        let frame = || Bytes::from_static(b"\x81\x01a");
+        assert_eq!(second.send_owned(old, frame()), Sent::Gone);
+        assert_eq!(second.send_owned(new, frame()), Sent::Queued);
+        assert!(!second.is_alive(old) && second.is_alive(new));
+        assert!(!second.join(old, &[1]));
+        assert!(second.rooms().names().is_empty());
+        second.release(old);
+        assert!(second.is_alive(new));
+    }
+
+    #[test]
+    fn a_slot_that_is_used_again_has_another_generation() {
+        let mut slots = Slots::new(1, Generations::default());
+        let occupy = |slots: &mut Slots| slots.occupy(Arc::new(Shared::new()), false).unwrap();
+        let first = occupy(&mut slots);
+        assert!(slots.get(first).is_some());
+        slots.vacate(first);
+        assert!(slots.get(first).is_none());
+        let second = occupy(&mut slots);
+        assert_eq!(second.slot, first.slot);
+        assert!(slots.get(first).is_none() && slots.get(second).is_some());
     }
 }

@@ -61,8 +61,8 @@ struct Offer<'a> {
 /// Accepts the first offer of permessage-deflate in `header` that fits `options`, or none.
 ///
 /// # Errors
-/// [`RejectReason::BadRequest`] where the header is not a list of extensions. An offer that is well
-/// formed but has unknown, repeated or impossible parameters is only declined (RFC 7692 §7.1).
+/// [`RejectReason::BadRequest`] where the header is not a list of one or more extensions; empty
+/// elements are ignored (RFC 9110 §5.6.1.2). An offer that is well formed but has unknown, repeated or impossible parameters is only declined (RFC 7692 §7.1).
 pub fn negotiate(
     header: &str,
     options: Option<&DeflateOptions>,
@@ -100,7 +100,9 @@ fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
 }
 
 fn parse(header: &str) -> Option<Vec<Offer<'_>>> {
-    split_unquoted(header, ',').into_iter().map(parse_offer).collect()
+    let elements = split_unquoted(header, ',').into_iter().filter(|element| !element.is_empty());
+    let offers: Vec<_> = elements.map(parse_offer).collect::<Option<_>>()?;
+    (!offers.is_empty()).then_some(offers)
 }
 
 fn parse_offer(text: &str) -> Option<Offer<'_>> {
@@ -281,8 +283,12 @@ mod tests {
     fn a_malformed_header_is_a_bad_request() {
         for bad in [
             "",
+            " ",
             ",",
+            " , ,",
             ";",
+            ",;",
+            "permessage-deflate;,",
             "a b",
             "permessage-deflate;",
             "permessage-deflate; =1",
@@ -295,6 +301,14 @@ mod tests {
             assert_eq!(rejection.reason(), RejectReason::BadRequest, "{bad}");
             assert!(rejection.message().contains("Sec-WebSocket-Extensions"));
         }
+    }
+
+    #[test]
+    fn empty_elements_are_ignored() {
+        for header in ["permessage-deflate,", ",permessage-deflate", " ,, permessage-deflate ,\t"] {
+            assert_eq!(by_default(header).as_deref(), Some("permessage-deflate"), "{header:?}");
+        }
+        assert!(negotiate("x-unknown,,permessage-deflate", None).is_ok());
     }
 
     #[test]

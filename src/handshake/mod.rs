@@ -6,15 +6,18 @@
 
 pub mod accept;
 pub mod extensions;
+mod host;
 pub mod origin;
 pub mod path;
 mod regexp;
 pub mod reject;
 pub mod request;
+pub mod target;
 
 pub use accept::accept_response;
 pub use extensions::{Agreement, DeflateOptions, negotiate};
-pub use origin::{OriginError, OriginRules, OriginVerdict, RegExpSupport};
-pub use path::{PathError, PatternError, PatternProblem, RouteTable};
-pub use reject::{RejectReason, Rejection, quoted};
+pub use origin::{OriginError, OriginProblem, OriginRules, OriginVerdict, RegExpSupport};
+pub use path::{PatternError, PatternProblem, RouteError, RouteTable, shape_of};
+pub use reject::{RejectReason, Rejection, quoted, shown};
 pub use request::{UpgradeRequest, offered_protocols};
+pub use target::{PathError, normalised};

@@ -1,62 +1,20 @@
 //! Path patterns, and the table that finds the route of a request target.
 //!
-//! Patterns and request targets are brought to one canonical form first: percent-decoded, except
-//! that a `/` or `%` which was encoded stays encoded. In that form two paths are equal exactly
-//! where their decoded segments are, and a `/` always separates segments.
+//! Targets are matched in their [normal form](super::target), and the literals of patterns have the
+//! same form.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
-use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
-
-use super::reject::{RejectReason, Rejection, quoted};
+use super::reject::shown;
+use super::target::{PathError, Target, is_dot_segment, normal_segment};
 
 /// The pattern that matches every path.
 const ANY_PATH: &str = "*";
 
-/// What stays encoded in the canonical form, so that decoding can neither split a segment nor make
-/// two different segments equal. (Non-ASCII is encoded as well, by `utf8_percent_encode` itself.)
-const KEPT_ENCODED: AsciiSet = AsciiSet::EMPTY.add(b'/').add(b'%');
-
-/// The schemes of an absolute-form target that reaches an HTTP server (RFC 9112 §3.2.2).
-const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
-
-/// A request target that is not a readable path; the answer is 400.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathError {
-    /// Neither `/path` nor `http://host/path` (RFC 9112 §3.2). Holds the target, shortened and
-    /// quoted.
-    Form(String),
-    /// A `%` without two hexadecimal digits, or bytes that are not UTF-8. Holds the target,
-    /// shortened and quoted.
-    Encoding(String),
-}
-
-impl fmt::Display for PathError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PathError::Form(target) => write!(
-                f,
-                "request target {target} is not a path: accepted are \"/path\" and \
-                 \"http://host/path\""
-            ),
-            PathError::Encoding(target) => write!(
-                f,
-                "request target {target} is malformed: accepted is UTF-8 in percent-encoding"
-            ),
-        }
-    }
-}
-
-impl Error for PathError {}
-
-impl From<PathError> for Rejection {
-    fn from(error: PathError) -> Self {
-        Rejection::new(RejectReason::BadRequest, error.to_string())
-    }
-}
+/// ASCII characters that no path has as they are, and that other routers give a meaning.
+const FOREIGN: [char; 11] = ['{', '}', '<', '>', '[', ']', '|', '\\', '^', '"', '`'];
 
 /// What is wrong with a path pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +23,8 @@ pub enum PatternProblem {
     LeadingSlash,
     /// Two slashes in a row.
     EmptySegment,
+    /// A segment is `.` or `..`, which matches nothing: readers of URLs resolve such segments.
+    DotSegment,
     /// It holds a `?` or `#`, and the query never takes part in routing.
     QueryOrFragment,
     /// A `*` stands beside other characters in its segment, or before another segment.
@@ -73,6 +33,8 @@ pub enum PatternProblem {
     Param,
     /// A parameter name occurs twice.
     DuplicateParam,
+    /// A character that no path has as it is, such as the braces of `/chat/{room}`.
+    Foreign(char),
     /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
     Encoding,
 }
@@ -82,6 +44,9 @@ impl fmt::Display for PatternProblem {
         f.write_str(match self {
             PatternProblem::LeadingSlash => "a pattern must start with \"/\"",
             PatternProblem::EmptySegment => "a segment between two slashes must not be empty",
+            PatternProblem::DotSegment => {
+                "\".\" and \"..\" as segments match nothing, because readers of URLs resolve them"
+            }
             PatternProblem::QueryOrFragment => {
                 "\"?\" and \"#\" cannot be matched, because the query takes no part in routing"
             }
@@ -93,6 +58,17 @@ impl fmt::Display for PatternProblem {
                  (write %3A for a literal \":\")"
             }
             PatternProblem::DuplicateParam => "each parameter needs a name of its own",
+            PatternProblem::Foreign('|') => {
+                "alternatives need a pattern each (write %7C for a literal \"|\")"
+            }
+            PatternProblem::Foreign(character) => {
+                return write!(
+                    f,
+                    "\"{character}\" has no meaning here (write %{:02X} for a literal \
+                     \"{character}\")",
+                    u32::from(*character)
+                );
+            }
             PatternProblem::Encoding => {
                 "\"%\" must begin the percent-encoding of UTF-8 (write %25 for a literal \"%\")"
             }
@@ -117,21 +93,62 @@ impl PatternError {
     pub fn problem(&self) -> PatternProblem {
         self.problem
     }
+
+    /// The pattern that was probably meant, where this one is written as for another router.
+    pub fn suggestion(&self) -> Option<String> {
+        match self.problem {
+            PatternProblem::Foreign(_) | PatternProblem::Param | PatternProblem::Star => {
+                translated(&self.pattern)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "invalid path pattern {:?}: {}. Accepted are exact paths (\"/ws\"), parameters of one \
-             segment (\"/chat/:room\"), a last \"*\" for one or more segments (\"/files/*\"), and \
-             \"*\" alone for any path",
-            self.pattern, self.problem
+        write!(f, "invalid path pattern {}: {}", shown(&self.pattern), self.problem)?;
+        if let Some(suggestion) = self.suggestion() {
+            write!(f, "; write {}", shown(&suggestion))?;
+        }
+        f.write_str(
+            ". Accepted are exact paths (\"/ws\"), parameters of one segment (\"/chat/:room\"), a \
+             last \"*\" for one or more segments (\"/files/*\"), and \"*\" alone for any path",
         )
     }
 }
 
 impl Error for PatternError {}
+
+/// Why a route was not registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteError {
+    /// The pattern cannot be used.
+    Pattern(PatternError),
+    /// The table has a pattern of this shape: `/a/:x` and `/a/:y/` have one shape.
+    Taken {
+        /// The pattern that was to be registered.
+        pattern: String,
+        /// The one that the table has.
+        earlier: String,
+    },
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RouteError::Pattern(error) => error.fmt(f),
+            RouteError::Taken { pattern, earlier } => write!(
+                f,
+                "{} has the same shape as the earlier route {}: one path has one handler",
+                shown(pattern),
+                shown(earlier)
+            ),
+        }
+    }
+}
+
+impl Error for RouteError {}
 
 /// One segment of a pattern.
 ///
@@ -140,7 +157,7 @@ impl Error for PatternError {}
 /// difference between them is one of kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
-    /// Exactly this segment, in canonical form.
+    /// Exactly this segment, in normal form.
     Literal(String),
     /// Any one segment. The name is gone: it makes no difference to what matches.
     Param,
@@ -156,45 +173,145 @@ enum Shape {
     AnyPath,
 }
 
+impl Shape {
+    /// A text for the specificity: see [`RouteTable::rank`].
+    fn rank(&self) -> String {
+        let (class, segments): (_, &[Segment]) = match self {
+            // All that match a path are equal.
+            Shape::Exact(_) => ('0', &[]),
+            Shape::WithParams(segments) => ('1', segments),
+            Shape::Wildcard(segments) => ('2', segments),
+            Shape::AnyPath => ('3', &[]),
+        };
+        let kinds = segments.iter().map(|segment| match segment {
+            Segment::Literal(_) => '0',
+            Segment::Param => '1',
+            Segment::Rest => '2',
+        });
+        std::iter::once(class).chain(kinds).collect()
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Exact(key) => write!(f, "/{}", shown_literal(key)),
+            Shape::WithParams(segments) | Shape::Wildcard(segments) => {
+                segments.iter().try_for_each(|segment| match segment {
+                    Segment::Literal(literal) => write!(f, "/{}", shown_literal(literal)),
+                    Segment::Param => f.write_str("/:"),
+                    Segment::Rest => f.write_str("/*"),
+                })
+            }
+            Shape::AnyPath => f.write_str(ANY_PATH),
+        }
+    }
+}
+
+/// A literal that cannot be taken for a parameter or a `*`.
+fn shown_literal(literal: &str) -> String {
+    literal.replace(':', "%3A").replace('*', "%2A")
+}
+
+/// The shape of a pattern as a text, which is the same for all patterns that match the same paths:
+/// `/chat/:` for `/chat/:room/`.
+///
+/// # Errors
+/// The pattern is malformed.
+pub fn shape_of(pattern: &str) -> Result<String, PatternError> {
+    parse_pattern(pattern)
+        .map(|shape| shape.to_string())
+        .map_err(|problem| PatternError { pattern: pattern.to_owned(), problem })
+}
+
 /// Finds the most specific route for a request target.
 ///
 /// A pattern is `*` alone, for any path at all, or starts with `/` and consists of segments:
 /// literals, `:name` for exactly one segment, and `*` as the last one for one or more segments.
-/// Literals compare after percent-decoding and by case; `%2F` is a slash inside of a segment. One
-/// trailing slash is ignored, in patterns and in targets. Dot segments are segments like any other.
+/// Literals compare in [normal form](super::normalised) and by case; `%2F` is a slash inside of a segment.
+/// One trailing slash is ignored, in patterns and in targets.
+///
+/// Two kinds of paths match no pattern, not even `*`: those with a segment `.` or `..`, and those
+/// that start with `//`. `new URL()` would resolve the segments, and take what follows the two
+/// slashes for a host, so whoever reads a path in that way would see another than the table.
 ///
 /// Exact patterns win over those with parameters, which win over those with `*`. Within a class the
 /// first segment that differs decides, from the left: literal before parameter before `*`. The
 /// order of registration never matters.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
-    /// Routes without parameters or `*`, by canonical path without the slashes at its ends.
-    exact: HashMap<String, u32>,
+    /// Routes without parameters or `*`, by normal path without the slashes at its ends.
+    exact: HashMap<String, Route>,
     /// Routes with parameters, most specific first.
-    with_params: BTreeMap<Vec<Segment>, u32>,
+    with_params: BTreeMap<Vec<Segment>, Route>,
     /// Routes that end in `*`, most specific first.
-    wildcards: BTreeMap<Vec<Segment>, u32>,
+    wildcards: BTreeMap<Vec<Segment>, Route>,
     /// The route of the bare `*`.
-    any_path: Option<u32>,
+    any_path: Option<Route>,
+}
+
+#[derive(Debug, Clone)]
+struct Route {
+    id: u32,
+    /// The pattern as it was given.
+    pattern: String,
+    rank: String,
+    shape: String,
 }
 
 impl RouteTable {
     /// Registers `id` for `pattern`.
     ///
-    /// Returns the id that it replaces, where a pattern of the same shape was registered before:
-    /// `/a/:x` and `/a/:y/` have one shape.
-    ///
     /// # Errors
-    /// The pattern is malformed; the table is unchanged.
-    pub fn insert(&mut self, pattern: &str, id: u32) -> Result<Option<u32>, PatternError> {
-        let shape = parse_pattern(pattern)
-            .map_err(|problem| PatternError { pattern: pattern.to_owned(), problem })?;
-        Ok(match shape {
-            Shape::Exact(key) => self.exact.insert(key, id),
-            Shape::WithParams(segments) => self.with_params.insert(segments, id),
-            Shape::Wildcard(segments) => self.wildcards.insert(segments, id),
-            Shape::AnyPath => self.any_path.replace(id),
-        })
+    /// The pattern is malformed, or one of the same shape is registered; the table is unchanged.
+    pub fn insert(&mut self, pattern: &str, id: u32) -> Result<(), RouteError> {
+        let shape = parse_pattern(pattern).map_err(|problem| {
+            RouteError::Pattern(PatternError { pattern: pattern.to_owned(), problem })
+        })?;
+        let earlier = match &shape {
+            Shape::Exact(key) => self.exact.get(key),
+            Shape::WithParams(segments) => self.with_params.get(segments),
+            Shape::Wildcard(segments) => self.wildcards.get(segments),
+            Shape::AnyPath => self.any_path.as_ref(),
+        };
+        if let Some(Route { pattern: earlier, .. }) = earlier {
+            return Err(RouteError::Taken {
+                pattern: pattern.to_owned(),
+                earlier: earlier.clone(),
+            });
+        }
+        let route =
+            Route { id, pattern: pattern.to_owned(), rank: shape.rank(), shape: shape.to_string() };
+        match shape {
+            Shape::Exact(key) => drop(self.exact.insert(key, route)),
+            Shape::WithParams(segments) => drop(self.with_params.insert(segments, route)),
+            Shape::Wildcard(segments) => drop(self.wildcards.insert(segments, route)),
+            Shape::AnyPath => self.any_path = Some(route),
+        }
+        Ok(())
+    }
+
+    /// How many routes there are.
+    pub fn len(&self) -> usize {
+        self.routes().count()
+    }
+
+    /// Whether there are no routes.
+    pub fn is_empty(&self) -> bool {
+        self.routes().next().is_none()
+    }
+
+    /// The [shapes](shape_of) of all routes.
+    pub fn shapes(&self) -> impl Iterator<Item = &str> {
+        self.routes().map(|route| route.shape.as_str())
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.exact
+            .values()
+            .chain(self.with_params.values())
+            .chain(self.wildcards.values())
+            .chain(&self.any_path)
     }
 
     /// The id of the most specific route for a request target, which is `/path?query` or
@@ -207,24 +324,39 @@ impl RouteTable {
     /// The target is not a path, or its percent-encoding is malformed; whether any route would
     /// match plays no role.
     pub fn lookup(&self, target: &str) -> Result<Option<u32>, PathError> {
-        let path = path_of(target).ok_or_else(|| PathError::Form(quoted(target)))?;
-        let path = canonical(path).ok_or_else(|| PathError::Encoding(quoted(target)))?;
+        Ok(self.find(target)?.map(|route| route.id))
+    }
+
+    /// How specific the route is that [`Self::lookup`] finds: a text that sorts before the rank of
+    /// every less specific pattern for this target, also one of another table.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub fn rank(&self, target: &str) -> Result<Option<&str>, PathError> {
+        Ok(self.find(target)?.map(|route| route.rank.as_str()))
+    }
+
+    fn find(&self, target: &str) -> Result<Option<&Route>, PathError> {
+        let target = Target::read(target)?;
+        if target.is_ambiguous() {
+            return Ok(None);
+        }
+        let path = target.path;
         if path.contains("//") {
-            return Ok(self.any_path);
+            return Ok(self.any_path.as_ref());
         }
         let key = without_end_slashes(&path);
         Ok(self
             .exact
             .get(key)
-            .copied()
             .or_else(|| first_match(&self.with_params, key))
             .or_else(|| first_match(&self.wildcards, key))
-            .or(self.any_path))
+            .or(self.any_path.as_ref()))
     }
 }
 
-fn first_match(routes: &BTreeMap<Vec<Segment>, u32>, key: &str) -> Option<u32> {
-    routes.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, id)| *id)
+fn first_match<'a>(routes: &'a BTreeMap<Vec<Segment>, Route>, key: &str) -> Option<&'a Route> {
+    routes.iter().find(|(pattern, _)| matches(pattern, key)).map(|(_, route)| route)
 }
 
 fn matches(pattern: &[Segment], key: &str) -> bool {
@@ -253,62 +385,15 @@ fn without_end_slashes(path: &str) -> &str {
     path.strip_suffix('/').unwrap_or(path)
 }
 
-/// The path of a request target in origin-form or absolute-form (RFC 9112 §3.2), or `None` for
-/// another form.
-fn path_of(target: &str) -> Option<&str> {
-    let end = target.find(['?', '#']).unwrap_or(target.len());
-    let target = &target[..end];
-    if target.starts_with('/') {
-        return Some(target);
-    }
-    let (scheme, rest) = target.split_once("://")?;
-    if !is_web_scheme(scheme) {
-        return None;
-    }
-    match rest.find('/').unwrap_or(rest.len()) {
-        // A URI of these schemes without a host is invalid (RFC 9110 §4.2.1).
-        0 => None,
-        host_end if host_end == rest.len() => Some("/"),
-        host_end => Some(&rest[host_end..]),
-    }
-}
-
-fn is_web_scheme(scheme: &str) -> bool {
-    SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known))
-}
-
-/// The canonical form of a path, or `None` where its percent-encoding is malformed.
-fn canonical(path: &str) -> Option<Cow<'_, str>> {
-    if path.is_ascii() && !path.contains('%') {
-        return Some(Cow::Borrowed(path));
-    }
-    let mut canonical = String::with_capacity(path.len());
-    for (index, segment) in path.split('/').enumerate() {
-        if index > 0 {
-            canonical.push('/');
-        }
-        canonical.extend(utf8_percent_encode(&decoded(segment)?, &KEPT_ENCODED));
-    }
-    Some(Cow::Owned(canonical))
-}
-
-/// The decoded segment, or `None` where it is malformed. `percent_decode_str` alone would let a `%`
-/// without digits stand for itself.
-fn decoded(segment: &str) -> Option<Cow<'_, str>> {
-    let well_formed = segment.split('%').skip(1).all(starts_with_hex_pair);
-    well_formed.then(|| percent_decode_str(segment).decode_utf8().ok()).flatten()
-}
-
-fn starts_with_hex_pair(text: &str) -> bool {
-    text.as_bytes().get(..2).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
-}
-
 fn parse_pattern(pattern: &str) -> Result<Shape, PatternProblem> {
     if pattern == ANY_PATH {
         return Ok(Shape::AnyPath);
     }
     if !pattern.starts_with('/') {
         return Err(PatternProblem::LeadingSlash);
+    }
+    if let Some(foreign) = foreign_in(pattern) {
+        return Err(PatternProblem::Foreign(foreign));
     }
     if pattern.contains(['?', '#']) {
         return Err(PatternProblem::QueryOrFragment);
@@ -320,6 +405,14 @@ fn parse_pattern(pattern: &str) -> Result<Shape, PatternProblem> {
         None if last_is_rest => Shape::Wildcard(segments),
         None => Shape::WithParams(segments),
     })
+}
+
+/// A character that a pattern cannot have outside of its parameters, and there the name says more.
+fn foreign_in(pattern: &str) -> Option<char> {
+    let segments = pattern.split('/').filter(|segment| !segment.starts_with(':'));
+    let mut foreign = segments.flat_map(|segment| segment.matches(FOREIGN));
+    // Of `{a|b}` and `^(a|b)$` the choice is the point.
+    if pattern.contains('|') { Some('|') } else { foreign.next()?.chars().next() }
 }
 
 /// The literals of a pattern that has nothing else.
@@ -360,14 +453,50 @@ fn parse_segment(text: &str) -> Result<Segment, PatternProblem> {
         None if text == "*" => Ok(Segment::Rest),
         None if text.contains('*') => Err(PatternProblem::Star),
         None if text.contains(':') => Err(PatternProblem::Param),
-        None => canonical(text)
-            .map(|literal| Segment::Literal(literal.into_owned()))
-            .ok_or(PatternProblem::Encoding),
+        None => match normal_segment(text.as_bytes()) {
+            None => Err(PatternProblem::Encoding),
+            Some(literal) if is_dot_segment(&literal) => Err(PatternProblem::DotSegment),
+            Some(literal) => Ok(Segment::Literal(literal)),
+        },
     }
 }
 
 fn is_param_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// A pattern of another router as one of this table, or `None` where that cannot be told.
+fn translated(pattern: &str) -> Option<String> {
+    let segments = without_end_slashes(pattern).split('/');
+    let segments: Vec<String> = segments.map(translated_segment).collect();
+    let translation = format!("/{}", segments.join("/"));
+    parse_pattern(&translation).is_ok().then_some(translation)
+}
+
+/// `{room}`, `<room>`, `[room]` and `:room(\d+)` are parameters, with a type or without:
+/// `<int:room>`, `{room:[0-9]+}`. With `*` or `...`, or of the type `path`, they are the rest.
+fn translated_segment(segment: &str) -> String {
+    const REST: &str = "*";
+    if matches!(segment, "**" | "(.*)") {
+        return REST.to_owned();
+    }
+    let inner = [("{", "}"), ("<", ">"), ("[", "]"), (":", ")"), (":", ">"), (":", "*"), ("*", "")]
+        .iter()
+        .find_map(|(open, close)| segment.strip_prefix(*open)?.strip_suffix(*close));
+    let Some(inner) = inner else { return segment.to_owned() };
+    let is_param = segment.starts_with(':');
+    let is_rest = inner.contains("...") || inner.starts_with('*') || inner.ends_with('*');
+    if segment.starts_with('*') || (is_rest && !is_param) || (is_param && segment.ends_with('*')) {
+        return REST.to_owned();
+    }
+    let name = match inner.split_once(':') {
+        // Flask writes the type first, the others last.
+        Some(("path", _)) if segment.starts_with('<') => return REST.to_owned(),
+        Some((_, name)) if segment.starts_with('<') => name,
+        Some((name, _)) => name,
+        None => inner.split(['(', '<', '?']).next().unwrap_or(inner),
+    };
+    if is_param_name(name) { format!(":{name}") } else { segment.to_owned() }
 }
 
 #[cfg(test)]
@@ -376,13 +505,15 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::reject::{RejectReason, Rejection, quoted};
+    use super::super::target::normalised;
     use super::*;
 
     /// A table in which each pattern has its place in `patterns` as id.
     fn table(patterns: &[&str]) -> RouteTable {
         let mut table = RouteTable::default();
         for (pattern, id) in patterns.iter().zip(0..) {
-            assert_eq!(table.insert(pattern, id), Ok(None), "{pattern:?}");
+            assert_eq!(table.insert(pattern, id), Ok(()), "{pattern:?}");
         }
         table
     }
@@ -400,9 +531,15 @@ mod tests {
     #[track_caller]
     fn assert_problem(pattern: &str, problem: PatternProblem) {
         let mut table = RouteTable::default();
-        let error = table.insert(pattern, 0).unwrap_err();
-        assert_eq!(error.problem(), problem, "{pattern:?}");
-        assert_eq!(error.pattern(), pattern);
+        match table.insert(pattern, 0) {
+            Err(RouteError::Pattern(error)) => {
+                assert_eq!(error.problem(), problem, "{pattern:?}");
+                assert_eq!(error.pattern(), pattern);
+            }
+            other => panic!("{pattern:?}: {other:?}"),
+        }
+        assert!(table.is_empty());
+        assert!(shape_of(pattern).is_err());
     }
 
     #[test]
@@ -464,8 +601,39 @@ mod tests {
 
     #[test]
     fn the_bare_star_matches_any_path() {
-        for target in ["/", "//", "/a", "/a//b", "/a/b/", "http://h"] {
+        for target in ["/", "/a", "/a//b", "/a//", "/a/b/", "http://h", "/%2F", "/..a", "/..."] {
             assert!(accepts("*", target), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_matches_a_path_that_starts_with_two_slashes() {
+        for target in ["//", "//a", "//a/b", "///a", "http://h//a", "//%61"] {
+            for pattern in ["*", "/*", "/:x", "/:x/:y", "/a"] {
+                assert!(!accepts(pattern, target), "{pattern:?} {target:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_matches_a_path_with_a_dot_segment() {
+        for segment in [".", "..", "%2e", "%2E%2e", ".%2E", "%2e."] {
+            for target in [
+                format!("/{segment}"),
+                format!("/{segment}/"),
+                format!("/a/{segment}"),
+                format!("/{segment}/b"),
+                format!("/a/{segment}/b"),
+                format!("/a//{segment}"),
+                format!("http://h/{segment}/ws?x"),
+            ] {
+                for pattern in ["*", "/*", "/:x", "/:x/:y", "/:x/:y/:z", "/b"] {
+                    assert!(!accepts(pattern, &target), "{pattern:?} {target:?}");
+                }
+            }
+        }
+        for target in ["/a?/../b", "/a#/..", "/...", "/.a", "/a.", "/..%2F"] {
+            assert!(accepts("/:x", target), "{target:?}");
         }
     }
 
@@ -483,7 +651,14 @@ mod tests {
         {
             assert!(accepts("/ws", target), "{target:?}");
         }
-        for target in ["http://host", "http://host/", "http://host?x=/ws", "http://host#/ws"] {
+        for target in [
+            "http://host",
+            "http://host/",
+            "http://host?x=/ws",
+            "http://host#/ws",
+            "http://[::1]",
+            "http://host:?x",
+        ] {
             assert!(accepts("/", target), "{target:?}");
         }
     }
@@ -502,6 +677,13 @@ mod tests {
             "http://",
             "://h/ws",
             "ftp://h/ws",
+            "http://h\\ws",
+            "http://a b/ws",
+            "http://user@/ws",
+            "http://a@b@c/ws",
+            "http://::1/ws",
+            "http://h:x/ws",
+            "http://?/ws",
             "\\ws",
         ] {
             let error = table.lookup(target).unwrap_err();
@@ -523,6 +705,12 @@ mod tests {
             "/%C3/%A9",
             "/%ED%A0%80",
             "//%",
+            "/\u{e9}",
+            "/\u{c3}/\u{a9}",
+            "/\u{c3}%",
+            "/\u{100}",
+            "/\u{20ac}?x",
+            "http://h/%",
         ] {
             for table in [table(&[]), table(&["/ws"]), table(&["*"])] {
                 let error = table.lookup(target).unwrap_err();
@@ -558,6 +746,17 @@ mod tests {
         ] {
             assert!(accepts(pattern, target), "{pattern:?} {target:?}");
         }
+        for (pattern, target) in [
+            ("/café", "/caf\u{c3}\u{a9}"),
+            ("/café", "/caf%C3\u{a9}"),
+            ("/:x", "/caf\u{c3}\u{a9}"),
+            ("/@me", "/@me"),
+            ("/@me", "/%40me"),
+            ("/a%7Bb", "/a{b"),
+            ("/a%5Cb", "/a\\b"),
+        ] {
+            assert!(accepts(pattern, target), "{pattern:?} {target:?}");
+        }
         assert!(!accepts("/chat", "/%43hat"));
         assert!(!accepts("/a%2525", "/a%25"));
     }
@@ -574,11 +773,58 @@ mod tests {
     }
 
     #[test]
-    fn dot_segments_are_not_resolved() {
-        assert!(!accepts("/ws", "/a/../ws"));
-        assert!(!accepts("/ws", "/./ws"));
-        assert!(accepts("/:x/ws", "/%2e%2E/ws"));
-        assert!(accepts("/../ws", "/%2e%2E/ws"));
+    fn a_target_of_a_megabyte_is_read_in_linear_time() {
+        for piece in ["%2e", "/", "/.", "%2f", "\u{c3}\u{a9}", "/a"] {
+            let target = format!("/x{}", piece.repeat(300_000));
+            assert!(normalised(&target).is_ok());
+            assert!(table(&["/:x", "/a/*"]).lookup(&target).is_ok());
+        }
+    }
+
+    #[test]
+    fn patterns_of_the_same_paths_have_the_same_shape() {
+        for (pattern, shape) in [
+            ("/", "/"),
+            ("/chat/:room/", "/chat/:"),
+            ("/chat/:name", "/chat/:"),
+            ("/%63af\u{e9}", "/caf%C3%A9"),
+            ("/a b/:x/*", "/a%20b/:/*"),
+            ("/*/", "/*"),
+            ("*", "*"),
+            ("/%3A/%2A", "/%3A/%2A"),
+            ("/%3Aid/:x/%2a/*", "/%3Aid/:/%2A/*"),
+        ] {
+            assert_eq!(shape_of(pattern).as_deref(), Ok(shape), "{pattern:?}");
+            assert_eq!(table(&[pattern]).shapes().collect::<Vec<_>>(), [shape]);
+        }
+    }
+
+    #[test]
+    fn ranks_compare_over_tables() {
+        // Most specific first; all match the target.
+        let patterns = [
+            "/a/b/c",
+            "/a/b/:z",
+            "/a/:y/c",
+            "/a/:y/:z",
+            "/:x/b/c",
+            "/:x/:y/:z",
+            "/a/b/*",
+            "/a/:y/*",
+            "/a/*",
+            "/:x/b/*",
+            "/:x/*",
+            "/*",
+            "*",
+        ];
+        let ranks: Vec<String> = patterns
+            .iter()
+            .map(|pattern| table(&[pattern]).rank("/a/b/c").unwrap().unwrap().to_owned())
+            .collect();
+        assert!(ranks.is_sorted_by(|left, right| left < right), "{ranks:?}");
+        assert_eq!(table(&["/:x"]).rank("/a"), table(&["/:y/"]).rank("/b"));
+        assert_eq!(table(&["/a"]).rank("/b"), Ok(None));
+        assert!(table(&["/a"]).rank("/%").is_err());
     }
 
     #[test]
@@ -602,14 +848,61 @@ mod tests {
         for pattern in ["/:x/:x", "/:x/a/:y/:x/*"] {
             assert_problem(pattern, PatternProblem::DuplicateParam);
         }
-        for pattern in ["/%", "/a%2", "/%zz/*", "/%ff"] {
+        for pattern in ["/%", "/a%2", "/%zz/*", "/%ff", "/%é"] {
             assert_problem(pattern, PatternProblem::Encoding);
         }
+        for pattern in ["/.", "/..", "/a/../b", "/%2e%2E/:x", "/./*", "/.%2e/"] {
+            assert_problem(pattern, PatternProblem::DotSegment);
+        }
+        for character in FOREIGN {
+            assert_problem(&format!("/a{character}b"), PatternProblem::Foreign(character));
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_another_router_is_refused_with_the_one_to_write() {
+        for (foreign, suggestion) in [
+            ("/chat/{room}", Some("/chat/:room")),
+            ("/chat/{room}/", Some("/chat/:room")),
+            ("/chat/<room>/log", Some("/chat/:room/log")),
+            ("/chat/<int:room>", Some("/chat/:room")),
+            ("/chat/[room]", Some("/chat/:room")),
+            ("/{tenant}/chat/{room:[a-z]+}", Some("/:tenant/chat/:room")),
+            ("/files/{*rest}", Some("/files/*")),
+            ("/files/[...rest]", Some("/files/*")),
+            ("/files/[[...rest]]", Some("/files/*")),
+            ("/files/<path:rest>", Some("/files/*")),
+            ("/files/{rest...}", Some("/files/*")),
+            ("/:id(\\d+)", Some("/:id")),
+            ("/:id([^/]+)/log", None),
+            ("/files/:rest*", Some("/files/*")),
+            ("/files/*rest", Some("/files/*")),
+            ("/files/**", Some("/files/*")),
+            ("/files/(.*)", Some("/files/*")),
+            ("/a*", None),
+            ("/*/a", None),
+            ("/a:b", None),
+            ("/chat/{room}/{room}", None),
+            ("/a{b}c", None),
+            ("/{a-b}", None),
+            ("/(a|b)", None),
+            ("/^ws$", None),
+        ] {
+            let error = shape_of(foreign).unwrap_err();
+            assert_eq!(error.suggestion().as_deref(), suggestion, "{foreign:?}");
+        }
+        let message = |pattern| shape_of(pattern).unwrap_err().to_string();
+        assert!(message("/chat/{room}").starts_with(
+            "invalid path pattern \"/chat/{room}\": \"{\" has no meaning here (write %7B for a \
+             literal \"{\"); write \"/chat/:room\". Accepted are "
+        ));
+        assert!(message("/(a|b)").contains("alternatives need a pattern each"));
     }
 
     #[test]
     fn a_pattern_error_names_the_pattern_and_what_is_accepted() {
         let error = RouteTable::default().insert("/a*", 0).unwrap_err();
+        assert_eq!(shape_of("/a*").unwrap_err().to_string(), error.to_string());
         assert_eq!(
             error.to_string(),
             "invalid path pattern \"/a*\": \"*\" must be the whole last segment (write %2A for a \
@@ -620,14 +913,25 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_the_same_shape_replaces() {
+    fn a_pattern_of_the_same_shape_is_refused() {
         for (first, second) in
             [("/", "/"), ("/a", "/%61/"), ("/a/:x", "/a/:y"), ("/a/:x/*", "/a/:y/*/"), ("*", "*")]
         {
-            let mut table = RouteTable::default();
-            assert_eq!(table.insert(first, 1), Ok(None));
-            assert_eq!(table.insert(second, 2), Ok(Some(1)), "{first:?} {second:?}");
+            let mut table = table(&[first]);
+            let error = table.insert(second, 7).unwrap_err();
+            assert_eq!(
+                error,
+                RouteError::Taken { pattern: second.to_owned(), earlier: first.to_owned() }
+            );
+            assert_eq!(table.lookup(if first == "*" { "/" } else { first }), Ok(Some(0)));
+            assert_eq!(table.len(), 1);
         }
+        let error = table(&["/chat/:room"]).insert("/chat/:name/", 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"/chat/:name/\" has the same shape as the earlier route \"/chat/:room\": one path has \
+             one handler"
+        );
     }
 
     #[test]
@@ -721,6 +1025,22 @@ mod tests {
             let table = table(&["/", "/a", "/a/:x", "/:x/b", "/a/*", "/:x/*", "*"]);
             let _ = table.lookup(&target);
             let _ = table.lookup(&path);
+        }
+
+        #[test]
+        fn the_normal_form_is_the_same_path(
+            target in prop_oneof![
+                any::<String>(),
+                "(http://h)?[/a.%2eEFf\"<>\\\\^`{|}é?#:@ -]{0,20}",
+                "/(%[0-9a-fA-F]{2}|[a-c/.]){0,12}",
+            ],
+        ) {
+            let table = table(&["/", "/a", "/a/:x", "/:x/b", "/a/*", "/:x/*", "*"]);
+            let Ok(normal) = normalised(&target) else {
+                prop_assert!(table.lookup(&target).is_err());
+                return Ok(());
+            };
+            prop_assert_eq!(table.lookup(&target), table.lookup(&normal));
         }
 
         #[test]

@@ -7,6 +7,12 @@ use std::fmt;
 /// key; a client cannot make us echo, or log, kilobytes.
 const SHOWN_CHARS: usize = 80;
 
+/// The statuses that end a request, unlike 100 to 199 (RFC 9110 §15).
+const FINAL_STATUSES: std::ops::RangeInclusive<u16> = 200..=599;
+
+/// What stands behind a status that the application has chosen without a phrase.
+const OWN_PHRASE: &str = "Refused";
+
 /// Why an upgrade request did not become a WebSocket connection.
 ///
 /// The variants are numbered in the order of [`RejectReason::ALL`], so `reason as usize` can index
@@ -102,22 +108,24 @@ impl RejectReason {
             }
         }
     }
+}
 
-    /// The header lines that belong to the status, each with its line end.
-    ///
-    /// A 405 must say what is allowed (RFC 9110 §15.5.6). A 426 must name the protocol in
-    /// `Upgrade`, which in turn must be an option of `Connection` (RFC 9110 §15.5.22 and §7.8), and
-    /// the version that would be accepted (RFC 6455 §4.4).
-    fn headers(self) -> &'static str {
-        match self {
-            RejectReason::Method => "Connection: close\r\nAllow: GET\r\n",
-            RejectReason::Version => {
-                "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            }
-            _ => "Connection: close\r\n",
-        }
+/// The header lines that belong to a status, each with its line end.
+///
+/// A 401 must say how to authenticate (RFC 9110 §15.5.2), and a 405 what is allowed (§15.5.6). A
+/// 426 must name the protocol in `Upgrade`, which in turn must be an option of `Connection`
+/// (§15.5.22 and §7.8), and the version that would be accepted (RFC 6455 §4.4).
+fn header_lines(status: u16) -> &'static str {
+    match status {
+        401 => "Connection: close\r\nWWW-Authenticate: Bearer realm=\"websocket\"\r\n",
+        405 => "Connection: close\r\nAllow: GET\r\n",
+        426 => "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        _ => "Connection: close\r\n",
     }
 }
+
+/// Statuses whose responses never have a body (RFC 9110 §6.4.1), nor a length of one.
+const WITHOUT_BODY: [u16; 3] = [204, 205, 304];
 
 /// A refusal: the reason, and a message that tells the client what was wrong.
 ///
@@ -127,12 +135,31 @@ impl RejectReason {
 pub struct Rejection {
     reason: RejectReason,
     message: String,
+    status: u16,
+    phrase: String,
 }
 
 impl Rejection {
     /// A refusal for `reason`. Pass values that came from the client through [`quoted`].
     pub fn new(reason: RejectReason, message: impl Into<String>) -> Self {
-        Rejection { reason, message: message.into() }
+        Rejection {
+            reason,
+            message: message.into(),
+            status: reason.status(),
+            phrase: reason.phrase().into(),
+        }
+    }
+
+    /// The same refusal with another status. `phrase` is used where it is printable ASCII and not
+    /// empty, so that it cannot split the response; otherwise it is "Refused".
+    ///
+    /// `None` where `status` is none that ends a request, which 200 to 599 do.
+    pub fn with_status(self, status: u16, phrase: Option<&str>) -> Option<Self> {
+        let fits = |phrase: &&str| {
+            !phrase.is_empty() && phrase.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        };
+        let phrase = phrase.filter(fits).unwrap_or(OWN_PHRASE).to_owned();
+        FINAL_STATUSES.contains(&status).then_some(Rejection { status, phrase, ..self })
     }
 
     /// Why the request was refused.
@@ -145,18 +172,28 @@ impl Rejection {
         &self.message
     }
 
-    /// The complete HTTP/1.1 response, after which the connection closes (RFC 9112 §4).
-    pub fn response(&self) -> Vec<u8> {
-        format!(
-            "HTTP/1.1 {} {}\r\n{}Content-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {}\r\n\r\n{}",
-            self.reason.status(),
-            self.reason.phrase(),
-            self.reason.headers(),
-            self.message.len(),
-            self.message,
-        )
-        .into_bytes()
+    /// The HTTP status code that the client is answered.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The complete HTTP/1.1 response to a request by `method`, after which the connection closes
+    /// (RFC 9112 §4). For `HEAD` it has the headers only, with the length that a body would have
+    /// (RFC 9110 §9.3.2).
+    pub fn response(&self, method: &str) -> Vec<u8> {
+        let (status, phrase) = (self.status, &self.phrase);
+        let mut response = format!("HTTP/1.1 {status} {phrase}\r\n{}", header_lines(status));
+        if WITHOUT_BODY.contains(&status) {
+            response += "\r\n";
+            return response.into_bytes();
+        }
+        let length = self.message.len();
+        response += "Content-Type: text/plain; charset=utf-8\r\n";
+        response += &format!("Content-Length: {length}\r\n\r\n");
+        if method != "HEAD" {
+            response += &self.message;
+        }
+        response.into_bytes()
     }
 }
 
@@ -180,6 +217,28 @@ pub fn quoted(value: &str) -> String {
     format!("\"{shown}\"")
 }
 
+/// A developer's text in double quotes, for an error message: escaped as in JSON, and what exceeds
+/// 80 characters becomes `...`. Unlike [`quoted`], it leaves other scripts readable.
+pub fn shown(text: &str) -> String {
+    let mut shown = String::from('"');
+    for character in text.chars().take(SHOWN_CHARS) {
+        match character {
+            '"' | '\\' => shown.extend(['\\', character]),
+            '\n' => shown += "\\n",
+            '\r' => shown += "\\r",
+            '\t' => shown += "\\t",
+            '\u{8}' => shown += "\\b",
+            '\u{c}' => shown += "\\f",
+            control if control < ' ' => shown += &format!("\\u{:04x}", u32::from(control)),
+            other => shown.push(other),
+        }
+    }
+    if text.chars().nth(SHOWN_CHARS).is_some() {
+        shown += "...";
+    }
+    shown + "\""
+}
+
 fn printable(character: char) -> char {
     match character {
         ' '..='~' => character,
@@ -192,7 +251,11 @@ mod tests {
     use super::*;
 
     fn response_text(reason: RejectReason, message: &str) -> String {
-        String::from_utf8(Rejection::new(reason, message).response()).unwrap()
+        text_of(&Rejection::new(reason, message), "GET")
+    }
+
+    fn text_of(rejection: &Rejection, method: &str) -> String {
+        String::from_utf8(rejection.response(method)).unwrap()
     }
 
     #[test]
@@ -249,9 +312,71 @@ mod tests {
     }
 
     #[test]
-    fn only_a_426_and_a_405_carry_their_special_headers() {
+    fn a_401_says_how_to_authenticate() {
+        let response = response_text(RejectReason::Unauthorized, "no");
+        assert!(response.contains("\r\nWWW-Authenticate: Bearer realm=\"websocket\"\r\n"));
+    }
+
+    #[test]
+    fn the_answer_to_head_has_no_body() {
+        for reason in RejectReason::ALL {
+            let rejection = Rejection::new(reason, "no");
+            let head = text_of(&rejection, "HEAD");
+            assert!(head.ends_with("\r\nContent-Length: 2\r\n\r\n"));
+            assert_eq!(head + "no", text_of(&rejection, "GET"));
+            assert!(text_of(&rejection, "head").ends_with("no"), "methods are case-sensitive");
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_have_a_status_of_the_application() {
+        let refused = || Rejection::new(RejectReason::Unauthorized, "no");
+        let with = |status, phrase| refused().with_status(status, phrase);
+        let head = |status, phrase| {
+            let response = text_of(&with(status, phrase).unwrap(), "GET");
+            response.split("\r\n").take(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(head(403, Some("Forbidden")), ["HTTP/1.1 403 Forbidden", "Connection: close"]);
+        assert_eq!(head(599, None), ["HTTP/1.1 599 Refused", "Connection: close"]);
+        for phrase in ["", "a\r\nSet-Cookie: x", "gr\u{f6}\u{df}er", "\0", "a\u{7f}"] {
+            assert_eq!(head(200, Some(phrase))[0], "HTTP/1.1 200 Refused", "{phrase:?}");
+        }
+        for status in [0, 100, 101, 199, 600, 1000, u16::MAX] {
+            assert_eq!(with(status, Some("OK")), None, "{status}");
+        }
+        let rejection = with(429, None).unwrap();
+        assert_eq!((rejection.reason(), rejection.status()), (RejectReason::Unauthorized, 429));
+        assert_eq!(rejection.message(), "no");
+    }
+
+    #[test]
+    fn a_status_of_the_application_brings_its_headers() {
+        for (status, line) in [
+            (401, "WWW-Authenticate: Bearer realm=\"websocket\""),
+            (405, "Allow: GET"),
+            (426, "Sec-WebSocket-Version: 13"),
+        ] {
+            let rejection = Rejection::new(RejectReason::Application, "no");
+            let response = text_of(&rejection.with_status(status, None).unwrap(), "GET");
+            assert!(response.contains(&format!("\r\n{line}\r\n")), "{response}");
+        }
+    }
+
+    #[test]
+    fn a_status_without_a_body_has_none() {
+        for status in WITHOUT_BODY {
+            let rejection = Rejection::new(RejectReason::Unauthorized, "no");
+            let response = text_of(&rejection.with_status(status, None).unwrap(), "GET");
+            let expected = format!("HTTP/1.1 {status} Refused\r\nConnection: close\r\n\r\n");
+            assert_eq!(response, expected);
+        }
+    }
+
+    #[test]
+    fn only_these_statuses_carry_special_headers() {
         for reason in RejectReason::ALL {
             let response = response_text(reason, "no");
+            assert_eq!(response.contains("WWW-Authenticate:"), reason.status() == 401);
             assert_eq!(response.contains("Allow:"), reason.status() == 405);
             assert_eq!(response.contains("Sec-WebSocket-Version:"), reason.status() == 426);
         }
@@ -277,6 +402,14 @@ mod tests {
         assert_eq!(rejection.to_string(), "no such path");
         assert_eq!(rejection.reason(), RejectReason::Path);
         assert_eq!(rejection.message(), "no such path");
+    }
+
+    #[test]
+    fn a_developer_s_text_is_escaped_as_in_json_and_short() {
+        assert_eq!(shown("café"), "\"café\"");
+        assert_eq!(shown("a\"b\\\n\r\t\u{8}\u{c}\0"), r#""a\"b\\\n\r\t\b\f\u0000""#);
+        assert_eq!(shown(&"é".repeat(80)), format!("\"{}\"", "é".repeat(80)));
+        assert_eq!(shown(&"é".repeat(81)), format!("\"{}...\"", "é".repeat(80)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::host::is_host_and_port;
 use super::reject::{RejectReason, Rejection, quoted};
 
 /// The oldest HTTP version that knows `Upgrade` (RFC 9110 §7.8).
@@ -16,14 +17,17 @@ const KEY_DIGITS: usize = 22;
 /// The parts of an upgrade request that RFC 6455 rules.
 ///
 /// Header values are as Node joins them: trimmed, and repeated headers as one list that is joined
-/// with `", "`. `None` means that the header is missing. That `Host` is present is for Node's HTTP
-/// parser to check.
+/// with `", "`. `None` means that the header is missing.
 #[derive(Debug, Clone, Copy)]
 pub struct UpgradeRequest<'a> {
     /// The method, in the client's spelling; methods are case-sensitive.
     pub method: &'a str,
     /// Major and minor HTTP version.
     pub http_version: (u8, u8),
+    /// `Host`, the first where there are several.
+    pub host: Option<&'a str>,
+    /// How many header lines `Host` has.
+    pub hosts: u32,
     /// `Upgrade`.
     pub upgrade: Option<&'a str>,
     /// `Connection`.
@@ -48,6 +52,7 @@ impl UpgradeRequest<'_> {
     pub fn check(&self) -> Result<(), Rejection> {
         self.check_method()?;
         self.check_http_version()?;
+        self.check_host()?;
         check_listed("Upgrade", self.upgrade, "websocket")?;
         check_listed("Connection", self.connection, "upgrade")?;
         check_key(self.key)?;
@@ -68,6 +73,21 @@ impl UpgradeRequest<'_> {
         ))
     }
 
+    /// There is exactly one host in a request (RFC 9112 §3.2).
+    fn check_host(&self) -> Result<(), Rejection> {
+        const ACCEPTED: &str = "one host, with or without a port";
+        if self.hosts > 1 {
+            let times = self.hosts;
+            return Err(bad_request(format!(
+                "header Host occurs {times} times: accepted is {ACCEPTED}"
+            )));
+        }
+        match self.host {
+            Some(host) if is_host_and_port(host) => Ok(()),
+            host => Err(bad_header("Host", host, ACCEPTED)),
+        }
+    }
+
     fn check_http_version(&self) -> Result<(), Rejection> {
         if self.http_version >= OLDEST_HTTP {
             return Ok(());
@@ -80,15 +100,16 @@ impl UpgradeRequest<'_> {
 }
 
 /// The subprotocols that a `Sec-WebSocket-Protocol` header offers, in the client's order of
-/// preference (RFC 6455 §4.1, item 10).
+/// preference (RFC 6455 §4.1, item 10). Empty elements of the list are ignored (RFC 9110 §5.6.1.2).
 ///
 /// # Errors
 /// [`RejectReason::BadRequest`] where the value is not a comma-separated list of at least one
 /// token, or names a subprotocol twice.
 pub fn offered_protocols(value: &str) -> Result<Vec<&str>, Rejection> {
-    let offered: Vec<&str> = value.split(',').map(trim_list_space).collect();
-    let malformed = offered.iter().any(|protocol| !is_token(protocol));
-    if malformed || has_duplicate(&offered) {
+    let elements = value.split(',').map(trim_list_space);
+    let offered: Vec<&str> = elements.filter(|element| !element.is_empty()).collect();
+    let well_formed = !offered.is_empty() && offered.iter().all(|protocol| is_token(protocol));
+    if !well_formed || has_duplicate(&offered) {
         return Err(bad_header(
             "Sec-WebSocket-Protocol",
             Some(value),
@@ -180,6 +201,8 @@ mod tests {
     const GOOD: UpgradeRequest<'static> = UpgradeRequest {
         method: "GET",
         http_version: (1, 1),
+        host: Some("example.com"),
+        hosts: 1,
         upgrade: Some("websocket"),
         connection: Some("Upgrade"),
         key: Some("dGhlIHNhbXBsZSBub25jZQ=="),
@@ -337,7 +360,7 @@ mod tests {
     #[test]
     fn a_malformed_protocol_list_is_refused() {
         for value in
-            ["", " ", ",", "a,", ",a", "a,,b", "a b", "a;b", "a, a", "chät", "a\u{7f}", "a\r\nb"]
+            ["", " ", ",", " ,\t, ", "a b", "a;b", "a, a", "a,,a", "chät", "a\u{7f}", "a\r\nb"]
         {
             let request = UpgradeRequest { protocols: Some(value), ..GOOD };
             let rejection = request.check().unwrap_err();
@@ -349,6 +372,48 @@ mod tests {
             "header Sec-WebSocket-Protocol is \"a, a\": accepted is a \
              comma-separated list of distinct tokens",
         );
+    }
+
+    #[test]
+    fn empty_elements_of_an_offer_are_ignored() {
+        for value in ["a,b", "a,,b", ",a,b", "a,b,", " , a ,\t, b , "] {
+            assert_eq!(offered_protocols(value), Ok(vec!["a", "b"]), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_host_and_it_is_well_formed() {
+        for host in ["example.com", "example.com:8080", "[::1]:80", "localhost:"] {
+            let request = UpgradeRequest { host: Some(host), ..GOOD };
+            assert_eq!(request.check(), Ok(()), "{host:?}");
+        }
+        assert_refused(
+            UpgradeRequest { host: None, hosts: 0, ..GOOD },
+            RejectReason::BadRequest,
+            "header Host is missing: accepted is one host, with or without a port",
+        );
+        assert_refused(
+            UpgradeRequest { hosts: 2, ..GOOD },
+            RejectReason::BadRequest,
+            "header Host occurs 2 times: accepted is one host, with or without a port",
+        );
+        for host in ["", "a b", "a, b", "a:x", "http://a", "u@a", "::1"] {
+            assert_refused(
+                UpgradeRequest { host: Some(host), ..GOOD },
+                RejectReason::BadRequest,
+                &format!("header Host is \"{host}\": accepted is one host, with or without a port"),
+            );
+        }
+    }
+
+    #[test]
+    fn the_host_comes_after_method_and_http_version() {
+        let request = UpgradeRequest { host: None, method: "POST", ..GOOD };
+        assert_eq!(request.check().unwrap_err().reason(), RejectReason::Method);
+        let request = UpgradeRequest { host: None, http_version: (1, 0), ..GOOD };
+        assert!(request.check().unwrap_err().message().starts_with("HTTP/1.0"));
+        let request = UpgradeRequest { host: None, upgrade: None, ..GOOD };
+        assert!(request.check().unwrap_err().message().starts_with("header Host"));
     }
 
     #[test]
