@@ -142,7 +142,7 @@ describe('attach', () => {
     ['undefined', undefined, 'undefined'],
     ['null', null, 'null'],
     ['a port', 3000, '3000'],
-    ['an empty object', {}, 'an instance of Object'],
+    ['an empty object', {}, 'an object'],
     ['an application', createApp(), 'an instance of Application'],
     ['an Express application', express(), 'a function'],
     ['a server that does not speak HTTP', net.createServer(), 'an instance of Server'],

@@ -608,7 +608,7 @@ describe('ctx.wsRooms', () => {
 
   test.each<[string, unknown[], RegExp]>([
     ['a room that is no string', [5, 'x'], /room must be a string, got 5/],
-    ['data that is neither text nor binary', ['room', { a: 1 }], /data must be .*got .*Object/],
+    ['data that is neither text nor binary', ['room', { a: 1 }], /data must be .*got an object/],
     ['no data', ['room'], /data must be .*got undefined/],
     [
       'an exclude that is no connection',

@@ -468,11 +468,11 @@ describe('send', () => {
     ['a bigint', 1n, 'bigint'],
     ['a symbol', Symbol('s'), 'symbol'],
     ['a function', () => {}, 'function'],
-    ['a plain object', { a: 1 }, 'Object'],
-    ['an array', [1, 2], 'Array'],
+    ['a plain object', { a: 1 }, 'an object'],
+    ['an array', [1, 2], 'an array'],
     ['a promise', Promise.resolve('x'), 'Promise'],
     ['a String object', new String('x'), 'String'],
-    ['an object without a prototype', Object.create(null), 'Object'],
+    ['an object without a prototype', Object.create(null), 'an object'],
   ])(
     'of %s is a TypeError that names the method, the types and the value',
     async (_, data, got) => {

@@ -628,7 +628,7 @@ describe('wsUse()', () => {
   test.each<[unknown, string]>([
     [undefined, 'undefined'],
     [null, 'null'],
-    [{}, 'Object'],
+    [{}, 'an object'],
     ['auth', '"auth"'],
   ])('refuses %o with a TypeError', async (middleware, shown) => {
     const { wsApp } = await serve();

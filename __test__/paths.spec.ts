@@ -566,7 +566,7 @@ describe('ws()', () => {
     [undefined, 'undefined'],
     [null, 'null'],
     [5, '5'],
-    [['/ws'], 'Array'],
+    [['/ws'], 'an array'],
     [/ws/, 'RegExp'],
   ])('refuses the path %o with a TypeError', async (path, shown) => {
     const { wsApp } = await serve();
@@ -602,7 +602,7 @@ describe('ws()', () => {
   test.each<[unknown, string]>([
     [undefined, 'undefined'],
     [null, 'null'],
-    [{}, 'Object'],
+    [{}, 'an object'],
     ['handler', '"handler"'],
   ])('refuses the handler %o with a TypeError', async (handler, shown) => {
     const { wsApp, plugin } = await serve();
