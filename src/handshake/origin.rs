@@ -333,14 +333,19 @@ impl<'a> Rule<'a> {
         let host = normal_host(self.host);
         let literals: Vec<String> = host.split('*').map(regex::escape).collect();
         let host = literals.join(ANY_OF_NAME);
-        let port = match self.port {
-            None => String::new(),
-            Some("*") => format!(":{ANY_PORT}"),
-            // Some may be what the scheme stands for, and then origins do not name them.
-            Some(port) if port_number(port) == default_port(self.scheme) => String::new(),
-            Some(port) => format!(":{}", port.trim_start_matches('0')),
+        let number = self.port.and_then(port_number);
+        let port = match number {
+            _ if self.port == Some("*") => format!(":{ANY_PORT}"),
+            Some(number) if Some(number) != default_port(self.scheme) => format!(":{number}"),
+            _ => String::new(),
         };
-        RegexBuilder::new(&format!(r"\A{scheme}://{host}{port}\z"))
+        // Of the schemes that `*` stands for, some leave this port out.
+        let left_out: String = WITH_DEFAULT_PORT
+            .iter()
+            .filter(|scheme| self.scheme == "*" && number == default_port(scheme))
+            .map(|scheme| format!("|{scheme}://{host}"))
+            .collect();
+        RegexBuilder::new(&format!(r"\A(?:{scheme}://{host}{port}{left_out})\z"))
             .unicode(false)
             .size_limit(regexp::SIZE_LIMIT)
             .build()
@@ -396,6 +401,9 @@ fn normal_host(host: &str) -> Cow<'_, str> {
 fn port_number(port: &str) -> Option<u16> {
     is_port(port).then(|| port.trim_start_matches('0').parse().unwrap_or(0))
 }
+
+/// The schemes that [`default_port`] knows.
+const WITH_DEFAULT_PORT: [&str; 4] = ["http", "https", "ws", "wss"];
 
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
@@ -627,6 +635,25 @@ mod tests {
             &text_rules(&["https://*.a.example:443", "http://*.b.example", "x://*.c:443"]),
             &["https://x.a.example", "https://x.a.example:443", "http://x.b.example:80"],
             &["https://x.a.example:80", "http://x.b.example:443", "x://x.c", "https://x.c:443"],
+        );
+        assert_verdicts(
+            &text_rules(&["*://a.example:443", "*://*.b.example:0080", "http://*.d:0"]),
+            &[
+                "https://a.example",
+                "wss://a.example",
+                "http://a.example:443",
+                "https://a.example:443",
+                "http://x.b.example",
+                "https://x.b.example:80",
+                "http://x.d:0",
+            ],
+            &[
+                "http://a.example",
+                "x://a.example",
+                "https://x.b.example",
+                "http://x.d:",
+                "http://x.d",
+            ],
         );
         assert_verdicts(
             &text_rules(&["http://c:08080", "http://*.d:08080"]),
