@@ -39,7 +39,7 @@ export { hasWebSocketSupport, WebSocketPlugin, withWebSocket };
  * What {@link WebSocketPlugin} can be told. Every option is optional, and `undefined` means its
  * default. All of them are checked by the constructor: a wrong type throws a `TypeError`, a number
  * out of range (negative, fractional, `NaN`) a `RangeError`; both name the option, the value and
- * what is accepted.
+ * what is accepted. A name that is no option throws a `TypeError` that asks for the nearest one.
  */
 interface WebSocketPluginOptions {
   /**
@@ -48,6 +48,10 @@ interface WebSocketPluginOptions {
    * a wildcard of one or more segments (`/api/ws/*`). Query strings and one trailing slash never
    * matter. A path without a handler is a live connection all the same: it counts and gets
    * broadcasts.
+   *
+   * A request is routed by the normal form of its path, which is also what `req.url`, `ctx.path` and
+   * {@link WSConnection.url} show: `/%61b` and `http://host/ab` are `/ab`, while `%2F` stays as it
+   * is. Paths with dot segments, or with `//` at the start, match nothing.
    *
    * @default '/ws'
    * @throws {TypeError} from the constructor for an empty list, and for a path that is empty or
@@ -90,20 +94,28 @@ interface WebSocketPluginOptions {
   maxMessageSize?: number;
 
   /**
-   * Accepted values of the `Origin` header (RFC 6455 §10.2): exact strings, strings with `*`, or
-   * regular expressions. A `*` stands for one or more letters, digits, `.`, `_`, `~` or `-`, so
-   * that `http://localhost:*` is any port and `https://*.example.com` any subdomain; on its own it
-   * is every origin. Anything else is answered by HTTP 403. An empty list accepts every origin and
-   * requests without one; a list that is not empty rejects a request without an `Origin`.
+   * Accepted values of the `Origin` header (RFC 6455 §10.2): origins (`scheme://host[:port]`),
+   * origins with `*`, or regular expressions. A `*` in a host stands for one or more letters,
+   * digits, `.`, `_`, `~` or `-`, so that `https://*.example.com` is any subdomain; in the place of
+   * a port, as in `http://localhost:*`, it is any port; on its own it is every origin. The default
+   * port of a scheme is the same as none. Anything else is answered by HTTP 403. An empty list
+   * accepts every origin and requests without one; a list that is not empty rejects a request
+   * without an `Origin`.
    *
    * @default []
+   * @throws {TypeError} from the constructor for a text that no browser sends as an origin: without a
+   * scheme, or with a path.
    */
   allowOrigins?: (string | RegExp)[];
 
   /**
-   * Decides whether a client may connect, after all the cheaper checks. A falsy result is answered
-   * by HTTP 401; a throw or a rejection by HTTP 500. Frames that the client sends meanwhile are
-   * kept. Limited by {@link WebSocketPluginOptions.handshakeTimeoutMs}.
+   * Decides whether a client may connect, after all the cheaper checks. `true` lets it in, and so
+   * does a user, which is any other truthy value that does not say no. A falsy result is answered by
+   * HTTP 401, and so is an Error, an empty array, an object whose `ok`, `success`, `allowed`,
+   * `authorized` or `authenticated` is `false`, and one with an `error`. An object with a `status` or
+   * `statusCode` from 200 to 599, as a `Response` has it, is answered by that. A throw or a rejection
+   * is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
+   * {@link WebSocketPluginOptions.handshakeTimeoutMs}.
    *
    * @default () => true
    */
@@ -117,9 +129,11 @@ interface WebSocketPluginOptions {
   debug?: boolean;
 
   /**
-   * Milliseconds for the HTTP middleware and {@link WebSocketPluginOptions.verifyClient} together,
-   * and again for the WebSocket middleware. More ends the attempt: by HTTP 503 before the upgrade,
-   * with close code 1008 after it. At least 1, at most 2147483647.
+   * Milliseconds from the arrival of an upgrade request for the HTTP middleware and
+   * {@link WebSocketPluginOptions.verifyClient} together, and again for the WebSocket middleware.
+   * More ends the attempt: by HTTP 503 before the upgrade, with close code 1008 after it. Also how
+   * long an upgrade may go unanswered that is left to another listener of the server, which is
+   * answered by HTTP 404 then. At least 1, at most 2147483647.
    *
    * @default 10000
    */
@@ -263,7 +277,10 @@ interface WSConnection {
   /** Identifies the connection among all others: a version 4 UUID. */
   id: string;
 
-  /** The URL of the upgrade request as it was sent: path and query, without a host. */
+  /**
+   * The URL of the upgrade request, path and query without a host, in the normal form by which it was
+   * routed: see {@link WebSocketPluginOptions.path}.
+   */
   url: string;
 
   /**
@@ -292,9 +309,9 @@ interface WSConnection {
 
   /**
    * Sends one message: a string as a text message, anything else as a binary one (RFC 6455 §5.6).
-   * Does nothing once the connection is closing or closed, as in browsers.
+   * Does nothing once the connection is closing or closed, as in browsers. The bytes are copied.
    *
-   * @throws {TypeError} if `data` is of any other type.
+   * @throws {TypeError} if `data` is of any other type, or is memory shared with other threads.
    */
   send(data: string | Buffer | Uint8Array | ArrayBuffer): void;
 
@@ -328,7 +345,8 @@ interface WSConnection {
 
   /**
    * Sends one message to everyone in the room except this connection, which need not be in the
-   * room itself. Also works inside of this connection's own `onClose` listeners.
+   * room itself. Also works inside of this connection's own `onClose` listeners. The room comes
+   * first here, and last in {@link WebSocketMethods.wsBroadcast}.
    *
    * @throws {TypeError} if an argument is of another type.
    */
@@ -338,8 +356,9 @@ interface WSConnection {
    * Adds a listener for messages: text arrives as a string, binary as a Buffer. What arrives
    * before the handler has returned (or its promise has resolved) is kept and delivered then, or
    * once {@link WebSocketPluginOptions.handshakeTimeoutMs} have passed: a handler may run for as
-   * long as its connection. A listener that throws or rejects closes this connection with code 1011 and is reported by the
-   * plugin's `error` event.
+   * long as its connection. A listener that throws or rejects closes this connection with code 1011
+   * and is reported by the plugin's `error` event. It runs in the async context (`AsyncLocalStorage`)
+   * of the code that added it.
    *
    * @throws {TypeError} if `listener` is not a function.
    */
@@ -348,7 +367,8 @@ interface WSConnection {
   /**
    * Adds a listener for the end of the connection, called exactly once with the close code and the
    * reason of the peer, or of this side where it closed first. 1005 means that the close frame had
-   * no code, 1006 that there was no close frame (RFC 6455 §7.1.5).
+   * no code, 1006 that there was no close frame (RFC 6455 §7.1.5). It runs in the async context of the
+   * code that added it.
    *
    * @throws {TypeError} if `listener` is not a function.
    */
@@ -375,13 +395,14 @@ type WSRequestHandler = (socket: WSConnection, req: IncomingMessage) => void | P
  * Runs before the handler, in the order of `app.wsUse`. `next()` passes the connection on, also
  * when it is called later; only its first call counts. Without it the handler does not run, and
  * after {@link WebSocketPluginOptions.handshakeTimeoutMs} the connection is closed with code 1008.
- * Closing the socket ends the chain. A throw or a rejection closes with code 1011 and is reported
- * by the plugin's `error` event.
+ * Closing the socket ends the chain. `next(error)` with an Error, a string or `false` closes with
+ * code 1011 and is reported by the plugin's `error` event, and so is a throw or a rejection; with any
+ * other value it passes the connection on, so that `promise.then(next)` works.
  */
 type WSMiddleware = (
   socket: WSConnection,
   req: IncomingMessage,
-  next: () => void,
+  next: (error?: unknown) => void,
 ) => void | Promise<void>;
 
 /** The events of a {@link WSRoomManager} with the arguments of their listeners. */
@@ -638,8 +659,8 @@ interface Context {
 }
 
 /**
- * The context of one HTTP request once the plugin is installed. All three fields are set anew on
- * every request, upgrade requests included.
+ * The context of one HTTP request once the plugin is installed. All three fields are those of the
+ * request that is being served, upgrade requests included, although contexts are used again.
  */
 interface WSContext extends Context {
   /** Whether this is a WebSocket upgrade request (RFC 6455 §4.1) on a path of the plugin. */
@@ -699,7 +720,8 @@ interface WebSocketMethods {
    * @param path Like {@link WebSocketPluginOptions.path}.
    * @param handler A {@link WSHandler}; it is also given the upgrade request.
    * @returns The application, or the methods themselves.
-   * @throws {TypeError} for an invalid path, or a handler that is not a function.
+   * @throws {TypeError} for an invalid path, a handler that is not a function, and further arguments.
+   * @throws {Error} if the path has a handler already, or is one of another plugin on the server.
    */
   ws(path: string, handler: WSRequestHandler): this;
 
@@ -707,13 +729,13 @@ interface WebSocketMethods {
    * Adds a WebSocket middleware, for all routes.
    *
    * @returns The application, or the methods themselves.
-   * @throws {TypeError} if `middleware` is not a function.
+   * @throws {TypeError} if `middleware` is not a function, and for further arguments.
    */
   wsUse(middleware: WSMiddleware): this;
 
   /**
    * Sends one text message to every connection in the room, or to every connection on every path
-   * where no room is given.
+   * where no room is given. The room comes last here, and first in {@link WSConnection.broadcast}.
    *
    * @returns The application, or the methods themselves.
    * @throws {TypeError} if an argument is of another type.
@@ -749,7 +771,7 @@ declare function hasWebSocketSupport(app: unknown): app is WebSocketMethods;
 type WSRejectReason =
   /** Not GET: HTTP 405 (RFC 6455 §4.1). */
   | 'method'
-  /** Not a valid handshake: HTTP 400 (RFC 6455 §4.2.1). */
+  /** Not a valid handshake, `Host` included: HTTP 400 (RFC 6455 §4.2.1). */
   | 'badRequest'
   /** Another version than 13: HTTP 426 (RFC 6455 §4.4). */
   | 'version'
@@ -759,7 +781,7 @@ type WSRejectReason =
   | 'origin'
   /** `maxConnections` reached: HTTP 503. */
   | 'limit'
-  /** `verifyClient` said no: HTTP 401. */
+  /** `verifyClient` said no: HTTP 401, or the status that its result has. */
   | 'unauthorized'
   /** `verifyClient` or a `protocols` function threw or rejected: HTTP 500. */
   | 'verifyError'
@@ -806,7 +828,12 @@ interface WSStats {
   rejected: Record<WSRejectReason, number>;
 }
 
-/** The events of a {@link WebSocketPlugin} with the arguments of their listeners. */
+/**
+ * The events of a {@link WebSocketPlugin} with the arguments of their listeners. A listener runs in
+ * the async context (`AsyncLocalStorage`) of the code that added it. What it throws or rejects with
+ * is emitted as `error`, with the connection that the event is about, and the other listeners are
+ * called all the same.
+ */
 interface WebSocketPluginEvents extends WSRoomEvents {
   /** A connection has been accepted; its middleware and handler run after this. */
   connection: [socket: WSConnection, req: IncomingMessage];
@@ -848,7 +875,8 @@ interface WebSocketPluginStatus {
  */
 declare class WebSocketPlugin extends EventEmitter {
   /**
-   * @throws {TypeError} for an option of the wrong type, or an invalid path or pattern.
+   * @throws {TypeError} for an option of the wrong type, one that does not exist, or an invalid path
+   * or origin.
    * @throws {RangeError} for a number out of its range.
    */
   constructor(options?: WebSocketPluginOptions);
@@ -864,7 +892,8 @@ declare class WebSocketPlugin extends EventEmitter {
    * Installs the plugin: adds `ws`, `wsUse` and `wsBroadcast` to the application and its HTTP
    * middleware to the chain, and takes over the WebSocket upgrades of its server.
    *
-   * @throws {Error} if the plugin is installed or attached already.
+   * @throws {Error} if the plugin is installed or attached already, if another one on the same server
+   * has one of its paths, or if the application has the methods of another WebSocket plugin.
    * @throws {TypeError} if `app` is not an application, or one of Express, whose middleware takes
    * other arguments: {@link WebSocketPlugin.attach} serves its server.
    */
@@ -874,11 +903,14 @@ declare class WebSocketPlugin extends EventEmitter {
    * Serves the WebSocket upgrades of a server without an application: a bare one, or that of
    * Express, Koa or Fastify. No HTTP middleware runs for them; `verifyClient` and `wsUse` decide.
    * Upgrades on other paths are left to other listeners, and get HTTP 404 where there are none.
+   * Upgrades to other protocols are left to other listeners as well, and are served as ordinary
+   * requests where there are none (RFC 9110 §7.8).
    *
    * @param server Plain or TLS, listening or not. HTTP/2 servers serve HTTP/1.1 clients only, and
    * need `allowHTTP1`.
    * @returns The methods that {@link WebSocketPlugin.install} adds to an application.
-   * @throws {Error} if the plugin is installed or attached already.
+   * @throws {Error} if the plugin is installed or attached already, or if another one on the same
+   * server has one of its paths.
    * @throws {TypeError} if `server` is not a server.
    *
    * @example
@@ -894,8 +926,12 @@ declare class WebSocketPlugin extends EventEmitter {
 
   /**
    * Closes all connections with code 1001, rejects new ones, and resolves once every peer has
-   * answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over. Also runs when the HTTP
-   * server closes and when the application emits `shutdown`.
+   * answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over. Nothing of the plugin is left
+   * on the server then: another one can take its place, and this one can be installed or attached
+   * again.
+   *
+   * Also runs when the HTTP server closes and when the application emits `shutdown`; the plugin then
+   * serves again once the server listens again, unless another plugin has been attached to it.
    */
   cleanup(): Promise<void>;
 
@@ -908,7 +944,10 @@ declare class WebSocketPlugin extends EventEmitter {
   /** Name, version and description. */
   getMetadata(): WebSocketPluginMetadata;
 
-  /** Whether {@link WebSocketPlugin.install} or {@link WebSocketPlugin.attach} has been called. */
+  /**
+   * Whether {@link WebSocketPlugin.install} or {@link WebSocketPlugin.attach} has been called, and
+   * {@link WebSocketPlugin.cleanup} has not undone it.
+   */
   isPluginInstalled(): boolean;
 
   /** The state of the plugin, for health pages and logs. */

@@ -344,6 +344,10 @@ describe('a line of the log', () => {
     ['DEL', '\x7f'],
     ['C1, in which a terminal finds escape sequences as well', '\x85\x9b2K'],
     ['what Unicode calls the end of a line', '\u2028\u2029'],
+    ['what turns the direction of text around', '\u202e\u2066\u200f'],
+    ['what has no width', '\u200b\u200d\ufeff\u2060\u00ad'],
+    ['spaces that are none', '\u00a0\u3000'],
+    ['letters that are empty', '\u3164\u115f\u{e0041}'],
   ])('has nothing in it that ends a line or moves a cursor: %s', async (_, text) => {
     const lines = queue<string>();
     const log = vi.spyOn(console, 'log').mockImplementation((line) => lines.push(String(line)));
@@ -354,7 +358,69 @@ describe('a line of the log', () => {
     client.close(4000, `bye${text}`);
     const line = await lines.next();
     expect(line).toContain('closed with 4000: bye');
-    expect(line).not.toMatch(/\p{Cc}|\p{Zl}|\p{Zp}/u);
+    expect(line).toMatch(/^[!-~ ]+$/);
+  });
+
+  test('is short, whatever a client sends', async () => {
+    const lines = queue<string>();
+    const log = vi.spyOn(console, 'log').mockImplementation((line) => lines.push(String(line)));
+    onTestFinished(() => log.mockRestore());
+    const { port } = await serve({ debug: true });
+    const long = 'x'.repeat(8000);
+    for (const [path, headers] of [
+      [`/${long}`, {}],
+      ['/ws', { Upgrade: `websocket, ${long}`, 'Sec-WebSocket-Key': long }],
+      ['/ws', { 'Sec-WebSocket-Version': long }],
+      ['/ws', { Host: `${long}!?` }],
+    ] as const) {
+      await answerTo(port, upgradeRequest(path, headers));
+      expect((await lines.next()).length).toBeLessThan(500);
+    }
+  });
+});
+
+describe('what a client has put into a value', () => {
+  test.each<[string, (socket: WSConnection, data: unknown) => void]>([
+    ['join', (socket, data) => socket.join(data as string)],
+    ['leave', (socket, data) => socket.leave(data as string)],
+    ['send', (socket, data) => socket.send(data as string)],
+    ['close', (socket, data) => socket.close(4000, data as string)],
+    ['broadcast', (socket, data) => socket.broadcast(data as string, 'x')],
+  ])('is one printable, short line in the error of %s', async (_name, act) => {
+    const errors = queue<Error>();
+    const { url, plugin } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/ws', (socket) => {
+        socket.onMessage((data) => act(socket, JSON.parse(String(data)).value));
+      });
+    });
+    plugin.on('error', (error) => errors.push(error));
+    const evil = 'evil\n[WebSocketPlugin] /admin accepted\x1b[2K\u202e';
+    for (const value of [
+      { constructor: { name: evil } },
+      { [evil]: 1, toString: evil, constructor: evil },
+      [evil, 'x'.repeat(10_000)],
+    ]) {
+      const client = await connect(url());
+      client.send(JSON.stringify({ value }));
+      const { message } = await errors.next();
+      expect(message).toMatch(/^[ -~]+$/);
+      expect(message.length).toBeLessThan(200);
+      await client.closed;
+    }
+  });
+
+  test('is shortened where a text of its own is refused', async () => {
+    const errors = queue<Error>();
+    const { url, plugin } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/ws', (socket) => {
+        socket.onMessage((data) => socket.close(data as unknown as number));
+      });
+    });
+    plugin.on('error', (error) => errors.push(error));
+    (await connect(url())).send(`\n\u202e${'x'.repeat(10_000)}`);
+    const { message } = await errors.next();
+    expect(message).toMatch(/^[ -~]+$/);
+    expect(message.length).toBeLessThan(200);
   });
 });
 

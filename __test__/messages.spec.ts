@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { connect } from './support/client.js';
@@ -485,6 +486,48 @@ describe('send', () => {
       expect(await client.next()).toBe('alive');
     },
   );
+
+  test.each<[string, () => unknown]>([
+    ['a Proxy of a Buffer, which has no bytes of its own', () => new Proxy(Buffer.from('x'), {})],
+    [
+      'an object that calls itself an ArrayBuffer',
+      () => ({ [Symbol.toStringTag]: 'ArrayBuffer', byteLength: 4 }),
+    ],
+    ['an object with the prototype of a Buffer', () => Object.create(Buffer.prototype)],
+    ['memory that is shared with other threads', () => new SharedArrayBuffer(4)],
+    ['a view of shared memory', () => new Uint8Array(new SharedArrayBuffer(4))],
+    ['a Buffer of shared memory', () => Buffer.from(new SharedArrayBuffer(4))],
+    ['a DataView of shared memory', () => new DataView(new SharedArrayBuffer(4))],
+  ])('of %s is a TypeError, as is a broadcast of it', async (_name, make) => {
+    const { client, socket, wsApp } = await pair();
+    const data = make() as Buffer;
+    expect(() => socket.send(data)).toThrow(TypeError);
+    expect(() => socket.broadcast('room', data)).toThrow(TypeError);
+    expect(() => wsApp.wsBroadcast(data as unknown as string)).toThrow(TypeError);
+    socket.send('alive');
+    expect([await client.next(), ...client.waiting]).toEqual(['alive']);
+  });
+
+  test.each<[string, () => unknown]>([
+    ['an ArrayBuffer', () => new Uint8Array([1, 2, 3, 4]).buffer],
+    ['a DataView', () => new DataView(new Uint8Array([0, 1, 2, 3, 4]).buffer, 1)],
+    ['a typed array of wider elements', () => new Uint16Array([0x201, 0x403])],
+    ['a subclass of Buffer', () => new (class extends Uint8Array {})([1, 2, 3, 4])],
+    ['a Uint8Array of another realm', () => runInNewContext('new Uint8Array([1, 2, 3, 4])')],
+    [
+      'an ArrayBuffer of another realm',
+      () => runInNewContext('new Uint8Array([1, 2, 3, 4]).buffer'),
+    ],
+  ])('of %s sends a copy of its bytes', async (_name, make) => {
+    const { client, socket, wsApp } = await pair();
+    const data = make() as Uint8Array;
+    socket.send(data);
+    wsApp.wsBroadcast(data as unknown as string);
+    new Uint8Array(ArrayBuffer.isView(data) ? data.buffer : data).fill(0);
+    for (let count = 0; count < 2; count++) {
+      expect(await client.next()).toEqual(Buffer.from([1, 2, 3, 4]));
+    }
+  });
 
   test('after close does nothing, and the client gets what was sent before', async () => {
     const { client, socket, ends } = await pair();

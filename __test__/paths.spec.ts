@@ -322,6 +322,92 @@ describe('the normal form of a target', () => {
   });
 });
 
+describe('the path of a request', () => {
+  /** What everybody on the way of a request sees of its path. */
+  async function readings(target: string, patterns: string[]) {
+    const seen = queue<Record<string, string | undefined>>();
+    const { port } = await serve(
+      {
+        before: (app) => {
+          app.use(async (ctx, next) => {
+            seen.push({ 'ctx.path': ctx.path, 'ctx.url': ctx.url, 'ctx.req.url': ctx.req.url });
+            await next();
+          });
+        },
+        verifyClient: (req) => Boolean(seen.push({ verifyClient: req.url })) || true,
+      },
+      ({ wsApp }) => {
+        wsApp.wsUse((socket, req, next) => {
+          seen.push({ 'req.url in wsUse': req.url, 'socket.url': socket.url });
+          next();
+        });
+        for (const pattern of patterns) {
+          wsApp.ws(pattern, (socket) => {
+            seen.push({ route: pattern, 'socket.url in the handler': socket.url });
+          });
+        }
+      },
+    );
+    expect(await upgradeStatus(port, target)).toBe(101);
+    const all = {};
+    for (let count = 0; count < 4; count++) Object.assign(all, await seen.next());
+    return all;
+  }
+
+  test.each([
+    ['/admin/live', '/admin/live'],
+    ['/%61dmin/live', '/admin/live'],
+    ['/%61%64%6d%69%6E/%6cive', '/admin/live'],
+    ['http://x/admin/live', '/admin/live'],
+    ['HTTP://user@x:80/%61dmin/live', '/admin/live'],
+    ['ws://[::1]/admin/live', '/admin/live'],
+    ['/admin/live/', '/admin/live/'],
+    ['/admin/live?a=%61', '/admin/live?a=%61'],
+    ['/admin/live#fragment', '/admin/live'],
+  ])('%s is one for guards, middleware, route and handler: %s', async (target, url) => {
+    const path = url.replace(/\?.*/, '');
+    expect(await readings(target, ['/admin/live', '/:any/:thing', '*'])).toEqual({
+      'ctx.path': path,
+      'ctx.url': url,
+      'ctx.req.url': url,
+      verifyClient: url,
+      'req.url in wsUse': url,
+      'socket.url': url,
+      'socket.url in the handler': url,
+      route: '/admin/live',
+    });
+  });
+
+  test.each(['/admin%2Flive', '/admin%2flive', '/x%2F..%2Fadmin/live', '/%2561dmin/live'])(
+    '%s is another one, and stays encoded',
+    async (target) => {
+      const all = await readings(target, ['/admin/live', '/:any', '/:any/:thing']);
+      expect(all).toMatchObject({ 'socket.url': expect.stringContaining('%2') });
+      expect(all).not.toMatchObject({ route: '/admin/live' });
+    },
+  );
+
+  test.each(['/x/%2e%2e/admin/live', '/x/../admin/live', '/.%2E/admin/live', '//admin/live'])(
+    '%s reaches nobody, not even by a star',
+    async (target) => {
+      const { port } = await routes(['/admin/live', '/:a/:b/:c/:d', '/x/*', '*'], '/live');
+      expect(await upgradeStatus(port, target)).toBe(404);
+    },
+  );
+
+  test('is not touched where it belongs to somebody else', async () => {
+    const asked = queue<string | undefined>();
+    const { port } = await serve({}, ({ app }) => {
+      app.getServer().on('upgrade', (req, socket) => {
+        asked.push(req.url);
+        socket.destroy();
+      });
+    });
+    await expect(answerTo(port, upgradeRequest('/%74heirs'))).rejects.toThrow('no HTTP response');
+    expect(await asked.next()).toBe('/%74heirs');
+  });
+});
+
 describe('several tables', () => {
   test('are compared by how specific their patterns for a target are', () => {
     const ranks = ['/a/b/c', '/a/b/:z', '/:x/b/c', '/a/b/*', '/a/*', '/:x/*', '/*', '*'].map(

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
+import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
@@ -735,6 +736,89 @@ describe('verifyClient', () => {
     expect(await upgradeStatus(port, '/ws?slow')).toBe(503);
     verdict.reject(new Error('too late'));
     expect(await upgradeStatus(port, '/ws')).toBe(101);
+  });
+});
+
+describe('a result of verifyClient', () => {
+  class User {
+    constructor(readonly id: number) {}
+  }
+
+  test.each<[string, unknown]>([
+    ['a user', { id: 7, name: 'ada', role: 'admin' }],
+    ['an instance of a class', new User(7)],
+    ['the claims of a token', { sub: '7', iat: 1, exp: 2 }],
+    ['a user with a status in words', { id: 7, status: 'active', error: null }],
+    ['a user with a number as status that is none of HTTP', { id: 7, status: 1 }],
+    ['a result that says yes', { ok: true, user: {} }],
+    ['rows of a query', [{ id: 7 }]],
+    ['a new Boolean(true)', new Boolean(true)],
+  ])('that is %s lets in', async (_name, value) => {
+    const { port } = await serve({ verifyClient: async () => value as boolean });
+    expect(await upgradeStatus(port)).toBe(101);
+  });
+
+  test.each<[string, unknown]>([
+    ['a result that says no', { ok: false }],
+    ['another that does', { success: false, user: { id: 7 } }],
+    ['one that is not authorized', { authorized: false }],
+    ['one with an error', { user: null, error: new Error('expired') }],
+    ['an Error', new Error('expired')],
+    ['an Error of another realm', runInNewContext('new TypeError("expired")')],
+    ['no rows', []],
+    ['a new Boolean(false)', new Boolean(false)],
+    ['a BigInt of nothing', 0n],
+  ])('that is %s refuses with 401 and a challenge', async (_name, value) => {
+    for (const verifyClient of [() => value, async () => value]) {
+      const { port, plugin } = await serve({ verifyClient: verifyClient as () => boolean });
+      const answer = await answerTo(port, upgradeRequest('/ws'));
+      expectRejection(answer, 401, 'Unauthorized');
+      expect(answer.headers['www-authenticate']).toMatch(/^\w+/);
+      expect(plugin.getStats().rejected).toMatchObject({ unauthorized: 1 });
+    }
+  });
+
+  test.each<[string, unknown, number, string]>([
+    ['a Response', new Response('no', { status: 403 }), 403, 'Forbidden'],
+    ['a Response that is fine', new Response('yes'), 200, 'OK'],
+    ['a status', { status: 429, retry: 3 }, 429, 'Too Many Requests'],
+    ['a status code', { statusCode: 402 }, 402, 'Payment Required'],
+    ['a status without a name', { status: 499 }, 499, 'Refused'],
+    ['a challenge', { status: 401 }, 401, 'Unauthorized'],
+    ['a redirection', { status: 302 }, 302, 'Found'],
+  ])('that is %s refuses with it', async (_name, value, status, phrase) => {
+    const { port, plugin } = await serve({ verifyClient: async () => value as boolean });
+    expect(await answerTo(port, upgradeRequest('/ws'))).toMatchObject({
+      status,
+      statusText: phrase,
+    });
+    expect(plugin.getStats().rejected).toMatchObject({ unauthorized: 1 });
+  });
+
+  test('can never be taken for the acceptance of the connection', async () => {
+    for (const status of [100, 101, 199, 600, 0, -1, 403.5, Number.NaN]) {
+      const { port } = await serve({
+        verifyClient: () => ({ ok: false, status }) as unknown as boolean,
+      });
+      expect(await upgradeStatus(port)).toBe(401);
+    }
+  });
+});
+
+describe('a timeout of the handshake', () => {
+  test.each<[string, Parameters<typeof serve>[0], RegExp]>([
+    ['verifyClient', { verifyClient: never }, /verifyClient has not settled/],
+    [
+      'HTTP middleware',
+      { before: (app) => app.use(() => new Promise(() => {})) },
+      /HTTP middleware has neither answered nor gone on/,
+    ],
+  ])('says that it was %s', async (_name, options, text) => {
+    const { port } = await serve({ ...options, handshakeTimeoutMs: 30 });
+    expect(await answerTo(port, upgradeRequest('/ws'))).toMatchObject({
+      status: 503,
+      body: expect.stringMatching(text),
+    });
   });
 });
 

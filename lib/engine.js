@@ -3,6 +3,7 @@
 const { inNoContext } = require('./async-context.js');
 const { Bridge } = require('./bridge.js');
 const { Connection, internals } = require('./connection.js');
+const { inThisRealm } = require('./errors.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
 const KIND_SHARED_BINARY = 1;
@@ -226,7 +227,8 @@ class Engine {
   }
 
   join(slot, generation, room) {
-    if (this.#native.join(slot, generation, room)) this.#host.onRoomCreated(room);
+    const created = inThisRealm(() => this.#native.join(slot, generation, room));
+    if (created) this.#host.onRoomCreated(room);
   }
 
   leave(slot, generation, room) {
