@@ -25,6 +25,7 @@ export type {
   WSContext,
   WSHandler,
   WSMiddleware,
+  WSRefusingMiddleware,
   WSRejectReason,
   WSRoomManager,
   WSStats,
@@ -402,6 +403,13 @@ type WSRequestHandler = (socket: WSConnection, req: IncomingMessage) => void | P
 type WSMiddleware = (
   socket: WSConnection,
   req: IncomingMessage,
+  next: () => void,
+) => void | Promise<void>;
+
+/** A {@link WSMiddleware} that may also refuse a connection by what it calls `next` with. */
+type WSRefusingMiddleware = (
+  socket: WSConnection,
+  req: IncomingMessage,
   next: (error?: unknown) => void,
 ) => void | Promise<void>;
 
@@ -728,10 +736,11 @@ interface WebSocketMethods {
   /**
    * Adds a WebSocket middleware, for all routes.
    *
+   * @param middleware A {@link WSMiddleware}; its `next` also takes an error.
    * @returns The application, or the methods themselves.
    * @throws {TypeError} if `middleware` is not a function, and for further arguments.
    */
-  wsUse(middleware: WSMiddleware): this;
+  wsUse(middleware: WSRefusingMiddleware): this;
 
   /**
    * Sends one text message to every connection in the room, or to every connection on every path

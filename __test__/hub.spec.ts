@@ -4,7 +4,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { createApp } from '../examples/host/index.js';
 import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../index.js';
@@ -504,6 +504,9 @@ describe('a context in the pool that all applications share', () => {
     });
     other.on('error', () => {});
     const otherPort = await listening(other.getServer());
+    // As the framework does, the host prints what a middleware throws.
+    const printed = vi.spyOn(console, 'error').mockImplementation(() => {});
+    onTestFinished(() => printed.mockRestore());
     const failing = queue<string>();
     const { url, port, app } = await serve({}, ({ app: ours }) => {
       ours.use(async (ctx, next) => {

@@ -51,7 +51,7 @@ const twoArguments: WSHandler = (_socket, _req) => {};
 wsApp.wsUse((socket, req, next) => {
   const same: Same<
     [typeof socket, typeof req, typeof next],
-    [WSConnection, IncomingMessage, () => void]
+    [WSConnection, IncomingMessage, (error?: unknown) => void]
   > = true;
   void same;
   next();
@@ -63,9 +63,14 @@ wsApp.wsUse(async (_socket, _req, next) => {
 // @ts-expect-error applies to all paths
 wsApp.wsUse('/chat', (_socket: WSConnection, _req: IncomingMessage, next: () => void) => next());
 wsApp.wsUse((_socket, _req, next) => {
-  // @ts-expect-error `next` takes no error
-  next(new Error('no'));
+  if (Math.random() < 0.5) next(new Error('no'));
+  else Promise.resolve(true).then(next, next);
 });
+const documentedMiddleware: WSMiddleware = (_socket, _req, next) => {
+  // @ts-expect-error `next` of the documented type takes no error
+  next(new Error('no'));
+};
+wsApp.wsUse(documentedMiddleware);
 
 // wsBroadcast
 wsApp.wsBroadcast('text');
