@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { createApp } from '../examples/host/index.js';
@@ -23,6 +23,7 @@ import {
   isBun,
   wsUrl,
 } from './support/transport.js';
+import { until } from './support/until.js';
 
 /** A server that listens, closed after the test. */
 async function listening(server: Server = createServer()): Promise<number> {
@@ -168,19 +169,60 @@ describe('a plugin that is cleaned up', () => {
     }
   });
 
-  test('leaves nothing on its application but methods that do no harm', async () => {
+  test('leaves nothing on its application but methods and a place that do no harm', async () => {
     const app = createApp(hostOptions);
-    const lists = () =>
-      Object.values(app)
-        .filter(Array.isArray)
-        .map((list) => list.length);
-    const before = [lists(), app.listenerCount('shutdown')];
-    const plugin = new WebSocketPlugin();
-    plugin.install(app);
-    const wsApp = withWebSocket(app);
-    await plugin.cleanup();
-    expect([lists(), app.listenerCount('shutdown')]).toEqual(before);
-    wsApp.wsBroadcast('to nobody');
+    const state = () => [app.middleware.length, app.listenerCount('shutdown')];
+    for (let round = 0; round < 3; round++) {
+      const plugin = new WebSocketPlugin();
+      plugin.install(app);
+      const wsApp = withWebSocket(app);
+      await plugin.cleanup();
+      expect(state()).toEqual([1, 0]);
+      wsApp.wsBroadcast('to nobody');
+    }
+  });
+
+  test('never has a request that is under way leave out a middleware, or meet one twice', async () => {
+    const app = createApp(hostOptions);
+    const order = new Map<string, string[]>();
+    const gates = [deferred(), deferred(), deferred()];
+    let waiting = 0;
+    for (const [index, name] of ['first', 'guard', 'last'].entries()) {
+      app.use(async (ctx, next) => {
+        const names = order.get(ctx.url) ?? [];
+        order.set(ctx.url, [...names, name]);
+        waiting += 1;
+        await gates[index]?.promise;
+        await next();
+      });
+    }
+    app.get('/page', (ctx) => ctx.res.send('page'));
+    const port = await listening(app.getServer());
+    const reload = async () => {
+      const plugin = new WebSocketPlugin();
+      plugin.install(app);
+      withWebSocket(app).ws('/echo', echo);
+      await plugin.cleanup();
+    };
+    const requests: Promise<Response>[] = [];
+    const begin = async () => {
+      const before = waiting;
+      requests.push(fetchFrom(port, `/page?${requests.length}`));
+      await until(() => waiting > before);
+    };
+    await begin();
+    for (const gate of gates) {
+      await reload();
+      const plugin = new WebSocketPlugin();
+      plugin.install(app);
+      await begin();
+      gate.resolve();
+      await new Promise((resolve) => setImmediate(resolve));
+      await plugin.cleanup();
+      await reload();
+    }
+    for (const response of requests) expect((await response).status).toBe(200);
+    for (const names of order.values()) expect(names).toEqual(['first', 'guard', 'last']);
   });
 
   test.each<[string, (server: Server) => void]>([
@@ -549,6 +591,51 @@ describe('a plain request on a WebSocket path', () => {
     expect((await fetchFrom(port, '/nowhere')).status).toBe(404);
     expect((await fetchFrom(port, '/ws', { method: 'POST' })).status).toBe(404);
   });
+
+  test('gets what the application answers where it has a route, a 404 included', async () => {
+    const { port } = await serve({ path: ['/ws', '/files/*', '/*'] }, ({ app, wsApp }) => {
+      wsApp.ws('/users/:id', echo);
+      app.get('/users/:id', (ctx) => ctx.res.status(404).json({ error: 'no such user' }));
+      app.get('/files/text', (ctx) => ctx.res.status(404).send('no such file'));
+      app.get('/files/head', (ctx) => {
+        ctx.res.writeHead(404, { 'X-Own': 'yes' });
+        ctx.res.write('no ');
+        ctx.res.end('such file');
+      });
+      app.get('/files/later', (ctx) => {
+        const { res } = ctx;
+        res.writeHead(404);
+        setImmediate(() => res.end('later'));
+      });
+      app.get('/files/pipe', (ctx) => {
+        ctx.res.statusCode = 404;
+        Readable.from(['no ', 'such ', 'file']).pipe(ctx.res);
+      });
+    });
+    for (const [path, body] of [
+      ['/users/7', '{"error":"no such user"}'],
+      ['/files/text', 'no such file'],
+      ['/files/head', 'no such file'],
+      ['/files/later', 'later'],
+      ['/files/pipe', 'no such file'],
+    ] as const) {
+      const answer = await fetchFrom(port, path);
+      expect([answer.status, await answer.text()], path).toEqual([404, body]);
+      expect(answer.headers.get('upgrade')).toBeNull();
+    }
+    expect((await fetchFrom(port, '/files/other')).status).toBe(426);
+    // A path for everything is no path of WebSockets alone.
+    expect((await fetchFrom(port, '/favicon.ico')).status).toBe(404);
+  });
+
+  test('leaves the connection as it was', async () => {
+    const { port } = await serve();
+    const client = await rawConnect(port);
+    const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
+    client.write(get('/ws') + get('/nowhere') + get('/ws', 'Connection: close\r\n'));
+    const text = String(await client.end());
+    expect(text.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 426', 'HTTP/1.1 404', 'HTTP/1.1 426']);
+  });
 });
 
 describe('what would be dead or wrong is refused when it is registered', () => {
@@ -589,7 +676,7 @@ describe('what would be dead or wrong is refused when it is registered', () => {
     const app = createApp(hostOptions);
     const plugin = new WebSocketPlugin();
     plugin.install(app);
-    expect(() => Object.assign(app, builtIn)).toThrow(/install one WebSocket plugin/);
+    expect(() => Object.assign(app, builtIn)).toThrow(/nextrush-websocket: .*install one/);
     await plugin.cleanup();
     Object.assign(app, builtIn);
     expect(app).toMatchObject(builtIn);

@@ -634,6 +634,9 @@ describe('the options as a whole', () => {
     [['/ws'], 'an array'],
     [() => {}, 'a function'],
     [Symbol('options'), 'a symbol'],
+    [new Map([['path', '/m']]), 'an instance of Map'],
+    [new Set(['path']), 'an instance of Set'],
+    [Promise.resolve({ path: '/m' }), 'an instance of Promise'],
   ])('refuses %o with a TypeError that names the value', (options, shown) => {
     const error = errorOf(options);
     expect(error).toBeInstanceOf(TypeError);

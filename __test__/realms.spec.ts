@@ -30,10 +30,12 @@ function loadInRealm() {
     body(module, module.exports, require, dirname(path));
     return module.exports;
   };
-  const types = runInContext('({ Error, TypeError, RangeError })', realm);
+  const types = runInContext('({ Array, Error, Object, RangeError, TypeError })', realm);
   const pkg = load(resolve(root, 'index.js')) as typeof import('../index.js');
   return { ...types, ...pkg } as typeof pkg & {
+    Array: ArrayConstructor;
     Error: ErrorConstructor;
+    Object: ObjectConstructor;
     TypeError: TypeErrorConstructor;
     RangeError: RangeErrorConstructor;
   };
@@ -123,6 +125,9 @@ describe('an error', () => {
     await (await connect(wsUrl(port, '/errors'))).closed;
     const kinds = [realm.RangeError, realm.TypeError, realm.RangeError];
     for (const [index, kind] of kinds.entries()) expect(thrown[index]).toBeInstanceOf(kind);
+    const { rooms, rejected } = plugin.getStats();
+    expect(rooms).toBeInstanceOf(realm.Array);
+    expect(rejected).toBeInstanceOf(realm.Object);
     expect(reported).toHaveLength(1);
     expect(reported[0]).toBeInstanceOf(realm.Error);
   });

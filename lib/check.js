@@ -34,15 +34,15 @@ function checkCount(method, args, signature, hint) {
  * Told by what a value is and not by what it says: a Proxy of a Buffer has no bytes of its own.
  * Shared memory is refused, as `WebSocket.send` of browsers does: another thread may be writing it.
  */
-function binaryView(method, data) {
+function binaryView(method, data, argument = 'data') {
   if (types.isUint8Array(data) && data.buffer instanceof ArrayBuffer) return data;
   const view = ArrayBuffer.isView(data);
   const buffer = view ? data.buffer : data;
   if (!types.isArrayBuffer(buffer)) {
     const accepted = 'a string, Buffer, Uint8Array or ArrayBuffer';
-    if (!types.isSharedArrayBuffer(buffer)) throw wrongType(method, 'data', accepted, data);
+    if (!types.isSharedArrayBuffer(buffer)) throw wrongType(method, argument, accepted, data);
     throw new TypeError(
-      `${method}: data must be ${accepted}, got shared memory; copy it first, for example by Buffer.from(new Uint8Array(data))`,
+      `${method}: ${argument} must be ${accepted}, got shared memory; copy it first, for example by Buffer.from(new Uint8Array(data))`,
     );
   }
   if (types.isUint8Array(data)) return data;
@@ -50,8 +50,8 @@ function binaryView(method, data) {
 }
 
 /** A message as the native half takes it: a string or a Uint8Array. */
-function checkMessage(method, data) {
-  return typeof data === 'string' ? data : binaryView(method, data);
+function checkMessage(method, data, argument) {
+  return typeof data === 'string' ? data : binaryView(method, data, argument);
 }
 
 /** Codes that may be sent in a close frame (RFC 6455 §7.4). */

@@ -58,8 +58,10 @@ class Engine {
    * Throws where that fails.
    */
   adopt(fd, { socket, key, protocol, extensions, headers, replay, url }) {
-    if (!this.#native.started) this.#start();
-    const adopted = this.#native.adopt(fd, key, protocol, extensions, headers, replay);
+    const adopted = inThisRealm(() => {
+      if (!this.#native.started) this.#start();
+      return this.#native.adopt(fd, key, protocol, extensions, headers, replay);
+    });
     const connection = new Connection(this, adopted, url, protocol ?? '');
     this.#connections[adopted.slot] = connection;
     this.#open += 1;

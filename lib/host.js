@@ -2,6 +2,8 @@
 
 const { promiseOf } = require('./errors.js');
 const { tell } = require('./emitter.js');
+const { hasConnections } = require('./node-internals.js');
+const { describe } = require('./text.js');
 const { UPGRADE } = require('./upgrade/upgrade.js');
 
 /** What is added to an application. */
@@ -12,6 +14,9 @@ const METHODS = ['ws', 'wsUse', 'wsBroadcast'];
  * for every copy of this package in the process.
  */
 const IS_OURS = Symbol.for('nextrush-websocket.method.1');
+
+/** On an application: its {@link Lane}. */
+const LANE = Symbol.for('nextrush-websocket.lane.1');
 
 /** On a request: what `ctx.wsRooms` is while it is being served. */
 const ROOMS = Symbol.for('nextrush-websocket.rooms.1');
@@ -51,6 +56,76 @@ function addFields(ctx) {
   Object.defineProperties(ctx, FIELDS);
 }
 
+/**
+ * What all plugins of an application have in its middleware. Nothing is ever taken out of or put into
+ * the middle of the application's list while a request is on its way through it: NextRush counts its
+ * way, and would call a middleware twice, or leave out one that guards something.
+ */
+class Lane {
+  /** The application's lists of middleware: its own arrays, if it has them. */
+  #lists;
+  /** Sees each context before other middleware does, by plugin. */
+  #first = new Set();
+  /** Requests between the lane's first middleware and their end. */
+  #underWay = 0;
+  /** Gates of plugins that are gone. */
+  #idle = new Set();
+
+  static of(app, isServing) {
+    const lane = app[LANE] ?? new Lane(app, isServing);
+    if (app[LANE] === undefined) Object.defineProperty(app, LANE, { value: lane });
+    return lane;
+  }
+
+  constructor(app, isServing) {
+    this.#lists = () => listsOf(app);
+    this.use = (middleware) => app.use(middleware);
+    this.use(this.#context);
+    // It stays for good: the next plugin of the application finds its place kept.
+    if (!isServing) this.#moveToFront();
+  }
+
+  #context = async (ctx, next) => {
+    for (const see of this.#first) see(ctx);
+    this.#underWay += 1;
+    try {
+      await next();
+    } finally {
+      this.#underWay -= 1;
+      this.#sweep();
+    }
+  };
+
+  /** Adds a plugin; returns what removes it again. */
+  enter(see, gate) {
+    this.#first.add(see);
+    this.use(gate);
+    return () => {
+      this.#first.delete(see);
+      this.#idle.add(gate);
+      this.#sweep();
+    };
+  }
+
+  #sweep() {
+    if (this.#underWay > 0 || this.#idle.size === 0) return;
+    for (const list of this.#lists()) {
+      for (const gate of this.#idle) remove(list, gate);
+    }
+    this.#idle.clear();
+  }
+
+  /**
+   * Moves the lane's middleware before all others, where the application keeps them in an array of
+   * its own. Elsewhere it stays at the end of what was installed so far.
+   */
+  #moveToFront() {
+    for (const list of this.#lists()) {
+      if (remove(list, this.#context)) list.unshift(this.#context);
+    }
+  }
+}
+
 /** The application that a plugin is installed on, as far as the plugin touches it. */
 class Host {
   #app;
@@ -59,6 +134,8 @@ class Host {
   #undo = [];
   /** Its plugin has been cleaned up. */
   #left = false;
+  /** It may have requests under way that were there before the plugin. */
+  #isServing = false;
 
   /**
    * @param app the application
@@ -91,7 +168,7 @@ class Host {
       set: (value) => {
         if (!this.#left) {
           throw new Error(
-            `${this.#name}: the application has its WebSocket methods from this plugin; install one WebSocket plugin per application`,
+            `${this.#name} of nextrush-websocket: the application has its method ws() from this plugin; install one WebSocket plugin per application, this one or the one that is built into NextRush`,
           );
         }
         define(app, 'ws', { value, writable: true });
@@ -100,17 +177,18 @@ class Host {
   }
 
   /**
-   * Adds two middleware: one tells every context about WebSockets and belongs before all others;
-   * one turns an upgrade request into a connection and stands where the plugin was installed, so
-   * that what was installed before it can still refuse.
+   * Adds the plugin to the application's middleware, in two places: before all others every context
+   * is told about WebSockets; where the plugin was installed, an upgrade request is turned into a
+   * connection, so that what was installed before it can still refuse.
    *
    * @param plugin what an upgrade request sees of its plugin
-   * @param {{ rooms: object, suggestsUpgrade: (req) => boolean, suggest: (res) => void }} options
+   * @param {object} rooms what `ctx.wsRooms` is
+   * @param {(ctx) => void} suggestUpgrade sees a request that is no upgrade
    * @returns whether the application has middleware
    */
-  addMiddleware(plugin, { rooms, suggestsUpgrade, suggest }) {
-    const app = this.#app;
-    if (typeof app.use !== 'function') return false;
+  addMiddleware(plugin, rooms, suggestUpgrade) {
+    if (typeof this.#app.use !== 'function') return false;
+    const lane = Lane.of(this.#app, this.#isServing);
     const enhance = (ctx) => {
       const { req } = ctx;
       if (!req) return undefined;
@@ -119,38 +197,26 @@ class Host {
       addFields(ctx);
       return upgrade;
     };
-    let underWay = 0;
-    const removeBoth = () => {
-      // An application that counts its way through a list would leave one out if it got shorter.
-      if (underWay > 0) return;
-      for (const list of listsOf(app)) {
-        for (const middleware of [context, gate]) remove(list, middleware);
-      }
-    };
-    const context = async (ctx, next) => {
-      if (!this.#left) {
-        const upgrade = enhance(ctx);
-        if (upgrade === undefined && suggestsUpgrade(ctx.req)) suggest(ctx.res);
-      }
-      underWay += 1;
-      try {
-        await next();
-      } finally {
-        underWay -= 1;
-        if (this.#left) removeBoth();
-      }
-    };
     const gate = async (ctx, next) => {
       const upgrade = this.#left ? undefined : enhance(ctx);
       // Refused: the client has its answer, and nothing is left to be served.
       if (upgrade?.plugin === plugin && !(await upgrade.accept())) return;
       await next();
     };
-    app.use(context);
-    moveToFront(app, context);
-    app.use(gate);
-    this.#undo.push(removeBoth);
+    const leave = lane.enter((ctx) => {
+      if (enhance(ctx) === undefined && ctx.req) suggestUpgrade(ctx);
+    }, gate);
+    this.#undo.push(leave);
     return true;
+  }
+
+  /** Whether the application has a route for a request, as far as that can be asked. */
+  hasRoute({ method, path }) {
+    try {
+      return Boolean(this.#app.internalRouter?.find(method, path));
+    } catch {
+      return false;
+    }
   }
 
   onShutdown(listener) {
@@ -167,10 +233,14 @@ class Host {
   findServer(onServer, onError) {
     const app = this.#app;
     const server = serverOf(app);
-    if (server !== undefined) return onServer(server);
+    if (server !== undefined) {
+      this.#isServing = hasConnections(server);
+      return onServer(server);
+    }
     if (typeof app.listen !== 'function') {
+      const got = typeof app.then === 'function' ? 'a promise: await it first' : describe(app);
       throw new TypeError(
-        `${this.#name}.install: the application must have getServer(), server or listen()`,
+        `${this.#name}.install: the application must have getServer(), server or listen(), got ${got}`,
       );
     }
     const { listen } = app;
@@ -256,16 +326,6 @@ function serverOf(app) {
 /** The arrays that an application has, among them that of its middleware. */
 function listsOf(app) {
   return Object.values(app).filter(Array.isArray);
-}
-
-/**
- * Moves `middleware`, which `app.use` has just taken, before all others, where the application
- * keeps them in an array of its own. Elsewhere it stays at the end of what was installed so far.
- */
-function moveToFront(app, middleware) {
-  for (const list of listsOf(app)) {
-    if (remove(list, middleware)) list.unshift(middleware);
-  }
 }
 
 function remove(list, item) {

@@ -183,6 +183,11 @@ function requestHead({ method, url, httpVersion, rawHeaders }) {
   return `${text}\r\n`;
 }
 
+/** Whether a server has connections, and so perhaps requests that are under way. */
+function hasConnections(server) {
+  return server._connections !== 0;
+}
+
 /**
  * From Node 22 on a server is asked about each request whether it is an upgrade, so that one which
  * is none need not be parsed twice.
@@ -235,6 +240,7 @@ module.exports = {
   drain,
   emitClose,
   endRequest,
+  hasConnections,
   patchMethod,
   rememberAddresses,
   responseTo,

@@ -1,5 +1,7 @@
 'use strict';
 
+const { types } = require('node:util');
+
 const binding = require('./native.js');
 const { version } = require('../package.json');
 const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
@@ -29,7 +31,7 @@ class WebSocketPlugin extends Emitter {
   #engine;
   #rooms;
   #report;
-  /** By what it was installed: `install()`, `attach()`, or `null`. */
+  /** By what it was installed: `install`, `attach`, or `null`. */
   #installed = null;
   /** The application it is installed on. */
   #host = null;
@@ -41,7 +43,7 @@ class WebSocketPlugin extends Emitter {
   #internals;
   /** What a hub sees of it. */
   #guest;
-  /** First segments of the paths that it serves: most requests need no closer look. */
+  /** First segments of the paths that it serves, if literal: most requests need no closer look. */
   #firstSegments = new Set();
   /** The clean-up under way or done. */
   #cleaning = null;
@@ -50,6 +52,7 @@ class WebSocketPlugin extends Emitter {
 
   constructor(options) {
     super();
+    if (isData(options)) throw wrongType(NAME, 'options', 'an object with the options as properties', options);
     this.#native = inThisRealm(() => new binding.WebSocketPlugin(options));
     this.#report = new Reporter(NAME, this, this.#native.debug);
     this.#engine = new Engine(this.#native, {
@@ -93,17 +96,15 @@ class WebSocketPlugin extends Emitter {
       );
     }
     const host = new Host(app, NAME);
-    this.#begin('install()', host);
+    this.#begin('install', host);
     try {
       host.findServer(
         (server) => this.#serve(server),
         (error) => this.#report.error(error),
       );
       host.addMethods(this.#methodsOf(app));
-      this.#internals.hasGate = host.addMiddleware(this.#internals, {
-        rooms: this.#rooms,
-        suggestsUpgrade: (req) => this.#suggestsUpgrade(req),
-        suggest: suggestUpgrade,
+      this.#internals.hasGate = host.addMiddleware(this.#internals, this.#rooms, (ctx) => {
+        if (this.#isAskedInVain(ctx.req)) suggestUpgrade(ctx.res, () => host.hasRoute(ctx));
       });
       host.onShutdown(() => this.#cleanUpInBackground());
     } catch (error) {
@@ -116,9 +117,11 @@ class WebSocketPlugin extends Emitter {
     this.#refuseSecond('attach');
     if (!isServer(server) || typeof server.setTimeout !== 'function') {
       const accepted = 'an http.Server or https.Server, such as listen() returns';
-      throw wrongType(`${NAME}.attach`, 'server', accepted, server);
+      const error = wrongType(`${NAME}.attach`, 'server', accepted, server);
+      if (isApplication(server)) error.message += '; an application is for install()';
+      throw error;
     }
-    this.#begin('attach()', null);
+    this.#begin('attach', null);
     try {
       this.#serve(server);
     } catch (error) {
@@ -132,7 +135,7 @@ class WebSocketPlugin extends Emitter {
   #refuseSecond(method) {
     if (this.#installed === null) return;
     throw new Error(
-      `${NAME}.${method}: install() or attach() was called already, namely ${this.#installed}; a plugin serves one application or server at a time, so make another one, or await cleanup() first`,
+      `${NAME}.${method}: install() or attach() was called already, namely ${this.#installed}(); a plugin serves one application or server at a time, so make another one, or await cleanup() first`,
     );
   }
 
@@ -179,7 +182,14 @@ class WebSocketPlugin extends Emitter {
   }
 
   getStats() {
-    return { ...this.#native.stats(), rejected: this.#native.rejections() };
+    const { rooms, transports, ...counts } = this.#native.stats();
+    // Copies, as those of the native half are of another realm where a test runner has several.
+    return {
+      ...counts,
+      rooms: [...rooms],
+      transports: { ...transports },
+      rejected: { ...this.#native.rejections() },
+    };
   }
 
   /** The methods for an application, or for what `attach` returns, which each of them returns. */
@@ -201,7 +211,7 @@ class WebSocketPlugin extends Emitter {
         return app;
       },
       wsBroadcast: (message, room) => {
-        const checked = checkMessage('wsBroadcast', message);
+        const checked = checkMessage('wsBroadcast', message, 'message');
         if (room !== undefined) checkString('wsBroadcast', 'room', room);
         this.#engine.broadcast(checked, room);
         return app;
@@ -218,7 +228,8 @@ class WebSocketPlugin extends Emitter {
   }
 
   #addFirstSegment(shape) {
-    this.#firstSegments.add(firstSegment(shape));
+    const segment = firstSegment(shape);
+    if (!/^[:*]/.test(segment)) this.#firstSegments.add(segment);
   }
 
   /** Refuses a path that another plugin serves on the same server: one of the two would be dead. */
@@ -232,13 +243,13 @@ class WebSocketPlugin extends Emitter {
     );
   }
 
-  /** Whether a request that asks for no upgrade is one for a WebSocket path. */
-  #suggestsUpgrade({ method, url }) {
+  /**
+   * Whether a request, which is no upgrade, is one for a WebSocket path: one with a first segment of
+   * its own, as a path such as `*` or `/:page` has the rest of a site in it.
+   */
+  #isAskedInVain({ method, url }) {
     if (method !== 'GET' && method !== 'HEAD') return false;
-    const segments = this.#firstSegments;
-    const segment = firstSegment(url);
-    const may = segments.has(segment) || segments.has(':') || segments.has('*');
-    return may && this.#native.serves(url) !== null;
+    return this.#firstSegments.has(firstSegment(url)) && this.#native.serves(url) !== null;
   }
 
   #serve(server) {
@@ -403,6 +414,16 @@ class WebSocketPlugin extends Emitter {
   #logRejection(req, { reason, message }) {
     this.#report.log(req.url, () => `rejected (${reason}): ${message}`);
   }
+}
+
+/** An object that has no properties to be options: its content is elsewhere. */
+function isData(value) {
+  return types.isMap(value) || types.isSet(value) || types.isDate(value) || types.isPromise(value);
+}
+
+/** Not one of Express, which is a function. */
+function isApplication(value) {
+  return typeof value === 'object' && typeof value?.use === 'function';
 }
 
 /** Beyond the time that peers have to answer a close frame. */

@@ -27,7 +27,7 @@ class RoomManager extends Emitter {
   }
 
   getRooms() {
-    return this.#native.rooms();
+    return [...this.#native.rooms()];
   }
 }
 

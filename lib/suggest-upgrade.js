@@ -1,7 +1,7 @@
 'use strict';
 
 const BODY =
-  'This path is for WebSocket connections, and the request asks for none (Upgrade: websocket). A proxy in between may have left that header out.\n';
+  'This path is for WebSocket connections, and the request does not ask for one by "Connection: Upgrade" and "Upgrade: websocket". A proxy in between may have left these headers out.\n';
 
 const HEADERS = {
   Connection: 'Upgrade',
@@ -11,38 +11,64 @@ const HEADERS = {
   'Content-Length': Buffer.byteLength(BODY),
 };
 
+/** Headers that describe the body that is left out, or say how long it may be kept. */
+const OF_THE_BODY =
+  /^(content-|transfer-encoding$|trailer$|etag$|last-modified$|cache-control$|expires$)/;
+
+/** What frameworks answer where they have no route: the text alone, or as an error in JSON. */
+const NOT_FOUND = /^(Not Found|\{"error":"Not Found"[^{}]*\})\s*$/;
+
 /**
- * Has a 404, should the application come to that, be a 426 (RFC 9110 §15.5.22), which says more to
- * whoever opens a WebSocket path in a browser or has a proxy that does not pass `Upgrade` on.
+ * Has the answer of a framework that has no route, which is a 404, be a 426 (RFC 9110 §15.5.22): that
+ * says more to whoever opens a WebSocket path in a browser, or has a proxy that does not pass
+ * `Upgrade` on. A 404 of the application's own stays what it is.
+ *
+ * @param {import('node:http').ServerResponse} res
+ * @param {() => boolean} hasRoute whether the application has a route that may have answered
  */
-function suggestUpgrade(res) {
+function suggestUpgrade(res, hasRoute) {
   const { writeHead, write, end } = res;
-  let replaced = false;
-  res.writeHead = function (status, ...rest) {
-    if (status !== 404 || replaced) return writeHead.call(this, status, ...rest);
-    replaced = true;
-    for (const name of this.getHeaderNames()) {
-      if (/^(content-|etag$|transfer-encoding$|last-modified$)/.test(name)) this.removeHeader(name);
-    }
-    return writeHead.call(this, 426, HEADERS);
+  /** Arguments of a `writeHead` that waits for the body, which comes at once or not at all. */
+  let head = null;
+  /** What the application answers is what is sent. */
+  let decided = false;
+
+  const decide = () => {
+    decided = true;
+    if (head !== null) writeHead.apply(res, head);
+    head = null;
+  };
+
+  res.writeHead = function (...args) {
+    if (decided || head !== null || args[0] !== 404) return writeHead.apply(this, args);
+    head = args;
+    process.nextTick(decide);
+    return this;
   };
   res.write = function (...args) {
-    if (!this.headersSent && this.statusCode === 404) this.writeHead(404);
-    if (!replaced) return write.apply(this, args);
-    callBack(args);
-    return true;
+    decide();
+    return write.apply(this, args);
   };
   res.end = function (...args) {
-    if (!this.headersSent && this.statusCode === 404) this.writeHead(404);
-    if (!replaced) return end.apply(this, args);
-    const callback = args.findLast((argument) => typeof argument === 'function');
-    return end.call(this, BODY, callback);
+    const isNotFound = head !== null || (!this.headersSent && this.statusCode === 404);
+    if (decided || !isNotFound || !NOT_FOUND.test(textOf(args[0])) || hasRoute()) {
+      decide();
+      return end.apply(this, args);
+    }
+    head = null;
+    decided = true;
+    for (const name of this.getHeaderNames()) if (OF_THE_BODY.test(name)) this.removeHeader(name);
+    writeHead.call(this, 426, HEADERS);
+    return end.call(
+      this,
+      BODY,
+      args.findLast((argument) => typeof argument === 'function'),
+    );
   };
 }
 
-function callBack(args) {
-  const callback = args.findLast((argument) => typeof argument === 'function');
-  if (callback !== undefined) process.nextTick(callback);
+function textOf(chunk) {
+  return typeof chunk === 'string' || Buffer.isBuffer(chunk) ? String(chunk) : '';
 }
 
 module.exports = { suggestUpgrade };
