@@ -58,6 +58,7 @@ function bound(listener) {
  *   application's, of which nothing more is known than that it emits
  */
 function tell(emitter, event, args, onError) {
+  if (emitter.listenerCount?.(event) === 0) return;
   inNoContext(() => {
     for (const listener of listenersOf(emitter, event)) {
       try {

@@ -52,13 +52,14 @@ class WebSocketPlugin extends Emitter {
 
   constructor(options) {
     super();
-    if (isData(options)) throw wrongType(NAME, 'options', 'an object with the options as properties', options);
+    if (isData(options))
+      throw wrongType(NAME, 'options', 'an object with the options as properties', options);
     this.#native = inThisRealm(() => new binding.WebSocketPlugin(options));
     this.#report = new Reporter(NAME, this, this.#native.debug);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
         this.#report.log(
-          read(connection, 'url'),
+          () => read(connection, 'url'),
           () => `closed with ${code}${reason && `: ${printable(reason)}`}`,
         );
         this.#report.emit('close', [connection, code, reason], connection);
@@ -300,7 +301,7 @@ class WebSocketPlugin extends Emitter {
       /** Upgrade requests that are neither accepted nor refused. */
       upgrades: new Set(),
       /** The form of a request target that everyone is to see; itself where it cannot be read. */
-      normalise: (url) => native.normalised(url) ?? url,
+      normalise: (url) => (NORMAL.test(url) ? url : (native.normalised(url) ?? url)),
       /** Number of the route, -1 for none, or a rejection. From then on it counts. */
       admit: (req) => {
         const { headers, rawHeaders } = req;
@@ -346,13 +347,17 @@ class WebSocketPlugin extends Emitter {
       closeWith: (connection) => (socket) => internals.closeWith(connection, socket),
       connected: (upgrade) => this.#connected(upgrade),
       reportError: (error) => this.#report.error(error),
-      log: (url, message) => this.#report.log(url, () => message),
+      log: (url, message) =>
+        this.#report.log(
+          () => url,
+          () => message,
+        ),
     };
   }
 
   #connected({ connection, req, route, bridged }) {
     this.#report.log(
-      req.url,
+      () => req.url,
       () => `accepted as ${read(connection, 'id')}${bridged ? ' over a bridge' : ''}`,
     );
     this.#report.emit('connection', [connection, req], connection);
@@ -406,13 +411,19 @@ class WebSocketPlugin extends Emitter {
   }
 
   #tellRoom(event, room) {
-    this.#report.log(room, () => event);
+    this.#report.log(
+      () => room,
+      () => event,
+    );
     this.#report.emitOn(this.#rooms, event, [room]);
     this.#report.emit(event, [room]);
   }
 
   #logRejection(req, { reason, message }) {
-    this.#report.log(req.url, () => `rejected (${reason}): ${message}`);
+    this.#report.log(
+      () => req.url,
+      () => `rejected (${reason}): ${message}`,
+    );
   }
 }
 
@@ -428,6 +439,9 @@ function isApplication(value) {
 
 /** Beyond the time that peers have to answer a close frame. */
 const CLOSE_MARGIN_MS = 1000;
+
+/** Request targets, the usual ones, whose normal form is themselves: that need not be asked for. */
+const NORMAL = /^\/(?!\/)[\w/~-]*(?:\?[^#]*)?$/;
 
 /** The first segment of a path, as far as it is told without decoding. */
 function firstSegment(path) {

@@ -79,9 +79,10 @@ class Reporter {
     }
   }
 
+  /** Logs a line of two texts, which are only made where the option `debug` is set. */
   log(subject, message) {
     if (!this.#debug) return;
-    attempt(() => console.log(`[${this.#name}] ${printable(subject, MAX_LOGGED)} ${message()}`));
+    attempt(() => console.log(`[${this.#name}] ${printable(subject(), MAX_LOGGED)} ${message()}`));
   }
 }
 

@@ -139,7 +139,9 @@ class Hub {
   /** Has the plugin whose path it is see to a request. Returns whether somebody does. */
   #serve([, req, socket, head]) {
     // A client may break the connection off at any time from now on, whoever answers.
-    if (!socket.listeners('error').includes(destroyThis)) socket.on('error', destroyThis);
+    const hears =
+      socket.listenerCount('error') > 0 && socket.listeners('error').includes(destroyThis);
+    if (!hears) socket.on('error', destroyThis);
     const server = this.#server;
     if (!wantsWebSocket(req)) {
       if (this.#hasNeighbours()) return false;
@@ -153,6 +155,8 @@ class Hub {
   }
 
   #mostSpecific(url) {
+    // Who is alone refuses what it does not serve.
+    if (this.#guests.length === 1 && !this.#hasNeighbours()) return this.#guests[0];
     let best;
     let least = null;
     for (const guest of this.#guests) {

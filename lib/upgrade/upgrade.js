@@ -74,7 +74,6 @@ class Upgrade {
     if (socket.destroyed) return;
     plugin.upgrades.add(this);
     socket.once('close', this.#onSocketClose);
-    this.#timer = setTimeout(this.#onTimeout, plugin.handshakeTimeoutMs);
     // One reading for guards, middleware, routes and handlers.
     req.url = plugin.normalise(req.url);
     const { headers } = req;
@@ -95,6 +94,8 @@ class Upgrade {
       if (admitted) this.#run();
       else this.#refuseWith(admission);
     });
+    // Most have been decided by now.
+    if (this.#pending) this.#timer = setTimeout(this.#onTimeout, plugin.handshakeTimeoutMs);
   }
 
   #run() {
