@@ -668,7 +668,8 @@ interface Context {
 
 /**
  * The context of one HTTP request once the plugin is installed. All three fields are those of the
- * request that is being served, upgrade requests included, although contexts are used again.
+ * request that is being served, upgrade requests included. NextRush uses a context again for another
+ * request: what a listener needs is taken out of it before (`const { ws } = ctx`).
  */
 interface WSContext extends Context {
   /** Whether this is a WebSocket upgrade request (RFC 6455 §4.1) on a path of the plugin. */

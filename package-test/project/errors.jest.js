@@ -1,6 +1,8 @@
 const { WebSocketPlugin } = require('nextrush-websocket');
 
 test('an option that is wrong is refused', () => {
-  // Not compared with TypeError: jest gives each test file one of its own.
-  expect(() => new WebSocketPlugin({ path: '' })).toThrow('option "path"');
+  const make = () => new WebSocketPlugin({ path: '' });
+  expect(make).toThrow('option "path"');
+  // Jest gives each test file a TypeError of its own.
+  expect(make).toThrow(TypeError);
 });

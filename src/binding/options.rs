@@ -254,7 +254,7 @@ impl<'env> Reader<'env> {
         }
     }
 
-    /// A whole number within `range`, or `Infinity` where that is allowed.
+    /// A whole number of `unit`, if it has one, within `range`, or `Infinity` where that is allowed.
     fn number(
         &self,
         name: &'static str,
@@ -263,8 +263,9 @@ impl<'env> Reader<'env> {
         unit: &str,
     ) -> Checked<Option<f64>> {
         let Some(value) = self.get(name)? else { return Ok(None) };
+        let of = if unit.is_empty() { "" } else { " of " };
         let accepted = format!(
-            "a whole number of {unit} from {} to {}{}",
+            "a whole number{of}{unit} from {} to {}{}",
             range.start(),
             range.end(),
             if infinity { " or Infinity" } else { "" }
@@ -335,7 +336,7 @@ impl<'env> Reader<'env> {
         };
         let default = DeflateOptions::default();
         let threshold = own.number("threshold", 0.0..=MAX_MESSAGE, false, "bytes")?;
-        let level = own.number("level", 0.0..=9.0, false, "steps")?;
+        let level = own.number("level", 0.0..=9.0, false, "")?;
         let server_bits = own.number("serverMaxWindowBits", 9.0..=15.0, false, "bits")?;
         let client_bits = own.number("clientMaxWindowBits", 9.0..=15.0, false, "bits")?;
         // Known from `ws`. Here all compression runs on the I/O thread, so it limits nothing.
