@@ -1,5 +1,8 @@
 /** User code that does its worst: nothing of it ends the process or reaches another connection. */
 import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import type { ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream';
 import { inspect } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -8,7 +11,7 @@ import { connect, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { fetchFrom, upgradeStatus } from './support/http.js';
 import { echo, pair, serveRecorded } from './support/pair.js';
-import { frame, rawUpgrade, TEXT } from './support/raw.js';
+import { frame, rawConnect, rawUpgrade, TEXT, upgradeRequest } from './support/raw.js';
 import { type Served, serve } from './support/server.js';
 import { adopts } from './support/transport.js';
 
@@ -421,6 +424,7 @@ describe('req.socket', () => {
       ({ wsApp }) => {
         wsApp.ws('/ws', (socket, req) => {
           req.socket.once('close', () => closed.push('handler'));
+          socket.onClose(() => req.socket.once('close', () => closed.push('onClose')));
           socket.onMessage((data) => {
             req.socket.once('close', () => closed.push('listener'));
             events.push('message');
@@ -439,8 +443,8 @@ describe('req.socket', () => {
     expect(closed.waiting).toEqual([]);
     client.close();
     const all = [];
-    while (all.length < 4) all.push(await closed.next());
-    expect(all.sort()).toEqual(['handler', 'listener', 'listener', 'verifyClient']);
+    while (all.length < 5) all.push(await closed.next());
+    expect(all.sort()).toEqual(['handler', 'listener', 'listener', 'onClose', 'verifyClient']);
   });
 
   // Elsewhere it is Node itself that emits, as on any other server.
@@ -457,6 +461,73 @@ describe('req.socket', () => {
   });
 });
 
+describe('a response of an upgrade request that the application destroys', () => {
+  const ways: [name: string, destroy: (res: ServerResponse) => unknown][] = [
+    ['destroy()', (res) => res.destroy()],
+    ['destroy() with an error', (res) => res.destroy(mine)],
+    ['destroy() of its socket with an error', (res) => res.socket?.destroy(mine)],
+    [
+      'a pipeline that fails',
+      (res) => new Promise((resolve) => pipeline(createReadStream('/nowhere'), res, resolve)),
+    ],
+    ['a write after its end', (res) => res.end('x') && res.write('y')],
+  ];
+
+  test.each(ways)('by %s in a route, does the connection no harm', async (_name, destroy) => {
+    const { url } = await serve({}, ({ app, wsApp }) => {
+      app.get('/ws', (ctx) => destroy(ctx.res) as undefined);
+      wsApp.ws('/ws', echo);
+    });
+    for (let count = 0; count < 2; count++) await expectEcho(url());
+  });
+
+  test.each(ways.slice(0, 4))(
+    'by %s before the upgrade, ends the connection',
+    async (_name, destroy) => {
+      const { port, plugin } = await serve({
+        before: (app) => {
+          app.use(async (ctx, next) => {
+            await destroy(ctx.res);
+            await next();
+          });
+        },
+      });
+      const client = await rawConnect(port);
+      client.write(upgradeRequest('/ws'));
+      expect(String(await client.end())).toBe('');
+      expect(plugin.getStats().totalConnections).toBe(0);
+    },
+  );
+});
+
+test('an emit of somebody’s own is told, and neither drops promises nor ends the process', async () => {
+  const served = await serveRecorded({}, echo);
+  const errors = errorsOf(served);
+  const { app, plugin } = served;
+  const told = queue<unknown>();
+  for (const emitter of [app, plugin]) {
+    const emit = emitter.emit.bind(emitter) as (...args: unknown[]) => boolean;
+    Object.assign(emitter, {
+      emit: async (...args: unknown[]) => {
+        told.push(args[0]);
+        emit(...args);
+        throw mine;
+      },
+    });
+  }
+  await expectEcho(served.url());
+  expect(await told.next()).toBe('connection');
+  expect(await told.next()).toBe('plugin:WebSocketPlugin:connection');
+  for (let count = 0; count < 2; count++) expect((await errors.next())[0]).toBe(mine);
+  const rejecting = async () => {
+    throw mine;
+  };
+  plugin.on('connection', rejecting);
+  app.on('plugin:WebSocketPlugin:connection', rejecting);
+  await expectEcho(served.url());
+  for (let count = 0; count < 2; count++) expect((await errors.next())[0]).toBe(mine);
+});
+
 describe('what is refused by middleware', () => {
   test.each<[string, unknown]>([
     ['an Error', new Error('denied')],
@@ -465,6 +536,7 @@ describe('what is refused by middleware', () => {
     ['an empty text', ''],
     ['false', false],
     ['a DOMException', new DOMException('denied')],
+    ['a promise, which says nothing yet', new Promise(() => {})],
   ])('by next() with %s closes with 1011 and is reported', async (_name, value) => {
     const handled = vi.fn();
     const served = await serve({}, ({ wsApp }) => {

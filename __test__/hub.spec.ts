@@ -107,6 +107,46 @@ describe('an upgrade for nobody, beside a listener of another package that ignor
   });
 });
 
+describe('an upgrade for nobody', () => {
+  test('behind an earlier response, beside a listener that ignores it, is refused as well', async () => {
+    const gate = deferred();
+    const { port, plugin } = await serve({ handshakeTimeoutMs: 50 }, ({ app }) => {
+      app.getServer().on('upgrade', () => {});
+      app.get('/slow', async (ctx) => {
+        await gate.promise;
+        ctx.res.send('slow');
+      });
+      app.get('/stream', (ctx) => {
+        ctx.res.write('endless');
+        return new Promise(() => {});
+      });
+    });
+    const get = (path: string) =>
+      `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n${upgradeRequest('/nobody')}`;
+    const slow = await rawConnect(port);
+    slow.write(get('/slow'));
+    setTimeout(gate.resolve, 10);
+    expect(String(await slow.end())).toMatch(/200 OK.*slow.*404 Not Found/s);
+    const stream = await rawConnect(port);
+    stream.write(get('/stream'));
+    await stream.end();
+    expect(plugin.getStats().rejected).toMatchObject({ path: 1 });
+  });
+
+  test('whose path gets a route meanwhile is refused, and takes nobody’s place', async () => {
+    const asked = deferred();
+    const { port, wsApp, url } = await serve(
+      { handshakeTimeoutMs: 50, maxConnections: 1 },
+      ({ app }) => void app.getServer().on('upgrade', () => asked.resolve()),
+    );
+    const answer = answerTo(port, upgradeRequest('/later'));
+    await asked.promise;
+    wsApp.ws('/later', echo);
+    expect(await answer).toMatchObject({ status: 404 });
+    await expectEcho(url('/later'));
+  });
+});
+
 describe('the package loaded twice', () => {
   /** Another copy of the facade, as a second version or a cleared cache make it. */
   function secondCopy(): typeof import('../index.js') {
@@ -446,6 +486,35 @@ describe('a request whose Upgrade is not to websocket', () => {
     const text = String(await client.end());
     expect(text.indexOf('slow')).toBeLessThan(text.indexOf('fast'));
     expect(text).toMatch(/slow.*HTTP\/1\.1 200 OK.*fast/s);
+  });
+
+  test('does not lose what is pipelined behind it', async () => {
+    const { port } = await application();
+    const client = await rawConnect(port);
+    const post = upgradeRequest(
+      '/api',
+      { ...h2c, Connection: 'Upgrade', 'Content-Length': '3' },
+      { method: 'POST' },
+    );
+    client.write(`${post}abc${upgradeRequest('/api?2', { ...h2c, Connection: 'Upgrade, close' })}`);
+    expect(String(await client.end())).toMatch(/"body":"abc".*200 OK.*"url":"\/api\?2"/s);
+  });
+
+  test('and is reset while it waits for its turn harms nobody', async () => {
+    const { port, server } = await serve({}, ({ app }) => {
+      app.get('/stream', (ctx) => {
+        ctx.res.write('endless');
+        return new Promise(() => {});
+      });
+    });
+    const closed = deferred();
+    server.on('connection', (socket) => socket.on('close', () => closed.resolve()));
+    const client = await rawConnect(port);
+    client.write(`GET /stream HTTP/1.1\r\nHost: a\r\n\r\n${upgradeRequest('/api', h2c)}`);
+    await client.head();
+    client.reset();
+    await closed.promise;
+    expect(await upgradeStatus(port)).toBe(101);
   });
 
   test('may be followed by a WebSocket on the same connection', async () => {

@@ -766,6 +766,10 @@ describe('a result of verifyClient', () => {
     ['an Error', new Error('expired')],
     ['an Error of another realm', runInNewContext('new TypeError("expired")')],
     ['no rows', []],
+    ['nothing but false', [false]],
+    ['a result that is not ok', { ok: null }],
+    ['a result that is not valid', { valid: false }],
+    ['a result with errors', { data: null, errors: ['expired'] }],
     ['a new Boolean(false)', new Boolean(false)],
     ['a BigInt of nothing', 0n],
   ])('that is %s refuses with 401 and a challenge', async (_name, value) => {
@@ -785,6 +789,7 @@ describe('a result of verifyClient', () => {
     ['a status code', { statusCode: 402 }, 402, 'Payment Required'],
     ['a status without a name', { status: 499 }, 499, 'Refused'],
     ['a challenge', { status: 401 }, 401, 'Unauthorized'],
+    ['a status as a text', { status: '403' }, 403, 'Forbidden'],
     ['a redirection', { status: 302 }, 302, 'Found'],
   ])('that is %s refuses with it', async (_name, value, status, phrase) => {
     const { port, plugin } = await serve({ verifyClient: async () => value as boolean });

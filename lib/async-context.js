@@ -7,7 +7,7 @@
  * is the first request's, and would see what any listener has entered since.
  */
 
-const { AsyncResource } = require('node:async_hooks');
+const { AsyncLocalStorage, AsyncResource } = require('node:async_hooks');
 
 const NAME = 'NEXTRUSHWEBSOCKET';
 
@@ -15,15 +15,10 @@ const NAME = 'NEXTRUSHWEBSOCKET';
  * Whether a context is a frame that a resource puts back when its scope ends (Node 24 and Bun), or
  * is kept on the resource that is being executed (up to Node 22), where `enterWith` leaves it.
  */
-const FRAMES = usesFrames();
-
-function usesFrames() {
-  if (process.versions.bun !== undefined) return true;
-  const flags = `${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`;
-  if (flags.includes('--no-async-context-frame')) return false;
-  const byDefault = Number.parseInt(process.versions.node, 10) >= 24;
-  return byDefault || flags.includes('--experimental-async-context-frame');
-}
+const FRAMES =
+  process.versions.bun !== undefined ||
+  // What copies contexts from resource to resource; options of Node choose between the two.
+  typeof AsyncLocalStorage.prototype._propagate !== 'function';
 
 /** Own symbols of an `AsyncResource` that are no context. */
 const IDENTIFIERS = new Set(['async_id_symbol', 'trigger_async_id_symbol']);

@@ -35,9 +35,10 @@ function checkCount(method, args, signature, hint) {
  * Shared memory is refused, as `WebSocket.send` of browsers does: another thread may be writing it.
  */
 function binaryView(method, data, argument = 'data') {
-  if (types.isUint8Array(data) && data.buffer instanceof ArrayBuffer) return data;
+  if (types.isUint8Array(data) && bufferOf.call(data) instanceof ArrayBuffer) return data;
   const view = ArrayBuffer.isView(data);
-  const buffer = view ? data.buffer : data;
+  const isDataView = types.isDataView(data);
+  const buffer = view ? (isDataView ? bufferOfDataView : bufferOf).call(data) : data;
   if (!types.isArrayBuffer(buffer)) {
     const accepted = 'a string, Buffer, Uint8Array or ArrayBuffer';
     if (!types.isSharedArrayBuffer(buffer)) throw wrongType(method, argument, accepted, data);
@@ -47,6 +48,14 @@ function binaryView(method, data, argument = 'data') {
   }
   if (types.isUint8Array(data)) return data;
   return view ? new Uint8Array(buffer, data.byteOffset, data.byteLength) : new Uint8Array(buffer);
+}
+
+/** The memory of a view, whatever it says of itself. */
+const bufferOf = getter(Object.getPrototypeOf(Uint8Array.prototype), 'buffer');
+const bufferOfDataView = getter(DataView.prototype, 'buffer');
+
+function getter(prototype, name) {
+  return Object.getOwnPropertyDescriptor(prototype, name).get;
 }
 
 /** A message as the native half takes it: a string or a Uint8Array. */

@@ -252,18 +252,16 @@ class Connection {
     // User code may keep the connection, but what its listeners hold goes with the last event.
     this.#messageListeners = null;
     this.#closeListeners = null;
-    const socket = this.#socket;
-    this.#socket = null;
-    inNoContext(() => {
-      this.#callAll(listeners, code, reason);
-      if (socket !== null) this.#emitClose(socket);
-    });
+    inNoContext(() => this.#callAll(listeners, code, reason));
     onAnnounced();
+    this.#end.isOver = true;
+    if (this.#socket !== null) this.#emitClose(this.#socket);
+    this.#socket = null;
   }
 
   #emitClose(socket) {
     try {
-      emitClose(socket);
+      inNoContext(() => emitClose(socket));
     } catch (error) {
       this.#engine.report(error, this);
     }
@@ -283,8 +281,9 @@ class Connection {
         connection.#state === OPEN || (connection.#state === CLOSED && connection.#held !== null),
       /** Has Node's socket, which is closed already, emit `close` when the connection is over. */
       closeWith(connection, socket) {
-        if (connection.#end?.announced) connection.#emitClose(socket);
-        else connection.#socket = socket;
+        if (!connection.#end?.isOver) connection.#socket = socket;
+        // The listener that this is about is not there yet.
+        else process.nextTick(() => connection.#emitClose(socket));
       },
       /** There will be no handler. */
       giveUp(connection) {
@@ -304,7 +303,14 @@ class Connection {
       end(connection, code, reason) {
         const lastPong = connection.#lastPong();
         connection.#state = CLOSED;
-        connection.#end = { code, reason, lastPong, announced: false, onAnnounced: null };
+        connection.#end = {
+          code,
+          reason,
+          lastPong,
+          announced: false,
+          onAnnounced: null,
+          isOver: false,
+        };
         // With messages that wait for the handler, it is still called, so that nothing is lost.
         if (connection.#held === null) connection.#abortSetup?.();
       },

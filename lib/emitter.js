@@ -1,6 +1,6 @@
 'use strict';
 
-const { EventEmitter } = require('node:events');
+const { errorMonitor, EventEmitter } = require('node:events');
 
 const { bind, callListener, inNoContext } = require('./async-context.js');
 const { onRejection } = require('./errors.js');
@@ -58,9 +58,10 @@ function bound(listener) {
  *   application's, of which nothing more is known than that it emits
  */
 function tell(emitter, event, args, onError) {
-  if (emitter.listenerCount?.(event) === 0) return;
+  const listeners = listenersOf(emitter, event);
+  if (listeners.length === 0) return;
   inNoContext(() => {
-    for (const listener of listenersOf(emitter, event)) {
+    for (const listener of listeners) {
       try {
         onRejection(
           callListener(() => listener.apply(emitter, args)),
@@ -73,14 +74,17 @@ function tell(emitter, event, args, onError) {
   });
 }
 
-/** An emitter with an `emit` of its own is told by that, as one listener. */
+/**
+ * Who has to be called for an event. An `emit` of somebody's own is asked only where there are no
+ * listeners to be called one by one: it would stop at the first that throws, and drop their promises.
+ */
 function listenersOf(emitter, event) {
-  if (emitter.emit === EventEmitter.prototype.emit) return emitter.rawListeners(event);
-  return [
-    (...args) => {
-      emitter.emit(event, ...args);
-    },
-  ];
+  const isOwn = emitter.emit !== EventEmitter.prototype.emit;
+  if (emitter.listenerCount?.(event) > 0) {
+    const monitors = event === 'error' ? emitter.rawListeners(errorMonitor) : [];
+    return [...monitors, ...emitter.rawListeners(event)];
+  }
+  return isOwn ? [(...all) => emitter.emit(event, ...all)] : [];
 }
 
 module.exports = { Emitter, tell };

@@ -156,10 +156,13 @@ function afterEarlierResponses(req, proceed) {
 /**
  * Serves a request, which Node took for an upgrade, as if it were none: what has come of it and
  * what comes behind is parsed once more, without the word that made it one.
+ *
+ * @param {() => void} onHandOver called when the socket is the server's again
  */
-function serveAsHttp(server, req, socket, head) {
+function serveAsHttp(server, req, socket, head, onHandOver) {
   afterEarlierResponses(req, () => {
     if (socket.destroyed) return;
+    onHandOver();
     socket.unshift(Buffer.concat([Buffer.from(requestHead(req), 'latin1'), head]));
     http._connectionListener.call(server, socket);
   });
@@ -183,20 +186,23 @@ function requestHead({ method, url, httpVersion, rawHeaders }) {
   return `${text}\r\n`;
 }
 
+const BODY_IS_APART = Number.parseInt(process.versions.node, 10) >= 26;
+
 /** Whether a server has connections, and so perhaps requests that are under way. */
 function hasConnections(server) {
   return server._connections !== 0;
 }
 
 /**
- * From Node 22 on a server is asked about each request whether it is an upgrade, so that one which
- * is none need not be parsed twice.
+ * From Node 26 on the body of an upgrade request is not on its socket any more, so that nothing can be
+ * parsed once more. There a server is asked about each request whether it is an upgrade. (It is so from
+ * Node 22 on, but what is pipelined behind one that is none gets lost then.)
  *
  * @returns the function that takes it back, or `undefined` for an older Node
  */
 function decideUpgrades(server, isUpgrade) {
   const key = 'shouldUpgradeCallback';
-  if (typeof server[key] !== 'function') return undefined;
+  if (!BODY_IS_APART || typeof server[key] !== 'function') return undefined;
   return patchMethod(server, key, (original, self, args) => {
     return isUpgrade(args[0]) && original().apply(self, args);
   });

@@ -69,12 +69,19 @@ function runPipeline(connection, req, middleware, handler, limitMs) {
   internals.onSetupEnd(connection, finish);
 }
 
+function ignore() {}
+
 /** What a middleware refuses a connection with, or `null` where it lets it in. */
 function refusalBy(value) {
   if (isError(value)) return value;
   if (typeof value === 'string')
     return new Error(`wsUse: next() was called with ${describe(value)}`);
   if (value === false) return new Error('wsUse: next() was called with false');
+  const promise = promiseOf(value);
+  if (promise !== null) {
+    promise.catch(ignore);
+    return new Error('wsUse: next() was called with a promise; await it first');
+  }
   // Anything else is what a promise happened to resolve with, so that `.then(next)` works.
   return null;
 }

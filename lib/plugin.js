@@ -49,6 +49,8 @@ class WebSocketPlugin extends Emitter {
   #cleaning = null;
   /** Only until the server listens again. */
   #mayReopen = false;
+  /** The clean-up is done. */
+  #isClean = false;
 
   constructor(options) {
     super();
@@ -134,6 +136,8 @@ class WebSocketPlugin extends Emitter {
   }
 
   #refuseSecond(method) {
+    // It only waits for its server to listen again.
+    if (this.#isClean && this.#cleaning !== null) this.#leave();
     if (this.#installed === null) return;
     throw new Error(
       `${NAME}.${method}: install() or attach() was called already, namely ${this.#installed}(); a plugin serves one application or server at a time, so make another one, or await cleanup() first`,
@@ -268,11 +272,11 @@ class WebSocketPlugin extends Emitter {
       shapes: () => native.shapes(),
       rank: (url) => native.serves(url),
       take: (request) => new Upgrade(this.#internals, request).start(),
-      refuseUnserved: (req) => this.#internals.admit(req).response,
+      refuseUnserved: (req) => this.#refuseUnserved(req),
       isClosed: () => this.#cleaning !== null,
-      serverCloses: () => this.#cleanUpInBackground(),
+      serverCloses: (server) => this.#onServerClose(server),
       // A server that is not closed by its close(), or whose connections have all been handed over.
-      serverClosed: () => this.#cleanUpInBackground(),
+      serverClosed: (server) => this.#onServerClose(server),
       serverListens: () => this.#cleaning?.then(() => this.#mayReopen && this.#reopen()),
       forget: () => {
         this.#mayReopen = false;
@@ -380,7 +384,23 @@ class WebSocketPlugin extends Emitter {
     // The engine ends what does not answer within closeTimeoutMs; this is the net below it.
     await this.#engine.whenEmpty(this.#native.closeTimeoutMs + CLOSE_MARGIN_MS);
     this.#engine.stop();
+    this.#isClean = true;
     if (!this.#mayReopen) this.#leave();
+  }
+
+  /** The response for a request to a path that nobody serves, or served when it came. */
+  #refuseUnserved(req) {
+    const admission = this.#internals.admit(req);
+    if (typeof admission !== 'number') return admission.response;
+    this.#internals.withdraw();
+    const message = 'no WebSocket was served at this path';
+    return this.#internals.refuse(req, 'path', message).response;
+  }
+
+  /** Others of its servers may go on. */
+  #onServerClose(server) {
+    const others = [...this.#hubs].filter((hub) => hub.server !== server);
+    if (!others.some((hub) => hub.server.listening)) this.#cleanUpInBackground();
   }
 
   /** The server or the application ends, and may begin again. */
@@ -393,6 +413,7 @@ class WebSocketPlugin extends Emitter {
   /** The server listens again after it was closed. */
   #reopen() {
     this.#cleaning = null;
+    this.#isClean = false;
     this.#mayReopen = false;
     this.#native.setShuttingDown(false);
   }

@@ -42,8 +42,13 @@ class Reporter {
    */
   emit(event, args, connection) {
     const onError = (error) => this.error(error, connection);
-    tell(this.#plugin, event, args, onError);
-    this.#host?.tell(event, args, onError);
+    try {
+      tell(this.#plugin, event, args, onError);
+      this.#host?.tell(event, args, onError);
+    } catch (error) {
+      // An application whose `emit` throws when it is looked at.
+      onError(error);
+    }
   }
 
   /** The same for an event of another emitter of ours. */

@@ -4,7 +4,6 @@ const BODY =
   'This path is for WebSocket connections, and the request does not ask for one by "Connection: Upgrade" and "Upgrade: websocket". A proxy in between may have left these headers out.\n';
 
 const HEADERS = {
-  Connection: 'Upgrade',
   Upgrade: 'websocket',
   'Sec-WebSocket-Version': '13',
   'Content-Type': 'text/plain; charset=utf-8',
@@ -58,7 +57,9 @@ function suggestUpgrade(res, hasRoute) {
     head = null;
     decided = true;
     for (const name of this.getHeaderNames()) if (OF_THE_BODY.test(name)) this.removeHeader(name);
-    writeHead.call(this, 426, HEADERS);
+    const goesOn = this.shouldKeepAlive && !/close/i.test(this.getHeader('connection'));
+    const connection = goesOn ? 'Upgrade' : 'close, Upgrade';
+    writeHead.call(this, 426, 'Upgrade Required', { ...HEADERS, Connection: connection });
     return end.call(
       this,
       BODY,

@@ -31,8 +31,8 @@ const HUB = Symbol.for('nextrush-websocket.hub.1');
  * @property {number} handshakeTimeoutMs
  * @property {() => boolean} isClosed it has been cleaned up, and waits for the server to listen
  *   again
- * @property {() => void} serverCloses
- * @property {() => void} serverClosed
+ * @property {(server: Server) => void} serverCloses
+ * @property {(server: Server) => void} serverClosed
  * @property {() => void} serverListens
  * @property {() => void} forget there is no more need to wait: another plugin has come
  *
@@ -51,6 +51,10 @@ class Hub {
 
   constructor(server) {
     this.#server = server;
+  }
+
+  get server() {
+    return this.#server;
   }
 
   /** The guests that serve, or will again when the server listens. */
@@ -94,13 +98,13 @@ class Hub {
       patchMethod(server, 'close', (original, self, args) => {
         const { listening } = server;
         const result = original().apply(self, args);
-        if (listening) for (const guest of [...this.#guests]) guest.serverCloses();
+        if (listening) for (const guest of [...this.#guests]) guest.serverCloses(server);
         return result;
       }),
       decideUpgrades(server, (req) => wantsWebSocket(req) || this.#hasNeighbours()),
       this.#listen('close', () => {
         if (server.listening) return;
-        for (const guest of [...this.#guests]) guest.serverClosed();
+        for (const guest of [...this.#guests]) guest.serverClosed(server);
       }),
       this.#listen('listening', () => {
         for (const guest of [...this.#guests]) guest.serverListens();
@@ -145,8 +149,7 @@ class Hub {
     const server = this.#server;
     if (!wantsWebSocket(req)) {
       if (this.#hasNeighbours()) return false;
-      socket.removeListener('error', destroyThis);
-      serveAsHttp(server, req, socket, head);
+      serveAsHttp(server, req, socket, head, () => socket.removeListener('error', destroyThis));
       return true;
     }
     const guest = this.#mostSpecific(req.url);
@@ -194,16 +197,22 @@ function refuseUnserved(guest, { req, socket }) {
 
 /** Leaves a request to the other listeners, but not for ever. */
 function refuseUnanswered(guest, request) {
-  const { socket } = request;
-  const before = socket.bytesWritten;
+  const { req, socket } = request;
+  /** What had been written before an answer could be, by whoever counts it. */
+  let before = null;
+  afterEarlierResponses(req, () => {
+    before = socket.bytesWritten;
+  });
+  const waits = before === null;
   const timer = setTimeout(() => {
     socket.removeListener('close', stop);
-    const answered =
-      socket.destroyed ||
-      socket.writableEnded ||
-      socket.bytesWritten !== before ||
-      // A stream that does not count what is written to it: somebody reads from it at least.
-      (before === undefined && socket.readableFlowing);
+    if (socket.destroyed || socket.writableEnded) return;
+    // Behind a response that does not end, nobody can have answered.
+    if (before === null) return void socket.destroy();
+    const isRead = socket.listenerCount('data') + socket.listenerCount('readable') > 0;
+    // Who took no notice of an earlier response may have answered before it was out, and streams
+    // that are no sockets do not count: there, somebody reads from it at least.
+    const answered = socket.bytesWritten !== before || ((waits || before === undefined) && isRead);
     if (!answered) refuseUnserved(guest, request);
   }, guest.handshakeTimeoutMs);
   const stop = () => clearTimeout(timer);

@@ -18,6 +18,8 @@ class ResponseSink extends Writable {
     super({ decodeStrings: false });
     this.#socket = socket;
     this.#takesResponse = takesResponse;
+    // What an application destroys its response with ends this client's request, and nothing else.
+    this.on('error', ignore);
   }
 
   get remoteAddress() {
@@ -36,6 +38,13 @@ class ResponseSink extends Writable {
     if (!this.#takesResponse()) return callback();
     this.#socket.write(chunk, encoding, () => callback());
   }
+
+  _destroy(error, callback) {
+    if (this.#takesResponse()) this.#socket.destroy();
+    callback(error);
+  }
 }
+
+function ignore() {}
 
 module.exports = { ResponseSink };

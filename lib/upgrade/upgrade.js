@@ -116,6 +116,7 @@ class Upgrade {
     response.shouldKeepAlive = false;
     response.assignSocket(new ResponseSink(this.socket, () => this.#pending));
     response.once('finish', this.#onResponded);
+    response.on('error', ignore);
     this.#response = response;
     return this.#server.emit('request', req, response);
   }
@@ -254,6 +255,9 @@ class Upgrade {
     return true;
   }
 }
+
+/** Routes run for upgrades as well: what one writes too late is no reason to end the process. */
+function ignore() {}
 
 /**
  * Up to Node 24 a body is not told from the frames behind it, and from 26 on the socket is a stream

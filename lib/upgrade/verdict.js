@@ -6,7 +6,7 @@ const { types } = require('node:util');
 const { isError } = require('../errors.js');
 
 /** Properties by which a result says that the answer is no. */
-const DENIALS = ['ok', 'success', 'allowed', 'authorized', 'authenticated'];
+const DENIALS = ['ok', 'success', 'valid', 'allowed', 'authorized', 'authenticated'];
 
 /**
  * What a settled result of `verifyClient` means: `null` lets the client in, anything else is why it
@@ -25,22 +25,24 @@ function refusalOf(result) {
   if (typeof result !== 'object') return null;
   const status = statusOf(result);
   if (status !== undefined) return { status, phrase: STATUS_CODES[status] };
-  const denied = DENIALS.some((name) => result[name] === false) || Boolean(result.error);
-  return denied ? {} : null;
+  const denied = DENIALS.some((name) => result[name] !== undefined && !result[name]);
+  return denied || result.error || result.errors?.length > 0 ? {} : null;
 }
 
 /** Truthy, and no user: an Error that was returned, a query without rows, `new Boolean(false)`. */
 function isFalseInDisguise(result) {
   return (
     isError(result) ||
-    (Array.isArray(result) && result.length === 0) ||
+    (Array.isArray(result) && !result.some(Boolean)) ||
     (types.isBoxedPrimitive(result) && !result.valueOf())
   );
 }
 
 /** The HTTP status that an object carries, where it is one that can end a request. */
 function statusOf({ status, statusCode }) {
-  return [status, statusCode].find((code) => Number.isInteger(code) && code >= 200 && code < 600);
+  return [status, statusCode]
+    .map((code) => (/^\d{3}$/.test(code) ? Number(code) : code))
+    .find((code) => Number.isInteger(code) && code >= 200 && code < 600);
 }
 
 module.exports = { refusalOf };
