@@ -87,7 +87,7 @@ function refusalBy(value) {
 }
 
 function nameOf(middleware) {
-  const name = read(middleware, 'name', SHOWN_NAME).replace(/[^ -~]/g, '?');
+  const name = read(middleware, 'name').slice(0, SHOWN_NAME);
   return name === '' ? '' : ` (${name})`;
 }
 
