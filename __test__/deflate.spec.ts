@@ -139,6 +139,33 @@ describe('messages', () => {
     }
   });
 
+  test('of no bytes at all are delivered without waiting for more', async () => {
+    const { port } = await echo();
+    const { client } = await offer(port, 'permessage-deflate');
+    client.write(frame(TEXT, '', { rsv: 4 }));
+    expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.alloc(0) });
+    client.write(frame(TEXT, '', { rsv: 4, fin: false }));
+    client.write(frame(0, ''));
+    expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.alloc(0) });
+    client.write(frame(TEXT, deflate('hello'), { rsv: 4 }));
+    expect((await client.frame()).payload.toString()).toBe('hello');
+  });
+
+  test('may end with a final block and nothing behind it, before others of any kind', async () => {
+    const { port } = await echo();
+    const { client } = await offer(port, 'permessage-deflate');
+    const final = deflateRawSync('final');
+    for (const payload of [final, deflate('flushed'), final, final, deflate('flushed')]) {
+      client.write(frame(TEXT, payload, { rsv: 4 }));
+      const { payload: answer } = await client.frame();
+      expect(answer.toString()).toBe(payload === final ? 'final' : 'flushed');
+    }
+    client.write(frame(TEXT, final.subarray(0, 3), { rsv: 4, fin: false }));
+    client.write(frame(0, final.subarray(3), { fin: false }));
+    client.write(frame(0, ''));
+    expect((await client.frame()).payload.toString()).toBe('final');
+  });
+
   test('may be fragmented, with control frames in between', async () => {
     const { port } = await echo({ perMessageDeflate: { threshold: 1_000_000 } });
     const { client } = await offer(port, 'permessage-deflate');

@@ -364,6 +364,25 @@ describe('a client that does not read', () => {
     expect(dropped()).toBe(11 - numbers.length);
   });
 
+  test.each(['send', 'broadcast'])(
+    'loses the same of ten messages in one tick, and the rest is counted, by %s',
+    async (way) => {
+      const { client, socket, plugin, wsApp } = await pair({
+        backpressurePolicy: 'drop',
+        maxBackpressure: 1000,
+      });
+      await until(() => socket.bufferedAmount === 0);
+      for (let index = 0; index < 10; index++) {
+        if (way === 'send') socket.send(numbered(index, 500));
+        else wsApp.wsBroadcast(numbered(index, 500));
+      }
+      expect(numberOf(await client.next())).toBe(0);
+      await until(() => plugin.getStats().droppedMessages === 9);
+      expect(plugin.getStats()).toMatchObject({ messagesSent: 1, bytesSent: 504 });
+      expect(client.waiting).toEqual([]);
+    },
+  );
+
   test('gets a message that is larger than the limit as long as nothing else waits', async () => {
     const { client, socket, plugin, wsApp } = await pair({ maxBackpressure: 1000 });
     for (let index = 0; index < 3; index++) {

@@ -524,10 +524,11 @@ impl IoThread {
             if broadcast.except == Some(connection.id) || !connection.takes_data() {
                 return;
             }
-            if !self.fits(connection, broadcast.frame.len()) {
-                let (took, lost) = self.deliver_what_fits(connection, &broadcast.frame);
-                messages += took;
-                dropped += lost;
+            if !self.fits(connection, broadcast.frame.len(), count) {
+                let delivered = self.deliver_what_fits(connection, &broadcast.frame);
+                messages += delivered.messages;
+                bytes += delivered.bytes;
+                dropped += delivered.dropped;
                 return;
             }
             let encode = || {
@@ -572,35 +573,39 @@ impl IoThread {
     }
 
     /// Broadcasts that were joined are more than the connection's queue takes: queues them one by
-    /// one, as far as they fit. Returns how many were queued and how many dropped.
-    fn deliver_what_fits(&self, connection: &Rc<Connection>, mut frames: &[u8]) -> (u64, u64) {
-        let (mut queued, mut dropped) = (0, 0);
+    /// one, as far as they fit.
+    fn deliver_what_fits(&self, connection: &Rc<Connection>, mut frames: &[u8]) -> Delivered {
+        let mut delivered = Delivered::default();
         while let Some((_, _, rest)) = split_encoded(frames) {
             let frame = &frames[..frames.len() - rest.len()];
             frames = rest;
             let pool = &mut self.pool.borrow_mut();
             // The first that does not fit may have closed the connection.
-            if connection.takes_data() && self.fits(connection, frame.len()) {
-                match self.compressed_for(connection, frame) {
+            if connection.takes_data() && self.fits(connection, frame.len(), 1) {
+                let compressed = self.compressed_for(connection, frame);
+                delivered.messages += 1;
+                delivered.bytes += compressed.as_ref().map_or(frame.len(), Bytes::len) as u64;
+                match compressed {
                     Some(compressed) => connection.queue_shared(&compressed, pool),
                     None => connection.queue(frame, pool),
                 }
-                queued += 1;
             } else {
-                dropped += 1;
+                delivered.dropped += 1;
                 if self.settings.overflow == Overflow::Close {
                     connection.overflow(pool);
                 }
             }
         }
         self.mark_dirty_broadcast(connection);
-        (queued, dropped)
+        delivered
     }
 
-    /// Whether a connection's queue takes `len` bytes more. A message that is alone always fits.
-    fn fits(&self, connection: &Connection, len: usize) -> bool {
+    /// Whether a connection's queue takes `len` bytes more, which are `count` messages. One that is
+    /// alone always fits.
+    fn fits(&self, connection: &Connection, len: usize, count: u64) -> bool {
         let buffered = connection.shared.buffered.load(Ordering::Relaxed);
-        buffered == 0 || buffered.saturating_add(len) <= self.settings.max_backpressure
+        let alone = buffered == 0 && count == 1;
+        alone || buffered.saturating_add(len) <= self.settings.max_backpressure
     }
 
     fn close(&self, id: ConnectionId, frame: &CloseFrame) {
@@ -706,6 +711,14 @@ impl IoThread {
             }
         });
     }
+}
+
+/// What became of broadcasts to one connection.
+#[derive(Debug, Default)]
+struct Delivered {
+    messages: u64,
+    bytes: u64,
+    dropped: u64,
 }
 
 fn take_due(limits: &RefCell<Deadlines>, now: u64) -> Option<ConnectionId> {

@@ -33,12 +33,23 @@ const BAD_DATA: Violation = Violation::utf8("compressed message cannot be inflat
 pub struct Inflater {
     params: DeflateParams,
     stream: Option<Box<Decompress>>,
+    at: At,
+}
+
+/// Where in a message an [`Inflater`] is, which says whether the tail belongs there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// No byte of the message has come.
+    Start,
+    Inside,
+    /// Behind a final block, with nothing of a new stream yet.
+    FinalBlock,
 }
 
 impl Inflater {
     /// For a connection with these parameters.
     pub fn new(params: DeflateParams) -> Self {
-        Self { params, stream: None }
+        Self { params, stream: None, at: At::Start }
     }
 
     /// Inflates the next bytes of a message onto the end of `out`.
@@ -68,12 +79,18 @@ impl Inflater {
             let consumed = (stream.total_in() - before.0) as usize;
             let produced = stream.total_out() - before.1;
             input = &input[consumed..];
+            if consumed > 0 {
+                self.at = At::Inside;
+            }
             if out.len() as u64 > limit {
                 return Err(Violation::too_big());
             }
             match status {
                 // A final block (RFC 7692 §7.2.3.4): what follows starts a new stream.
-                Status::StreamEnd => stream.reset(false),
+                Status::StreamEnd => {
+                    stream.reset(false);
+                    self.at = At::FinalBlock;
+                }
                 Status::Ok | Status::BufError => {}
             }
             let out_was_full = out.len() == out.capacity();
@@ -88,10 +105,17 @@ impl Inflater {
 
     /// Ends a message: inflates what its tail brings out.
     ///
+    /// Some clients end with a final block and leave the empty block out that RFC 7692 §7.2.1 wants
+    /// behind it, or send no bytes at all for an empty message. There is no tail for these to lack: it
+    /// would be the beginning of the next message.
+    ///
     /// # Errors
     /// As [`Self::inflate`].
     pub fn finish(&mut self, out: &mut Vec<u8>, limit: u64) -> Result<(), Violation> {
-        self.inflate(&TAIL, out, limit)?;
+        if self.at == At::Inside {
+            self.inflate(&TAIL, out, limit)?;
+        }
+        self.at = At::Start;
         if self.params.client_no_context_takeover {
             self.stream = None;
         }
@@ -173,6 +197,28 @@ mod tests {
         inflater.inflate(data, &mut out, limit)?;
         inflater.finish(&mut out, limit)?;
         Ok(out)
+    }
+
+    #[test]
+    fn a_message_may_end_with_its_final_block() {
+        for no_takeover in [false, true] {
+            let mut inflater = Inflater::new(params(no_takeover, 15));
+            let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+            let final_block = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+            for payload in [&final_block[..], &hello[..], &final_block[..], &final_block[..]] {
+                assert_eq!(inflate(&mut inflater, payload, 100).unwrap(), b"Hello");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_without_any_bytes_is_empty_and_disturbs_no_other() {
+        let mut inflater = Inflater::new(params(false, 15));
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        for payload in [&[][..], &hello[..], &[][..], &[][..], &hello[..]] {
+            let expected: &[u8] = if payload.is_empty() { b"" } else { b"Hello" };
+            assert_eq!(inflate(&mut inflater, payload, 100).unwrap(), expected);
+        }
     }
 
     #[test]

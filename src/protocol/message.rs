@@ -154,8 +154,19 @@ impl Assembler {
         }
         let mut unfinished = Box::<Unfinished>::default();
         self.begin(&mut unfinished, header)?;
-        self.unfinished = Some(unfinished);
+        // At once, as an empty payload has no bytes that would bring us back here.
+        let rest = self.read_payload(&mut unfinished, rest, sink)?;
+        self.keep_if_unfinished(unfinished);
         Ok(rest)
+    }
+
+    fn keep_if_unfinished(&mut self, unfinished: Box<Unfinished>) {
+        let idle = unfinished.frame.is_none()
+            && unfinished.message.is_none()
+            && unfinished.header_len == 0;
+        if !idle {
+            self.unfinished = Some(unfinished);
+        }
     }
 
     /// Goes on with a header, frame or message that earlier bytes began.
@@ -173,12 +184,7 @@ impl Assembler {
             None => rest,
             Some(_) => self.read_payload(&mut unfinished, rest, sink)?,
         };
-        let idle = unfinished.frame.is_none()
-            && unfinished.message.is_none()
-            && unfinished.header_len == 0;
-        if !idle {
-            self.unfinished = Some(unfinished);
-        }
+        self.keep_if_unfinished(unfinished);
         Ok(rest)
     }
 
