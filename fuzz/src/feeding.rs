@@ -78,7 +78,7 @@ impl Connection {
         let mut log = Log::default();
         let mut verdict = Ok(());
         for chunk in chunks(wire, sizes) {
-            verdict = assembler.feed(&mut chunk.to_vec(), &mut log);
+            verdict = assembler.feed(&mut chunk.to_vec(), &mut log).map(drop);
             if verdict.is_err() {
                 break;
             }
@@ -93,7 +93,7 @@ impl Connection {
         let mut seen = Vec::new();
         let mut refused = None;
         for (index, &byte) in wire.iter().enumerate() {
-            let verdict = assembler.feed(&mut [byte], &mut log);
+            let verdict = assembler.feed(&mut [byte], &mut log).map(drop);
             seen.extend(log.0.drain(..).map(|event| (index + 1, event)));
             if let Err(violation) = verdict {
                 refused = Some((index + 1, violation));

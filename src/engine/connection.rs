@@ -455,43 +455,63 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-async fn read_until_end(io: &IoThread, connection: &Rc<Connection>, replay: Vec<u8>) -> Ending {
+async fn read_until_end(io: &Rc<IoThread>, connection: &Rc<Connection>, replay: Vec<u8>) -> Ending {
     let limit = io.settings.max_message_size;
     let mut assembler = match connection.deflate {
         Some(params) => Assembler::with_deflate(limit, params),
         None => Assembler::new(limit),
     };
-    if let Some(ending) = feed_replay(io, connection, &mut assembler, replay) {
-        return ending;
-    }
+    // Bytes that Node had read before the connection was taken over come first.
+    let mut unread = io.unread.keep(replay);
     loop {
-        io.inbox.wait_for_room().await;
-        while connection.paused.get() {
+        if connection.paused.get() {
+            // Those of a connection that waits for its own handler keep nobody else waiting.
+            unread.set_aside();
             connection.resumed.notified().await;
-        }
-        let Ok(mut ready) = connection.transport.readable().await else { return Ending::lost() };
-        match read_once(io, connection, &mut assembler, &mut ready) {
-            ReadOutcome::Again => {}
-            ReadOutcome::Full => tokio::task::yield_now().await,
-            ReadOutcome::End(ending) => return ending,
+            unread.count_again();
+        } else if io.inbox.is_full() {
+            io.inbox.wait_for_room().await;
+        } else if !unread.is_empty() {
+            let (taken, ending) = receive(io, connection, &mut assembler, unread.bytes());
+            if let Some(ending) = ending {
+                return ending;
+            }
+            unread.took(taken);
+            // Others get their turn, as after a read that filled the buffer.
+            tokio::task::yield_now().await;
+        } else if io.unread.is_full() {
+            io.unread.wait_for_room().await;
+        } else {
+            let Ok(mut ready) = connection.transport.readable().await else {
+                return Ending::lost();
+            };
+            // While this waited, others may have filled what there was room for.
+            if !connection.may_read(io) || io.unread.is_full() {
+                continue;
+            }
+            match read_once(io, connection, &mut assembler, &mut ready) {
+                ReadOutcome::Again => {}
+                ReadOutcome::Full => tokio::task::yield_now().await,
+                ReadOutcome::Stopped(rest) => unread = io.unread.keep(rest),
+                ReadOutcome::End(ending) => return ending,
+            }
         }
     }
 }
 
-/// Bytes that Node had read before the connection was taken over.
-fn feed_replay(
-    io: &IoThread,
-    connection: &Rc<Connection>,
-    assembler: &mut Assembler,
-    mut replay: Vec<u8>,
-) -> Option<Ending> {
-    if replay.is_empty() { None } else { receive(io, connection, assembler, &mut replay) }
+impl Connection {
+    /// Whether JavaScript takes more of this connection.
+    fn may_read(&self, io: &IoThread) -> bool {
+        !io.inbox.is_full() && !self.paused.get()
+    }
 }
 
 enum ReadOutcome {
     Again,
     /// The buffer was filled: others get their turn before the next read.
     Full,
+    /// JavaScript takes no more for now; these bytes have been read and not been looked at.
+    Stopped(Vec<u8>),
     End(Ending),
 }
 
@@ -512,9 +532,12 @@ fn read_once(
                 ready.clear();
             }
             match receive(io, connection, assembler, &mut scratch[..count]) {
-                Some(ending) => ReadOutcome::End(ending),
-                None if full => ReadOutcome::Full,
-                None => ReadOutcome::Again,
+                (_, Some(ending)) => ReadOutcome::End(ending),
+                (taken, None) if taken < count => {
+                    ReadOutcome::Stopped(scratch[taken..count].to_vec())
+                }
+                (_, None) if full => ReadOutcome::Full,
+                (_, None) => ReadOutcome::Again,
             }
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -526,15 +549,16 @@ fn read_once(
     }
 }
 
-/// Parses bytes, posts what they say and answers pings.
+/// Parses bytes, posts what they say and answers pings. Returns how many bytes it took: fewer than
+/// there are where JavaScript takes no more for now.
 fn receive(
     io: &IoThread,
     connection: &Rc<Connection>,
     assembler: &mut Assembler,
     bytes: &mut [u8],
-) -> Option<Ending> {
+) -> (usize, Option<Ending>) {
     if let Some(ending) = connection.verdict.take() {
-        return Some(ending);
+        return (0, Some(ending));
     }
     connection.pinged_at.set(None);
     let mut reception =
@@ -553,15 +577,18 @@ fn receive(
     if pongs || last_ping.is_some() {
         io.mark_dirty(connection);
     }
-    let over = match (result, close) {
-        (Err(violation), _) => CloseFrame { code: violation.code, reason: violation.reason.into() },
-        (Ok(()), Some(frame)) => frame,
-        (Ok(()), None) => return None,
+    let (taken, over) = match (result, close) {
+        (Err(violation), _) => {
+            (0, CloseFrame { code: violation.code, reason: violation.reason.into() })
+        }
+        (Ok(taken), Some(frame)) => (taken, frame),
+        (Ok(taken), None) => return (taken, None),
     };
-    Some(match connection.sent_close.take() {
+    let ending = match connection.sent_close.take() {
         Some(sent) => Ending::announced(*sent),
         None => Ending::to_be_answered(over),
-    })
+    };
+    (taken, Some(ending))
 }
 
 /// Where the assembler puts what it finds in the bytes of one read.
@@ -623,6 +650,10 @@ impl Sink for Reception<'_> {
 
     fn close(&mut self, frame: CloseFrame) {
         self.close = Some(frame);
+    }
+
+    fn is_full(&self) -> bool {
+        self.io.inbox.is_full()
     }
 }
 

@@ -22,6 +22,7 @@ use super::memory::{self, Population};
 use super::oplog::{Broadcast, Op, OpLog, Segment, StreamNews, Target};
 use super::outbox::BufferPool;
 use super::stats::Counters;
+use super::unread::UnreadBytes;
 use super::{Adoption, Overflow, Settings, Source};
 use crate::protocol::{CloseFrame, Deflater, close, split_encoded};
 use crate::transport::Transport;
@@ -68,6 +69,8 @@ pub(super) struct IoThread {
     /// The buffer that sockets are read into.
     pub scratch: RefCell<Box<[u8]>>,
     pub pool: RefCell<BufferPool>,
+    /// Bytes that have been read and wait for JavaScript to take what came before them.
+    pub unread: UnreadBytes,
     /// Compressors for messages that share no context, by window size in bits.
     deflaters: RefCell<[Option<Box<Deflater>>; WINDOW_SIZES]>,
     /// Connections with direct sends or pongs to be written.
@@ -214,6 +217,7 @@ impl IoThread {
             batch_filled: Notify::new(),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             pool: RefCell::default(),
+            unread: UnreadBytes::default(),
             deflaters: RefCell::default(),
             dirty: RefCell::default(),
             dirty_broadcast: RefCell::default(),
@@ -681,7 +685,7 @@ impl IoThread {
 
     /// Where we do not read, the pong may well be there: the peer gets its time again.
     fn gives_time_again(&self, connection: &Connection, now: u64) -> bool {
-        let reads = !self.inbox.is_full() && !connection.is_paused();
+        let reads = !self.inbox.is_full() && !self.unread.is_full() && !connection.is_paused();
         if !reads {
             connection.pinged_at.set(Some(now));
             self.start_limit(&self.pongs, connection.id);

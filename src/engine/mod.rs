@@ -22,6 +22,7 @@ pub mod oplog;
 mod outbox;
 pub mod rooms;
 mod stats;
+mod unread;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -17,6 +17,11 @@ pub trait Sink {
     fn pong(&mut self, payload: &[u8]);
     /// A close frame. Nothing follows it.
     fn close(&mut self, frame: CloseFrame);
+    /// Whether it takes no more for now. Asked between two frames, as a message cannot be stopped at:
+    /// a kilobyte of input may be a megabyte of one.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// The receiving half of a connection. It owns memory only while a frame or message is unfinished.
@@ -106,20 +111,26 @@ impl Assembler {
         self.unfinished.is_none()
     }
 
-    /// Takes the next bytes of the connection, which are unmasked in place.
+    /// Takes the next bytes of the connection, which are unmasked in place, until the sink is full.
+    /// Returns how many it took; the others are as they were, and are to come again.
     ///
     /// # Errors
     /// The first breach of the protocol or of the size limit. What stood before it has reached the
     /// sink; the connection must be failed and not fed again.
-    pub fn feed(&mut self, input: &mut [u8], sink: &mut impl Sink) -> Result<(), Violation> {
+    pub fn feed(&mut self, input: &mut [u8], sink: &mut impl Sink) -> Result<usize, Violation> {
+        let len = input.len();
         let mut rest = input;
-        while !rest.is_empty() && !self.closed {
+        while !rest.is_empty() && !sink.is_full() {
+            // Bytes behind a close frame are taken, and ignored.
+            if self.closed {
+                return Ok(len);
+            }
             rest = match self.unfinished.take() {
                 None => self.read_frame(rest, sink)?,
                 Some(unfinished) => self.resume(unfinished, rest, sink)?,
             };
         }
-        Ok(())
+        Ok(len - rest.len())
     }
 
     /// Nothing is under way: a whole frame is taken straight from the input.
