@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use super::ids::ConnectionId;
 
+/// Up to so many limits the queue is not searched for those that mean nothing any more.
+const MIN_SEARCHED: usize = 1024;
+
 /// Connections in the order in which their time runs out. As every limit of a queue has the same
 /// length, appending keeps it sorted: no timer per connection, and O(1) for each of them.
 #[derive(Debug)]
@@ -11,16 +14,33 @@ pub(super) struct Deadlines {
     /// Length of the limit in milliseconds.
     after: u64,
     queue: VecDeque<(u64, ConnectionId)>,
+    /// At this length the queue is searched: twice what was left the last time, so that it costs O(1)
+    /// for each limit, and the queue is never longer than twice the limits that count.
+    searched_at: usize,
 }
 
 impl Deadlines {
     pub fn new(after: u64) -> Self {
-        Self { after, queue: VecDeque::new() }
+        Self { after, queue: VecDeque::new(), searched_at: MIN_SEARCHED }
     }
 
     /// Starts the limit for `id` at `now` (milliseconds). Returns whether the queue was empty, so
     /// that whoever sleeps until [`Self::next`] has to look again.
-    pub fn start(&mut self, now: u64, id: ConnectionId) -> bool {
+    ///
+    /// `counts` tells whether a limit that was started for a connection at a time still matters: those
+    /// of connections that have ended would otherwise stay until they run out.
+    pub fn start(
+        &mut self,
+        now: u64,
+        id: ConnectionId,
+        counts: impl Fn(u64, ConnectionId) -> bool,
+    ) -> bool {
+        if self.queue.len() >= self.searched_at {
+            let after = self.after;
+            self.queue.retain(|(due, id)| counts(due.saturating_sub(after), *id));
+            self.searched_at = MIN_SEARCHED.max(2 * self.queue.len());
+            self.queue.shrink_to(self.searched_at);
+        }
         self.queue.push_back((now.saturating_add(self.after), id));
         self.queue.len() == 1
     }
@@ -49,13 +69,29 @@ mod tests {
     fn limits_run_out_in_the_order_in_which_they_started() {
         let id = |slot| ConnectionId { slot, generation: 0 };
         let mut deadlines = Deadlines::new(50);
-        assert!(deadlines.start(0, id(1)));
-        assert!(!deadlines.start(10, id(2)));
+        assert!(deadlines.start(0, id(1), |_, _| true));
+        assert!(!deadlines.start(10, id(2), |_, _| true));
         assert_eq!(deadlines.next(), Some(50));
         assert_eq!(deadlines.take_due(49), None);
         assert_eq!(deadlines.take_due(55), Some(id(1)));
         assert_eq!(deadlines.take_due(55), None);
         assert_eq!(deadlines.take_due(60), Some(id(2)));
         assert_eq!(deadlines.next(), None);
+    }
+
+    #[test]
+    fn limits_that_no_longer_count_are_forgotten_before_they_run_out() {
+        let id = |slot| ConnectionId { slot, generation: 0 };
+        let mut deadlines = Deadlines::new(1_000_000);
+        for now in 0..100_000 {
+            // Ten at a time are open.
+            deadlines.start(now, id(now as u32), |started, of| {
+                assert_eq!(started, u64::from(of.slot));
+                started + 10 > now
+            });
+            assert!(deadlines.queue.len() <= MIN_SEARCHED + 1);
+        }
+        assert!(deadlines.queue.capacity() <= 4 * MIN_SEARCHED);
+        assert_eq!(deadlines.take_due(u64::MAX).map(|id| id.slot >= 98_000), Some(true));
     }
 }

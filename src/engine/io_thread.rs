@@ -417,7 +417,7 @@ impl IoThread {
         connection.queue_response(&response, &mut self.pool.borrow_mut());
         self.mark_dirty(&connection);
         if !self.settings.heartbeat.is_zero() {
-            self.start_limit(&self.heartbeats, id);
+            self.start_heartbeat(id);
         }
         tokio::task::spawn_local(connection::run(self.clone(), connection, replay));
     }
@@ -617,18 +617,40 @@ impl IoThread {
             if connection.start_close(frame, &mut self.pool.borrow_mut()) {
                 connection.resume();
                 self.mark_dirty(connection);
-                self.start_limit(&self.closes, id);
+                self.start_close_limit(id);
             }
         });
     }
 
     /// JavaScript has been told of a connection's end and is to release it, but not at leisure.
     pub fn expect_release(&self, id: ConnectionId) {
-        self.start_limit(&self.closes, id);
+        self.start_close_limit(id);
     }
 
-    fn start_limit(&self, limits: &RefCell<Deadlines>, id: ConnectionId) {
-        if limits.borrow_mut().start(self.now(), id) {
+    fn start_heartbeat(&self, id: ConnectionId) {
+        self.start_limit(&self.heartbeats, id, |_, connection| connection.is_open());
+    }
+
+    fn start_pong_limit(&self, id: ConnectionId) {
+        self.start_limit(&self.pongs, id, |started, connection| {
+            // The limit of an older ping, which has been answered, ends nobody.
+            connection.pinged_at.get().is_some_and(|pinged_at| pinged_at <= started)
+        });
+    }
+
+    fn start_close_limit(&self, id: ConnectionId) {
+        self.start_limit(&self.closes, id, |_, connection| !connection.is_open());
+    }
+
+    /// `counts` tells whether a limit that was started at a time still matters to its connection.
+    fn start_limit(
+        &self,
+        limits: &RefCell<Deadlines>,
+        id: ConnectionId,
+        counts: impl Fn(u64, &Connection) -> bool,
+    ) {
+        let counts = |started, id| self.get(id).is_some_and(|each| counts(started, &each));
+        if limits.borrow_mut().start(self.now(), id, counts) {
             self.limits_changed.notify_one();
         }
     }
@@ -664,10 +686,10 @@ impl IoThread {
         if connection.pinged_at.get().is_none() && !self.settings.pong_timeout.is_zero() {
             connection.pinged_at.set(Some(now));
             if !connection.probe(Probe::PingWritten) {
-                self.start_limit(&self.pongs, connection.id);
+                self.start_pong_limit(connection.id);
             }
         }
-        self.start_limit(&self.heartbeats, connection.id);
+        self.start_heartbeat(connection.id);
     }
 
     fn check_pong(self: &Rc<Self>, connection: &Rc<Connection>, now: u64) {
@@ -688,7 +710,7 @@ impl IoThread {
         let reads = !self.inbox.is_full() && !self.unread.is_full() && !connection.is_paused();
         if !reads {
             connection.pinged_at.set(Some(now));
-            self.start_limit(&self.pongs, connection.id);
+            self.start_pong_limit(connection.id);
         }
         !reads
     }
@@ -706,7 +728,7 @@ impl IoThread {
             match probe {
                 Probe::PingWritten => {
                     connection.pinged_at.set(Some(now));
-                    io.start_limit(&io.pongs, connection.id);
+                    io.start_pong_limit(connection.id);
                 }
                 Probe::PongRead if io.gives_time_again(&connection, now) => {}
                 Probe::PongRead => {
