@@ -35,8 +35,8 @@ pub struct NativePlugin {
     options: Options,
     /// Handlers registered with `ws`, by pattern.
     routes: RefCell<RouteTable>,
-    /// Connections that count against the limit: open ones and those being verified.
-    occupied: Cell<u32>,
+    /// Admitted requests that have not become connections.
+    admitted: Cell<u32>,
     /// Adopted connections whose end has not been delivered.
     open: Cell<u32>,
     shutting_down: Cell<bool>,
@@ -118,7 +118,7 @@ impl NativePlugin {
         Ok(Self {
             options: Options::read(&env, options)?,
             routes: RefCell::default(),
-            occupied: Cell::new(0),
+            admitted: Cell::new(0),
             open: Cell::new(0),
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
@@ -276,14 +276,21 @@ impl NativePlugin {
         if self.shutting_down.get() {
             return reject(RejectReason::ShuttingDown, "the server is shutting down".into());
         }
-        if self.options.max_connections.is_some_and(|limit| self.occupied.get() >= limit) {
+        if self.options.max_connections.is_some_and(|limit| self.count() >= u64::from(limit)) {
             return reject(
                 RejectReason::Limit,
                 "too many WebSocket connections: maxConnections is reached".into(),
             );
         }
-        self.occupied.set(self.occupied.get() + 1);
+        self.admitted.set(self.admitted.get() + 1);
         Ok(Ok(route))
+    }
+
+    /// What counts against the limit: requests being verified, and connections until JavaScript has been
+    /// told of their end and their peers have taken what was sent before.
+    fn count(&self) -> u64 {
+        let living = self.with_engine(Engine::living).unwrap_or(0);
+        u64::from(self.admitted.get()) + living.max(u64::from(self.open.get()))
     }
 
     fn allows(
@@ -364,7 +371,7 @@ impl NativePlugin {
     /// An admitted request did not become a connection.
     #[napi]
     pub fn withdraw(&self) {
-        self.occupied.set(self.occupied.get().saturating_sub(1));
+        self.admitted.set(self.admitted.get().saturating_sub(1));
     }
 
     /// Bytes that may be under way over a bridge, in each direction.
@@ -485,6 +492,8 @@ impl NativePlugin {
             .with(adopt)
             .flatten()
             .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
+        // From now on it counts as a connection.
+        self.withdraw();
         if self.open.replace(self.open.get() + 1) == 0 {
             handle.waker.keep_alive(&env, true)?;
         }
@@ -506,7 +515,6 @@ impl NativePlugin {
             engine.release(id);
             rooms
         });
-        self.withdraw();
         let open = self.open.get().saturating_sub(1);
         self.open.set(open);
         if open == 0

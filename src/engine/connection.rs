@@ -98,28 +98,46 @@ pub(super) enum Probe {
 pub(super) struct Ending {
     /// What JavaScript is told.
     report: CloseFrame,
-    /// The close frame that the peer still has to get.
-    reply: Option<CloseFrame>,
-    /// Whether the socket is worth writing the rest to.
-    writable: bool,
+    then: Then,
+}
+
+/// What is still to be written once a connection has ended.
+#[derive(Debug)]
+enum Then {
+    /// Nothing: the socket takes no more.
+    HangUp,
+    /// What is queued.
+    Drain,
+    /// Also what JavaScript answers to messages that came before, and then the close frame that the
+    /// peer is owed, if it is.
+    Answer(Option<CloseFrame>),
 }
 
 impl Ending {
     /// Without a close handshake: reset, end of stream, or a limit ran out.
     pub fn lost() -> Self {
-        let report = CloseFrame { code: close::ABNORMAL, reason: "".into() };
-        Self { report, reply: None, writable: false }
+        Self { report: without_handshake(), then: Then::HangUp }
+    }
+
+    /// The peer will send no more, without a close frame. It may well go on reading.
+    fn end_of_stream(phase: Phase) -> Self {
+        let then = if phase == Phase::Open { Then::Answer(None) } else { Then::Drain };
+        Self { report: without_handshake(), then }
     }
 
     /// The peer closed, or has to be told that it broke the protocol.
     fn to_be_answered(frame: CloseFrame) -> Self {
-        Self { reply: Some(frame.clone()), report: frame, writable: true }
+        Self { then: Then::Answer(Some(frame.clone())), report: frame }
     }
 
     /// A close frame has been queued already; `report` is what it said.
     fn announced(report: CloseFrame) -> Self {
-        Self { report, reply: None, writable: true }
+        Self { report, then: Then::Drain }
     }
+}
+
+fn without_handshake() -> CloseFrame {
+    CloseFrame { code: close::ABNORMAL, reason: "".into() }
 }
 
 /// Owned by the I/O thread.
@@ -523,7 +541,11 @@ fn read_once(
 ) -> ReadOutcome {
     let mut scratch = io.scratch.borrow_mut();
     match connection.transport.read(&mut scratch) {
-        Ok(0) => ReadOutcome::End(connection.verdict.take().unwrap_or_else(Ending::lost)),
+        Ok(0) => {
+            let verdict = connection.verdict.take();
+            let end = || Ending::end_of_stream(connection.phase.get());
+            ReadOutcome::End(verdict.unwrap_or_else(end))
+        }
         Ok(count) => {
             let full = count == scratch.len();
             if !full {
@@ -660,12 +682,15 @@ impl Sink for Reception<'_> {
 fn finish(io: &Rc<IoThread>, connection: &Rc<Connection>, ending: Ending) {
     io.batch.borrow_mut().push_closed(connection.id.slot, ending.report);
     io.batch_changed();
-    if let Some(reply) = ending.reply {
-        connection.phase.set(Phase::Answering);
-        *connection.reply.borrow_mut() = Some(Box::new(reply));
-        return io.expect_release(connection.id);
+    match ending.then {
+        Then::HangUp => end(io, connection, false),
+        Then::Drain => end(io, connection, true),
+        Then::Answer(frame) => {
+            connection.phase.set(Phase::Answering);
+            *connection.reply.borrow_mut() = frame.map(Box::new);
+            io.expect_release(connection.id);
+        }
     }
-    end(io, connection, ending.writable);
 }
 
 /// Sends the close frame that the peer is owed.
@@ -686,6 +711,7 @@ fn end(io: &Rc<IoThread>, connection: &Rc<Connection>, writable: bool) {
         io.winding_down.set(io.winding_down.get() + 1);
         tokio::task::spawn_local(wind_down(io.clone(), connection.clone()));
     } else {
+        io.counters.connection_went();
         connection.hang_up();
     }
 }
@@ -703,6 +729,8 @@ impl Connection {
 async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     let limit = io.settings.close_timeout;
     let drained = tokio::time::timeout(limit, connection.drain(&io)).await;
+    // What lingers from here on has nothing to write, and is bounded by itself.
+    io.counters.connection_went();
     if drained == Ok(true) {
         // Also where nobody lingers: without it, what a bridge has under way would be dropped.
         connection.transport.shut_down(Shutdown::Write);

@@ -401,6 +401,7 @@ impl IoThread {
                 let reason = format!("the socket could not be watched: {error}").into();
                 let frame = CloseFrame { code: close::ABNORMAL, reason };
                 self.batch.borrow_mut().push_closed(id.slot, frame);
+                self.counters.connection_went();
                 return self.batch_changed();
             }
         };

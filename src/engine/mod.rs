@@ -110,6 +110,8 @@ pub struct Engine {
     slots: RefCell<Slots>,
     /// Open connections whose bytes JavaScript pumps.
     bridged: Cell<u32>,
+    /// Connections since the start.
+    adopted: Cell<u64>,
     next_bridge: Cell<u32>,
 }
 
@@ -197,6 +199,7 @@ impl Engine {
             threads,
             slots: RefCell::new(Slots::new(count, generations)),
             bridged: Cell::new(0),
+            adopted: Cell::new(0),
             next_bridge: Cell::new(0),
         })
     }
@@ -224,6 +227,13 @@ impl Engine {
     /// Connections whose peer reads more slowly than it is written to, at this moment.
     pub fn backpressured(&self) -> u32 {
         self.threads.iter().map(|thread| thread.counters.backpressured()).sum()
+    }
+
+    /// Connections that are open, or have ended and still have something to write, at this moment: who
+    /// closes and does not read has a queue as long as it is given time.
+    pub fn living(&self) -> u64 {
+        let gone: u64 = self.threads.iter().map(|thread| thread.counters.gone()).sum();
+        self.adopted.get().saturating_sub(gone)
     }
 
     /// Open connections whose bytes JavaScript pumps.
@@ -264,6 +274,7 @@ impl Engine {
         let bridged = matches!(source, Source::Stream(_));
         let id = self.slots.borrow_mut().occupy(shared.clone(), bridged)?;
         self.bridged.set(self.bridged.get() + u32::from(bridged));
+        self.adopted.set(self.adopted.get() + 1);
         let adoption = Adoption { id, shared, source, response, replay, deflate };
         self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)

@@ -14,6 +14,8 @@ pub struct Counters {
     dropped: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
+    /// Connections of which nothing is left to be written.
+    gone: AtomicU64,
 }
 
 /// A reading of [`Counters`].
@@ -79,6 +81,16 @@ impl Counters {
     /// Connections whose peer reads more slowly than it is written to, at this moment.
     pub fn backpressured(&self) -> u32 {
         self.backpressured.load(Relaxed)
+    }
+
+    /// I/O thread: a connection has ended, and there is nothing left to be written to it.
+    pub(super) fn connection_went(&self) {
+        add(&self.gone, 1);
+    }
+
+    /// Connections that have gone since the start.
+    pub(super) fn gone(&self) -> u64 {
+        self.gone.load(Relaxed)
     }
 
     /// The totals now.
