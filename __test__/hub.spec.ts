@@ -1,6 +1,6 @@
 /** One server and everyone on it: several plugins, other packages, plugins that come and go. */
 import { EventEmitter, once } from 'node:events';
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
@@ -305,6 +305,59 @@ describe('a plugin that is cleaned up', () => {
     await expectEcho(wsUrl(await listening(app.getServer()), '/echo'));
   });
 
+  test('is served by a bare server after an application, without middleware of its own', async () => {
+    const app = createApp(hostOptions);
+    const plugin = new WebSocketPlugin();
+    plugin.install(app);
+    withWebSocket(app).ws('/echo', echo);
+    await plugin.cleanup();
+    const server = createServer().on('request', (_req, res) => res.end('HTTP'));
+    plugin.attach(server);
+    onTestFinished(() => plugin.cleanup());
+    await expectEcho(wsUrl(await listening(server), '/echo'));
+  });
+
+  test('serves again where each listen() of the application makes a new server', async () => {
+    const servers: Server[] = [];
+    const app = Object.assign(new EventEmitter(), {
+      async listen() {
+        const server = createServer();
+        servers.push(server);
+        await listening(server);
+        return server;
+      },
+    });
+    const plugin = new WebSocketPlugin();
+    plugin.install(app as never);
+    onTestFinished(() => plugin.cleanup());
+    for (let round = 0; round < 3; round++) {
+      const server = await app.listen();
+      await connect(wsUrl((server.address() as AddressInfo).port, '/ws'));
+      app.emit('shutdown');
+      await plugin.cleanup();
+      server.close();
+    }
+  });
+
+  test('is cleaned up even where a pending request cannot be told', async () => {
+    const pendingCame = deferred();
+    const before = (app: ReturnType<typeof createApp>) => {
+      app.use(async (ctx, next) => {
+        if (!ctx.url.includes('pending')) return next();
+        Object.assign(ctx.req, { method: undefined });
+        pendingCame.resolve();
+        await new Promise(() => {});
+      });
+    };
+    const { plugin, port, url } = await serve({ before });
+    const client = await connect(url());
+    const pending = await rawConnect(port);
+    pending.write(upgradeRequest('/ws?pending'));
+    await pendingCame.promise;
+    await plugin.cleanup();
+    expect(await client.closed).toMatchObject({ code: 1001 });
+  });
+
   test('stays away once the server listens again with another plugin', async () => {
     const server = createServer();
     const old = attached(server);
@@ -531,6 +584,25 @@ describe('a request whose Upgrade is not to websocket', () => {
     expect((await client.frame()).payload.toString()).toBe('hello');
   });
 
+  test('with more headers than Node keeps is refused, as what they say of its body is not known', async () => {
+    const seen: string[] = [];
+    const { port } = await application({
+      before: (app) => {
+        app.use(async (ctx, next) => {
+          seen.push(ctx.url);
+          await next();
+        });
+      },
+    });
+    const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
+    const many = `${'a: b\r\n'.repeat(1100)}Content-Length: ${smuggled.length}\r\n\r\n${smuggled}`;
+    for (const headers of [h2c, {}]) {
+      const request = upgradeRequest('/ws', headers, { method: 'POST' }).replace(/\r\n$/, many);
+      expect(await answerTo(port, request)).toMatchObject({ status: 431 });
+    }
+    expect(seen).toEqual([]);
+  });
+
   test('is left to another listener where there is one', async () => {
     const asked = queue<string>();
     const { port } = await serve({}, ({ app }) => {
@@ -696,6 +768,34 @@ describe('a plain request on a WebSocket path', () => {
     // A path for everything is no path of WebSockets alone.
     expect((await fetchFrom(port, '/favicon.ico')).status).toBe(404);
   });
+
+  test.each<[string, (res: ServerResponse) => unknown, number]>([
+    ['writeHead that throws and is caught', (res) => headWithLineEnd(res), 500],
+    ['flushHeaders before its body', (res) => res.writeHead(404).flushHeaders(), 404],
+    ['writeHead twice', (res) => attempt(() => res.writeHead(404).writeHead(404)), 404],
+  ])('may be answered by %s, as on any path', async (_name, begin, status) => {
+    const { port } = await serve({}, ({ app }) => {
+      app.get('/ws', (ctx) => {
+        begin(ctx.res);
+        ctx.res.end('Not so');
+      });
+    });
+    const answer = await fetchFrom(port, '/ws');
+    expect([answer.status, await answer.text()]).toEqual([status, 'Not so']);
+  });
+
+  function headWithLineEnd(res: ServerResponse) {
+    if (!attempt(() => res.writeHead(404, { 'X-Own': 'a\nb' }))) res.writeHead(500);
+  }
+
+  function attempt(act: () => unknown): boolean {
+    try {
+      act();
+      return true;
+    } catch {
+      return false;
+    }
+  }
 
   test('leaves the connection as it was', async () => {
     const { port } = await serve();

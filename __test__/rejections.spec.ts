@@ -766,6 +766,7 @@ describe('a result of verifyClient', () => {
     ['an Error', new Error('expired')],
     ['an Error of another realm', runInNewContext('new TypeError("expired")')],
     ['no rows', []],
+    ['a function that was not called', () => true],
     ['nothing but false', [false]],
     ['a result that is not ok', { ok: null }],
     ['a result that is not valid', { valid: false }],

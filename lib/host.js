@@ -9,10 +9,7 @@ const { UPGRADE } = require('./upgrade/upgrade.js');
 /** What is added to an application. */
 const METHODS = ['ws', 'wsUse', 'wsBroadcast'];
 
-/**
- * On a method that was added to an application: asks whether its plugin is still there. The same
- * for every copy of this package in the process.
- */
+/** On a method that a plugin of ours, from whatever copy of this package, has added. */
 const IS_OURS = Symbol.for('nextrush-websocket.method.1');
 
 /** On an application: its {@link Lane}. */
@@ -144,8 +141,6 @@ class Host {
   constructor(app, name) {
     this.#app = app;
     this.#name = name;
-    const isObject = app !== null && (typeof app === 'object' || typeof app === 'function');
-    if (!isObject) return;
     const taken = METHODS.find((method) => isForeign(app[method]));
     if (taken !== undefined) {
       throw new Error(
@@ -158,7 +153,7 @@ class Host {
   addMethods(methods) {
     const app = this.#app;
     for (const [name, method] of Object.entries(methods)) {
-      method[IS_OURS] = () => !this.#left;
+      method[IS_OURS] = true;
       define(app, name, { value: method, writable: true });
     }
     const { ws } = methods;
@@ -289,15 +284,21 @@ class Host {
   }
 
   /** Takes back what was added, but for the methods, which may be called at any time. */
-  leave() {
+  leave(onError) {
     this.#left = true;
-    for (const undo of this.#undo.splice(0)) undo();
+    for (const undo of this.#undo.splice(0)) {
+      try {
+        undo();
+      } catch (error) {
+        onError(error);
+      }
+    }
   }
 }
 
 /** A method of this name that another package has added, and not one of a plugin of ours. */
 function isForeign(method) {
-  return typeof method === 'function' && typeof method[IS_OURS] !== 'function';
+  return typeof method === 'function' && method[IS_OURS] !== true;
 }
 
 function define(object, name, descriptor) {

@@ -168,6 +168,17 @@ function serveAsHttp(server, req, socket, head, onHandOver) {
   });
 }
 
+/**
+ * Whether a request has so many headers that Node may have left some out. Its parser has not: what it
+ * knows of the body may be in none that we see.
+ */
+function mayLackHeaders({ maxHeadersCount }, { rawHeaders }) {
+  return rawHeaders.length >= 2 * (maxHeadersCount || NODE_MAX_HEADERS);
+}
+
+/** Headers that Node keeps where `server.maxHeadersCount` says nothing. */
+const NODE_MAX_HEADERS = 1000;
+
 /** The head of a request whose `Connection` header does not ask for an upgrade. */
 function requestHead({ method, url, httpVersion, rawHeaders }) {
   let text = `${method} ${url} HTTP/${httpVersion}\r\n`;
@@ -217,6 +228,16 @@ function endRequest(req) {
   req.push(null);
 }
 
+/**
+ * Forgets the head of a response that `writeHead` has made and nothing has sent yet, so that another one
+ * can be made. Returns false where it is too late, or cannot be done.
+ */
+function takeBackHead(response) {
+  if (response._headerSent !== false) return false;
+  response._header = null;
+  return true;
+}
+
 /** A response that writes to the socket it is assigned. */
 function responseTo(req) {
   if (!process.versions.bun) return new http.ServerResponse(req);
@@ -247,10 +268,12 @@ module.exports = {
   emitClose,
   endRequest,
   hasConnections,
+  mayLackHeaders,
   patchMethod,
   rememberAddresses,
   responseTo,
   serveAsHttp,
   showAsUpgraded,
   stopReading,
+  takeBackHead,
 };

@@ -146,6 +146,7 @@ class WebSocketPlugin extends Emitter {
 
   #begin(method, host) {
     this.#installed = method;
+    this.#internals.hasGate = false;
     this.#host = host;
     this.#report.host = host;
     this.#reopen();
@@ -261,8 +262,14 @@ class WebSocketPlugin extends Emitter {
     const hub = Hub.of(server);
     if (this.#hubs.has(hub)) return;
     this.#refuseTaken(`${NAME}.${this.#installed}`, hub, this.#native.shapes());
+    // Those of servers that an application has made, closed and will not use again.
+    for (const closed of [...this.#hubs].filter((each) => !each.server.listening)) {
+      closed.remove(this.#guest);
+      this.#hubs.delete(closed);
+    }
     this.#hubs.add(hub);
     hub.add(this.#guest);
+    if (server.listening) this.#guest.serverListens();
   }
 
   #makeGuest() {
@@ -273,14 +280,15 @@ class WebSocketPlugin extends Emitter {
       rank: (url) => native.serves(url),
       take: (request) => new Upgrade(this.#internals, request).start(),
       refuseUnserved: (req) => this.#refuseUnserved(req),
+      refuseCut: (req) => this.#refuseCut(req),
       isClosed: () => this.#cleaning !== null,
       serverCloses: (server) => this.#onServerClose(server),
       // A server that is not closed by its close(), or whose connections have all been handed over.
       serverClosed: (server) => this.#onServerClose(server),
-      serverListens: () => this.#cleaning?.then(() => this.#mayReopen && this.#reopen()),
+      serverListens: () => this.#onceClean(() => this.#mayReopen && this.#reopen()),
       forget: () => {
         this.#mayReopen = false;
-        this.#cleaning?.then(() => this.#leave());
+        this.#onceClean(() => this.#leave());
       },
     };
   }
@@ -329,8 +337,8 @@ class WebSocketPlugin extends Emitter {
         return admission;
       },
       /** Counts a rejection and returns it. */
-      refuse: (req, reason, message, { status, phrase } = {}) => {
-        const rejection = native.reject(reason, message, req.method, status, phrase);
+      refuse: (req, method, reason, message, { status, phrase } = {}) => {
+        const rejection = native.reject(reason, message, method, status, phrase);
         this.#logRejection(req, rejection);
         return rejection;
       },
@@ -378,7 +386,12 @@ class WebSocketPlugin extends Emitter {
   async #cleanUp() {
     this.#native.setShuttingDown(true);
     for (const upgrade of [...this.#internals.upgrades]) {
-      upgrade.refuse('shuttingDown', 'the server is shutting down');
+      try {
+        upgrade.refuse('shuttingDown', 'the server is shutting down');
+      } catch (error) {
+        // A stream of the application's that does not let itself be written to.
+        this.#report.error(error);
+      }
     }
     this.#engine.closeAll(1001, 'server is shutting down');
     // The engine ends what does not answer within closeTimeoutMs; this is the net below it.
@@ -394,7 +407,13 @@ class WebSocketPlugin extends Emitter {
     if (typeof admission !== 'number') return admission.response;
     this.#internals.withdraw();
     const message = 'no WebSocket was served at this path';
-    return this.#internals.refuse(req, 'path', message).response;
+    return this.#internals.refuse(req, req.method, 'path', message).response;
+  }
+
+  #refuseCut(req) {
+    const answer = { status: 431, phrase: 'Request Header Fields Too Large' };
+    const message = 'the request has too many headers';
+    return this.#internals.refuse(req, req.method, 'badRequest', message, answer).response;
   }
 
   /** Others of its servers may go on. */
@@ -408,6 +427,10 @@ class WebSocketPlugin extends Emitter {
     if (this.#cleaning !== null) return;
     this.#mayReopen = true;
     this.cleanup().catch((error) => this.#report.error(error));
+  }
+
+  #onceClean(act) {
+    this.#cleaning?.then(act).catch((error) => this.#report.error(error));
   }
 
   /** The server listens again after it was closed. */
@@ -424,11 +447,7 @@ class WebSocketPlugin extends Emitter {
     this.#installed = null;
     for (const hub of this.#hubs) hub.remove(this.#guest);
     this.#hubs.clear();
-    try {
-      this.#host?.leave();
-    } catch (error) {
-      this.#report.error(error);
-    }
+    this.#host?.leave((error) => this.#report.error(error));
   }
 
   #tellRoom(event, room) {

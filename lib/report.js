@@ -42,18 +42,23 @@ class Reporter {
    */
   emit(event, args, connection) {
     const onError = (error) => this.error(error, connection);
-    try {
-      tell(this.#plugin, event, args, onError);
-      this.#host?.tell(event, args, onError);
-    } catch (error) {
-      // An application whose `emit` throws when it is looked at.
-      onError(error);
-    }
+    this.#guarded(() => tell(this.#plugin, event, args, onError), onError);
+    this.#guarded(() => this.#host?.tell(event, args, onError), onError);
   }
 
   /** The same for an event of another emitter of ours. */
   emitOn(emitter, event, args) {
-    tell(emitter, event, args, (error) => this.error(error));
+    const onError = (error) => this.error(error);
+    this.#guarded(() => tell(emitter, event, args, onError), onError);
+  }
+
+  /** For emitters that throw when they are looked at. */
+  #guarded(act, onError) {
+    try {
+      act();
+    } catch (error) {
+      onError(error);
+    }
   }
 
   /** Reports what user code or the system is to blame for; on stderr where nobody listens. */

@@ -1,5 +1,7 @@
 'use strict';
 
+const { takeBackHead } = require('./node-internals.js');
+
 const BODY =
   'This path is for WebSocket connections, and the request does not ask for one by "Connection: Upgrade" and "Upgrade: websocket". A proxy in between may have left these headers out.\n';
 
@@ -26,40 +28,18 @@ const NOT_FOUND = /^(Not Found|\{"error":"Not Found"[^{}]*\})\s*$/;
  * @param {() => boolean} hasRoute whether the application has a route that may have answered
  */
 function suggestUpgrade(res, hasRoute) {
-  const { writeHead, write, end } = res;
-  /** Arguments of a `writeHead` that waits for the body, which comes at once or not at all. */
-  let head = null;
-  /** What the application answers is what is sent. */
-  let decided = false;
-
-  const decide = () => {
-    decided = true;
-    if (head !== null) writeHead.apply(res, head);
-    head = null;
-  };
-
-  res.writeHead = function (...args) {
-    if (decided || head !== null || args[0] !== 404) return writeHead.apply(this, args);
-    head = args;
-    process.nextTick(decide);
-    return this;
-  };
-  res.write = function (...args) {
-    decide();
-    return write.apply(this, args);
-  };
+  // HTTP/2 knows no `Upgrade`.
+  if (res.req?.httpVersionMajor !== 1) return;
+  const { end } = res;
   res.end = function (...args) {
-    const isNotFound = head !== null || (!this.headersSent && this.statusCode === 404);
-    if (decided || !isNotFound || !NOT_FOUND.test(textOf(args[0])) || hasRoute()) {
-      decide();
-      return end.apply(this, args);
-    }
-    head = null;
-    decided = true;
+    res.end = end;
+    const isNotFound = this.statusCode === 404 && NOT_FOUND.test(textOf(args[0]));
+    // Once the head has left, there is nothing to be changed.
+    if (!isNotFound || hasRoute() || !takeBackHead(this)) return end.apply(this, args);
     for (const name of this.getHeaderNames()) if (OF_THE_BODY.test(name)) this.removeHeader(name);
     const goesOn = this.shouldKeepAlive && !/close/i.test(this.getHeader('connection'));
     const connection = goesOn ? 'Upgrade' : 'close, Upgrade';
-    writeHead.call(this, 426, 'Upgrade Required', { ...HEADERS, Connection: connection });
+    this.writeHead(426, 'Upgrade Required', { ...HEADERS, Connection: connection });
     return end.call(
       this,
       BODY,

@@ -25,7 +25,7 @@ function escapeCharacter(character) {
   return `\\u{${character.codePointAt(0).toString(16)}}`;
 }
 
-/** A value in words for an error message. `src/binding/options.rs` uses the same words. */
+/** A value in words for an error message. `src/binding/describe.rs` uses the same words. */
 function describe(value) {
   switch (typeof value) {
     case 'string':

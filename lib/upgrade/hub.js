@@ -3,6 +3,7 @@
 const {
   afterEarlierResponses,
   decideUpgrades,
+  mayLackHeaders,
   patchMethod,
   serveAsHttp,
 } = require('../node-internals.js');
@@ -28,6 +29,7 @@ const HUB = Symbol.for('nextrush-websocket.hub.1');
  * @property {(request: Request) => void} take sees to an upgrade request
  * @property {(req: IncomingMessage) => Buffer} refuseUnserved counts a request for a path that
  *   nobody serves and returns the response
+ * @property {(req: IncomingMessage) => Buffer} refuseCut the same for a request with too many headers
  * @property {number} handshakeTimeoutMs
  * @property {() => boolean} isClosed it has been cleaned up, and waits for the server to listen
  *   again
@@ -147,14 +149,25 @@ class Hub {
       socket.listenerCount('error') > 0 && socket.listeners('error').includes(destroyThis);
     if (!hears) socket.on('error', destroyThis);
     const server = this.#server;
+    const isCut = mayLackHeaders(server, req);
     if (!wantsWebSocket(req)) {
       if (this.#hasNeighbours()) return false;
+      if (isCut) return this.#refuseCut(req, socket);
       serveAsHttp(server, req, socket, head, () => socket.removeListener('error', destroyThis));
       return true;
     }
     const guest = this.#mostSpecific(req.url);
-    guest?.take({ server, req, socket, head });
-    return guest !== undefined;
+    if (guest === undefined) return false;
+    if (isCut) return this.#refuseCut(req, socket);
+    guest.take({ server, req, socket, head });
+    return true;
+  }
+
+  /** What the head of a request really says nobody here can know. */
+  #refuseCut(req, socket) {
+    const guest = this.#guests[0];
+    answer(guest, req, socket, guest.refuseCut(req));
+    return true;
   }
 
   #mostSpecific(url) {
@@ -185,7 +198,11 @@ function wantsWebSocket({ headers }) {
 
 /** Refuses a request for a path that nobody here serves. */
 function refuseUnserved(guest, { req, socket }) {
-  const response = guest.refuseUnserved(req);
+  answer(guest, req, socket, guest.refuseUnserved(req));
+}
+
+/** Ends a connection with a response, after those to earlier requests, but not for ever. */
+function answer(guest, req, socket, response) {
   const timer = setTimeout(() => socket.destroy(), guest.handshakeTimeoutMs);
   socket.once('close', () => clearTimeout(timer));
   afterEarlierResponses(req, () => {

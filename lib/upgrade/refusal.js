@@ -9,7 +9,8 @@ function endGracefully(socket) {
   // Unread bytes would turn the end into a reset, which may destroy the response on its way.
   socket.resume();
   socket.once('end', destroy);
-  socket.end(() => setTimeout(destroy, LINGER_MS).unref());
+  socket.end();
+  setTimeout(destroy, LINGER_MS).unref();
 }
 
 module.exports = { endGracefully };

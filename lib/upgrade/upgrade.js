@@ -78,6 +78,7 @@ class Upgrade {
     req.url = plugin.normalise(req.url);
     const { headers } = req;
     this.#handshake = {
+      method: req.method,
       key: headers['sec-websocket-key'],
       protocols: headers['sec-websocket-protocol'],
       extensions: headers['sec-websocket-extensions'],
@@ -125,7 +126,9 @@ class Upgrade {
     if (!this.#pending) return;
     this.#settle();
     const { statusCode } = this.#response;
-    this.plugin.refuse(this.req, 'application', `the application answered with ${statusCode}`);
+    const { method } = this.#handshake;
+    const message = `the application answered with ${statusCode}`;
+    this.plugin.refuse(this.req, method, 'application', message);
     endGracefully(this.socket);
   };
 
@@ -158,14 +161,23 @@ class Upgrade {
    * @param {{ status?: number, phrase?: string }} [answer] another one than goes with the reason
    */
   refuse(reason, message, answer) {
-    if (this.#pending) this.#refuseWith(this.plugin.refuse(this.req, reason, message, answer));
+    if (!this.#pending) return;
+    // Refused already, and waiting to be told.
+    if (!this.#admitted) return this.#cut();
+    const { method } = this.#handshake;
+    this.#refuseWith(this.plugin.refuse(this.req, method, reason, message, answer));
+  }
+
+  #cut() {
+    this.#settle();
+    this.socket.destroy();
   }
 
   #refuseWith(rejection) {
     const begun = this.#response?.headersSent === true;
-    this.#settle();
     // A response of the application's, or one to an earlier request, would be cut in two.
-    if (begun || this.#waitsFor === WAITS_FOR.response) return this.socket.destroy();
+    if (begun || this.#waitsFor === WAITS_FOR.response) return this.#cut();
+    this.#settle();
     this.socket.write(rejection.response);
     endGracefully(this.socket);
   }

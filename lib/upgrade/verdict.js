@@ -6,7 +6,7 @@ const { types } = require('node:util');
 const { isError } = require('../errors.js');
 
 /** Properties by which a result says that the answer is no. */
-const DENIALS = ['ok', 'success', 'valid', 'allowed', 'authorized', 'authenticated'];
+const DENIALS = ['ok', 'success', 'allowed', 'authorized', 'authenticated'];
 
 /**
  * What a settled result of `verifyClient` means: `null` lets the client in, anything else is why it
@@ -25,13 +25,19 @@ function refusalOf(result) {
   if (typeof result !== 'object') return null;
   const status = statusOf(result);
   if (status !== undefined) return { status, phrase: STATUS_CODES[status] };
-  const denied = DENIALS.some((name) => result[name] !== undefined && !result[name]);
-  return denied || result.error || result.errors?.length > 0 ? {} : null;
+  const denied =
+    result.valid === false || DENIALS.some((name) => result[name] !== undefined && !result[name]);
+  const failed = Boolean(result.error) || result.errors?.length > 0;
+  return denied || failed ? {} : null;
 }
 
-/** Truthy, and no user: an Error that was returned, a query without rows, `new Boolean(false)`. */
+/**
+ * Truthy, and no user: an Error that was returned, a function that was not called, a query without
+ * rows, `new Boolean(false)`.
+ */
 function isFalseInDisguise(result) {
   return (
+    typeof result === 'function' ||
     isError(result) ||
     (Array.isArray(result) && !result.some(Boolean)) ||
     (types.isBoxedPrimitive(result) && !result.valueOf())

@@ -1,4 +1,4 @@
-//! A JavaScript value in words, for error messages. `lib/check.js` uses the same words.
+//! A JavaScript value in words, for error messages. `lib/text.js` uses the same words.
 
 use napi::bindgen_prelude::*;
 use napi::{Env, JsValue, ValueType};

@@ -304,7 +304,7 @@ impl Connection {
         self.queue_control(Opcode::Ping, b"", pool);
     }
 
-    /// Starts the close handshake. Returns whether that was news.
+    /// Starts the close handshake. Returns `false` if it had begun already.
     pub fn start_close(&self, frame: &CloseFrame, pool: &mut BufferPool) -> bool {
         if !self.is_open() {
             return false;
@@ -350,8 +350,11 @@ impl Connection {
         self.paused.get()
     }
 
+    /// Has the task read no more. One that is about to end has to see that.
     pub fn pause(&self) {
-        self.paused.set(true);
+        if self.is_open() && self.verdict.borrow().is_none() {
+            self.paused.set(true);
+        }
     }
 
     pub fn resume(&self) {

@@ -615,8 +615,9 @@ impl IoThread {
 
     fn close(&self, id: ConnectionId, frame: &CloseFrame) {
         self.with(id, |connection| {
+            // The peer's answer has to be read.
+            connection.resume();
             if connection.start_close(frame, &mut self.pool.borrow_mut()) {
-                connection.resume();
                 self.mark_dirty(connection);
                 self.start_close_limit(id);
             }

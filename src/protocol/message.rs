@@ -28,7 +28,7 @@ pub trait Sink {
 #[derive(Debug)]
 pub struct Assembler {
     max_message_size: u64,
-    /// There where permessage-deflate was negotiated.
+    /// With permessage-deflate.
     inflater: Option<Box<Inflater>>,
     /// `None` between whole frames of unfragmented messages, which is nearly always.
     unfinished: Option<Box<Unfinished>>,
