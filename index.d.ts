@@ -112,8 +112,9 @@ interface WebSocketPluginOptions {
   /**
    * Decides whether a client may connect, after all the cheaper checks. `true` lets it in, and so
    * does a user, which is any other truthy value that does not say no. A falsy result is answered by
-   * HTTP 401, and so is an Error, an empty array, an object whose `ok`, `success`, `allowed`,
-   * `authorized` or `authenticated` is `false`, and one with an `error`. An object with a `status` or
+   * HTTP 401, and so is an Error, a function, an empty array, an object whose `ok`, `success`,
+   * `allowed`, `authorized` or `authenticated` is falsy or whose `valid` is `false`, and one with an
+   * `error` or `errors`. An object with a `status` or
    * `statusCode` from 200 to 599, as a `Response` has it, is answered by that. A throw or a rejection
    * is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
    * {@link WebSocketPluginOptions.handshakeTimeoutMs}.
@@ -941,7 +942,8 @@ declare class WebSocketPlugin extends EventEmitter {
    * again.
    *
    * Also runs when the HTTP server closes and when the application emits `shutdown`; the plugin then
-   * serves again once the server listens again, unless another plugin has been attached to it.
+   * serves again once the server listens again, unless another plugin has been attached to it. A call
+   * that comes after waits for that clean-up, and changes nothing about it.
    */
   cleanup(): Promise<void>;
 

@@ -1,7 +1,8 @@
 /** What clients can make the server keep while JavaScript takes no more, however small it is sent. */
 import { deflateRawSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { queue } from './support/events.js';
+import type { WSConnection } from '../index.js';
+import { deferred, queue } from './support/events.js';
 import { upgradeStatus } from './support/http.js';
 import { script } from './support/process.js';
 import {
@@ -161,4 +162,32 @@ test.each([1, 12])('who ends its side is sent all that is queued, %s MiB', async
   }
   expect((await client.frame()).payload.toString()).toBe('the last one');
   expect(await client.end()).toHaveLength(0);
+});
+
+test('who is cut off while it is paused leaves nothing behind', async () => {
+  const paused = deferred<WSConnection>();
+  const { port, plugin } = await serve(
+    { maxBackpressure: 64 << 10, handshakeTimeoutMs: 500 },
+    ({ wsApp }) => {
+      wsApp.wsUse((socket, _req, next) => {
+        if (socket.url === '/ws?flood') return next();
+        paused.resolve(socket);
+      });
+      wsApp.ws('/ws', (socket) => socket.onMessage(() => {}));
+    },
+  );
+  const slow = await rawUpgrade(port, '/ws?slow');
+  const flood = await rawUpgrade(port, '/ws?flood');
+  const socket = await paused.promise;
+  // Nearly as much as is held for a connection, so that the rest has it paused.
+  slow.write(frame(TEXT, Buffer.alloc(62 << 10, 'a')));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  slow.write(frame(TEXT, Buffer.alloc(3 << 10, 'a')));
+  for (let index = 0; index < 40; index++) flood.write(frame(TEXT, Buffer.alloc(256 << 10, 'a')));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  // A queue that runs over in the same moment.
+  for (let index = 0; index < 300; index++) socket.send(Buffer.alloc(60 << 10));
+  slow.socket.destroy();
+  flood.socket.destroy();
+  await until(() => plugin.getStats().totalConnections === 0);
 });

@@ -416,7 +416,7 @@ class WebSocketPlugin extends Emitter {
     return this.#internals.refuse(req, req.method, 'badRequest', message, answer).response;
   }
 
-  /** Others of its servers may go on. */
+  /** Cleans up, unless another of the plugin's servers still listens. */
   #onServerClose(server) {
     const others = [...this.#hubs].filter((hub) => hub.server !== server);
     if (!others.some((hub) => hub.server.listening)) this.#cleanUpInBackground();

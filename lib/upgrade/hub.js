@@ -65,7 +65,7 @@ class Hub {
   }
 
   add(guest) {
-    // Who is closed waits for its server; that has somebody else now.
+    // A closed plugin waits for its server to listen again. The server belongs to this one now.
     for (const closed of this.#guests.filter((each) => each.isClosed())) {
       this.remove(closed);
       closed.forget();
@@ -171,7 +171,7 @@ class Hub {
   }
 
   #mostSpecific(url) {
-    // Who is alone refuses what it does not serve.
+    // A lone plugin refuses what it does not serve by itself.
     if (this.#guests.length === 1 && !this.#hasNeighbours()) return this.#guests[0];
     let best;
     let least = null;
@@ -215,7 +215,7 @@ function answer(guest, req, socket, response) {
 /** Leaves a request to the other listeners, but not for ever. */
 function refuseUnanswered(guest, request) {
   const { req, socket } = request;
-  /** What had been written before an answer could be, by whoever counts it. */
+  /** `bytesWritten` when the responses to earlier requests were out. */
   let before = null;
   afterEarlierResponses(req, () => {
     before = socket.bytesWritten;
@@ -227,8 +227,8 @@ function refuseUnanswered(guest, request) {
     // Behind a response that does not end, nobody can have answered.
     if (before === null) return void socket.destroy();
     const isRead = socket.listenerCount('data') + socket.listenerCount('readable') > 0;
-    // Who took no notice of an earlier response may have answered before it was out, and streams
-    // that are no sockets do not count: there, somebody reads from it at least.
+    // A listener may have answered without waiting for an earlier response, and a stream that is no
+    // socket does not count its bytes. In both cases a reader shows that somebody has taken it.
     const answered = socket.bytesWritten !== before || ((waits || before === undefined) && isRead);
     if (!answered) refuseUnserved(guest, request);
   }, guest.handshakeTimeoutMs);

@@ -78,7 +78,7 @@ impl Unread {
     pub fn took(&mut self, count: usize) {
         self.taken += count;
         if self.is_empty() {
-            // Until now, as all of their memory was there.
+            // They counted until now because all of their memory was still held.
             self.set_aside();
             self.bytes = Vec::new();
             self.taken = 0;

@@ -106,8 +106,8 @@ impl Inflater {
     /// Ends a message: inflates what its tail brings out.
     ///
     /// Some clients end with a final block and leave the empty block out that RFC 7692 §7.2.1 wants
-    /// behind it, or send no bytes at all for an empty message. There is no tail for these to lack: it
-    /// would be the beginning of the next message.
+    /// behind it, or send no bytes at all for an empty message. These get no tail: it would
+    /// be taken for the beginning of the next message.
     ///
     /// # Errors
     /// As [`Self::inflate`].
