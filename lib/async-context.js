@@ -86,10 +86,14 @@ function leave() {
  */
 function callListener(listener, first, second) {
   if (FRAMES) return root.runInAsyncScope(listener, undefined, first, second);
+  // Not `finally`, nor a call without need: they cost 5 to 8 % of the messages of a busy echo (64 × 16, 20 B).
   try {
-    return listener(first, second);
-  } finally {
+    const result = listener(first, second);
+    if (entered) leave();
+    return result;
+  } catch (error) {
     leave();
+    throw error;
   }
 }
 
