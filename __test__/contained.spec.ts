@@ -7,7 +7,8 @@ import { inspect } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { WSConnection } from '../index.js';
-import { connect, refused } from './support/client.js';
+import { connect, expectEcho, refused } from './support/client.js';
+import { stderr } from './support/console.js';
 import { deferred, queue } from './support/events.js';
 import { fetchFrom, upgradeStatus } from './support/http.js';
 import { echo, pair, serveRecorded } from './support/pair.js';
@@ -21,20 +22,6 @@ function errorsOf({ plugin }: Pick<Served, 'plugin'>) {
   const errors = queue<Reported>();
   plugin.on('error', (error, socket) => errors.push([error, socket]));
   return errors;
-}
-
-/** What is printed to stderr, which is kept off the screen. */
-function stderr() {
-  const printed = queue<unknown[]>();
-  const spy = vi.spyOn(console, 'error').mockImplementation((...args) => printed.push(args));
-  onTestFinished(() => spy.mockRestore());
-  return printed;
-}
-
-async function expectEcho(url: string): Promise<void> {
-  const client = await connect(url);
-  client.send('alive?');
-  expect(await client.next()).toBe('alive?');
 }
 
 const mine = new Error('the listener is wrong');

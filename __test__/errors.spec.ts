@@ -1,6 +1,7 @@
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
-import { connect } from './support/client.js';
+import { connect, expectEcho } from './support/client.js';
+import { stderr } from './support/console.js';
 import { queue } from './support/events.js';
 import { echo, pair, type Recorded, rawPair, serveRecorded } from './support/pair.js';
 import { CLOSE, frame, TEXT } from './support/raw.js';
@@ -19,24 +20,9 @@ function errorsOf(plugin: Recorded['plugin']) {
   return errors;
 }
 
-/** What is printed to stderr, which is kept off the screen. */
-function stderr() {
-  const printed = queue<unknown[]>();
-  const spy = vi.spyOn(console, 'error').mockImplementation((...args) => printed.push(args));
-  onTestFinished(() => spy.mockRestore());
-  return printed;
-}
-
 /** A listener with a promise as its result, as JavaScript allows. */
 function asyncListener(run: () => Promise<unknown>): () => void {
   return run as () => void;
-}
-
-/** Lets a connection that was given a fault say whether the rest of the server lives. */
-async function expectAlive({ url }: Pick<Recorded, 'url'>): Promise<void> {
-  const client = await connect(url());
-  client.send('alive?');
-  expect(await client.next()).toBe('alive?');
 }
 
 /** Echoes, and throws what `fault` makes for the message `boom`. */
@@ -187,7 +173,7 @@ describe('a listener for messages that rejects', () => {
     good.send('fine');
     expect(await good.next()).toBe('fine');
     expect((await bad.closed).code).toBe(1011);
-    await expectAlive(served);
+    await expectEcho(served.url());
   });
 
   test('after the connection has ended is reported all the same', async () => {
@@ -219,7 +205,7 @@ describe('where nobody listens for errors', () => {
     expect(args).toContain(thrown);
     expect(args.join(' ')).toContain(served.socket.id);
     expect((await served.client.closed).code).toBe(1011);
-    await expectAlive(served);
+    await expectEcho(served.url());
     expect(printed.waiting).toEqual([]);
   });
 
@@ -335,7 +321,7 @@ describe('a listener of the plugin that throws', () => {
       client.close(4000);
       expect((await served.ends.next()).code).toBe(4000);
       expect((await errors.next()).error.message).toBe(`in ${event}`);
-      await expectAlive(served);
+      await expectEcho(served.url());
     },
   );
 
@@ -362,7 +348,7 @@ describe('a listener of the plugin that throws', () => {
     served.app.on('plugin:WebSocketPlugin:connection', () => {
       throw new Error('in the application');
     });
-    await expectAlive(served);
+    await expectEcho(served.url());
     expect((await errors.next()).error.message).toBe('in the application');
   });
 
@@ -379,7 +365,7 @@ describe('a listener of the plugin that throws', () => {
     expect((await printed.next()).join(' ')).toContain('in the error listener');
     expect((await served.client.closed).code).toBe(1011);
     expect((await served.ends.next()).code).toBe(1011);
-    await expectAlive(served);
+    await expectEcho(served.url());
   });
 
   test('for the error event of the application goes to stderr, and the process lives', async () => {
@@ -394,7 +380,7 @@ describe('a listener of the plugin that throws', () => {
     served.client.send('boom');
     expect((await printed.next()).join(' ')).toContain('in the error listener');
     expect((await served.client.closed).code).toBe(1011);
-    await expectAlive(served);
+    await expectEcho(served.url());
   });
 });
 

@@ -8,7 +8,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { createApp } from '../examples/host/index.js';
 import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../index.js';
-import { connect, refused } from './support/client.js';
+import { connect, expectEcho, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { answerOf, answerTo, fetchFrom, parseResponse, upgradeStatus } from './support/http.js';
 import { echo } from './support/pair.js';
@@ -41,13 +41,6 @@ function attached(server: Server, options: WebSocketPluginOptions = {}) {
   const methods = plugin.attach(server);
   onTestFinished(() => plugin.cleanup());
   return { plugin, methods };
-}
-
-async function expectEcho(url: string): Promise<void> {
-  const client = await connect(url);
-  client.send('hello');
-  expect(await client.next()).toBe('hello');
-  client.ws.terminate();
 }
 
 /** What a server has of itself and of its listeners. */

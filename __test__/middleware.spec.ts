@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { WSConnection, WSMiddleware } from '../index.js';
 import { connect, refused } from './support/client.js';
+import { stderr } from './support/console.js';
 import { deferred, queue } from './support/events.js';
 import { closePayload, frame, rawUpgrade } from './support/raw.js';
 import { serve } from './support/server.js';
@@ -403,8 +404,7 @@ describe('what throws or rejects', () => {
   });
 
   test('is printed to stderr where nobody listens', async () => {
-    const printed = queue<unknown[]>();
-    vi.spyOn(console, 'error').mockImplementation((...args) => printed.push(args));
+    const printed = stderr();
     const { url } = await serve({}, ({ wsApp }) => {
       wsApp.ws('/ws', rejected);
     });
@@ -433,8 +433,7 @@ describe('what throws or rejects', () => {
   });
 
   test('may even be the error listener', async () => {
-    const printed = queue<unknown[]>();
-    vi.spyOn(console, 'error').mockImplementation((...args) => printed.push(args));
+    const printed = stderr();
     const { url, plugin } = await serve({}, ({ wsApp }) => {
       wsApp.wsUse((_socket, req, next) => {
         if (req.url === '/ws?bad') throw mine;

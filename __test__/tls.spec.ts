@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
-import { connect } from './support/client.js';
+import { connect, expectEcho } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { echo, pair, rawPair } from './support/pair.js';
 import { BINARY, CLOSE, closePayload, frame, rawConnect, upgradeRequest } from './support/raw.js';
@@ -14,13 +14,6 @@ import { until } from './support/until.js';
 
 const KILOBYTE = 1 << 10;
 const MEGABYTE = 1 << 20;
-
-/** Echoes on another connection: the server lives and serves. */
-async function expectEcho(url: string): Promise<void> {
-  const client = await connect(url);
-  client.send('still here');
-  expect(await client.next()).toBe('still here');
-}
 
 test('connections are bridged, and handlers see whom they speak to', async () => {
   const seen = queue<Record<string, unknown>>();

@@ -1,7 +1,7 @@
 /** An independent client: `ws`, with everything that arrives kept in a queue to be awaited. */
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import WebSocket, { type ClientOptions } from 'ws';
 import { clientOptions } from './transport.js';
 
@@ -24,6 +24,14 @@ export async function connect(url: string, options: ClientOptions = {}): Promise
   const client = open(url, options);
   await once(client.ws, 'open');
   return client;
+}
+
+/** A connection of its own is echoed to: the server lives and serves. */
+export async function expectEcho(url: string): Promise<void> {
+  const client = await connect(url);
+  client.send('alive?');
+  expect(await client.next()).toBe('alive?');
+  client.ws.terminate();
 }
 
 /** As `connect`, without waiting for the connection to open. */
