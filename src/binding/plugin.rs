@@ -549,13 +549,6 @@ impl NativePlugin {
         self.with_engine(|engine| engine.leave(id, &room)).unwrap_or(false)
     }
 
-    /// Takes a connection out of all rooms. Returns those that this destroyed.
-    #[napi]
-    pub fn leave_all(&self, slot: u32, generation: u32) -> Vec<Utf16String> {
-        let id = ConnectionId { slot, generation };
-        to_strings(self.with_engine(|engine| engine.leave_all(id)))
-    }
-
     /// Names of the rooms, oldest first.
     #[napi]
     pub fn rooms(&self) -> Vec<Utf16String> {
