@@ -168,6 +168,16 @@ interface WebSocketPluginOptions {
   backpressurePolicy?: 'close' | 'drop';
 
   /**
+   * Upper limit of the bytes that the server keeps for all connections together: messages that have
+   * not come to their end, bytes that wait to be parsed, and what is queued; what many connections
+   * share counts once. Beyond it, those that keep the most are closed with code 1013, until it is
+   * kept again, and counted in {@link WSMemoryStats.shed}. At least 1; `Infinity` means no limit.
+   *
+   * @default a quarter of the memory that the machine, or the container, has
+   */
+  maxBufferedBytes?: number;
+
+  /**
    * Threads that read, parse, compress and write. A connection stays on one of them. One is best up
    * to a few cores; more pay off where one thread is busy all the time. From 1 to 64.
    *
@@ -811,6 +821,16 @@ interface WSTransportStats {
   bridged: number;
 }
 
+/** What the server keeps for all connections together, in bytes. */
+interface WSMemoryStats {
+  /** Kept at this moment. */
+  used: number;
+  /** Most that may be kept: {@link WebSocketPluginOptions.maxBufferedBytes}. */
+  limit: number;
+  /** Connections closed because of that limit. */
+  shed: number;
+}
+
 /** What {@link WebSocketPlugin.getStats} counts, from the plugin's construction on. */
 interface WSStats {
   /** Connections open at the moment. */
@@ -833,6 +853,13 @@ interface WSStats {
   bufferedAmount: number;
   /** Connections whose peer reads more slowly than it is written to, at this moment. */
   backpressuredConnections: number;
+  /**
+   * Connections whose end has been told, but whose last bytes, or whose peer's, are still under way.
+   * They count against `maxConnections`.
+   */
+  closingConnections: number;
+  /** What is kept for all connections together. */
+  memory: WSMemoryStats;
   /** Open connections by the way their bytes take. */
   transports: WSTransportStats;
   /** Upgrade requests rejected, by reason. */

@@ -43,6 +43,8 @@ test('a plugin that nothing has happened to has nothing to count', async () => {
     droppedMessages: 0,
     bufferedAmount: 0,
     backpressuredConnections: 0,
+    closingConnections: 0,
+    memory: { used: 0, limit: expect.any(Number), shed: 0 },
     transports: { adopted: 0, bridged: 0 },
     rejected: {
       method: 0,

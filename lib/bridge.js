@@ -110,11 +110,13 @@ class Bridge {
   }
 
   #write(bytes) {
+    const { length } = bytes;
     this.#streamWrite.call(this.#stream, bytes, (error) => {
       if (error) return;
-      this.#written += bytes.length + this.#writeCost;
-      if (this.#written < this.#newsFrom) return;
-      this.#hot.bridgeWritten(this.#slot, this.#key, this.#written);
+      this.#written += length + this.#writeCost;
+      const news = this.#written < this.#newsFrom ? 0 : this.#written;
+      this.#hot.bridgeWritten(this.#slot, this.#generation, this.#key, length, news);
+      if (news === 0) return;
       this.#written = 0;
       this.#flush();
     });

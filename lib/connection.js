@@ -16,12 +16,6 @@ const IN_HANDLER = 1;
 /** Messages go to the listeners as they come. */
 const DELIVERING = 2;
 
-/** Bytes of messages held for a handler above which the socket is no longer read. */
-const MAX_HELD_BYTES = 64 * 1024;
-
-/** What a held message costs beside its content, so that empty ones count as well. */
-const HELD_MESSAGE_BYTES = 64;
-
 /**
  * Texts from this many UTF-16 units on get an allocation of their own. Below, one more copy costs
  * less than memory that goes back and forth between the threads (echo of 16 KiB: 16 % more messages
@@ -54,9 +48,8 @@ class Connection {
   #stage = BEFORE_HANDLER;
   #messageListeners = null;
   #closeListeners = null;
-  /** Messages that came before the handler was ready for them. */
+  /** Messages that came before the handler was ready for them; the native half bounds them. */
   #held = null;
-  #heldBytes = 0;
   /** Code and reason once the connection has ended. */
   #end = null;
   /** Ends the middleware chain under way. */
@@ -208,17 +201,8 @@ class Connection {
     if (this.#stage === DELIVERING) {
       if (this.#state === OPEN) this.#callAll(this.#messageListeners, data);
     } else if (this.#state === OPEN) {
-      this.#hold(data);
-    }
-  }
-
-  #hold(data) {
-    this.#held ??= [];
-    this.#held.push(data);
-    const before = this.#heldBytes;
-    this.#heldBytes += data.length + HELD_MESSAGE_BYTES;
-    if (before < MAX_HELD_BYTES && this.#heldBytes >= MAX_HELD_BYTES) {
-      this.#engine.setPaused(this.#slot, this.#generation, true);
+      this.#held ??= [];
+      this.#held.push(data);
     }
   }
 
@@ -227,10 +211,11 @@ class Connection {
     const held = this.#held;
     this.#held = null;
     this.#stage = DELIVERING;
-    if (held === null) return;
-    if (this.#heldBytes >= MAX_HELD_BYTES && this.#state === OPEN) {
-      this.#engine.setPaused(this.#slot, this.#generation, false);
+    if (this.#state === OPEN) {
+      this.#hot.startDelivery(this.#slot, this.#generation);
+      this.#engine.scheduleFlush();
     }
+    if (held === null) return;
     inNoContext(() => {
       for (const data of held) {
         // What arrived before the peer's end is delivered; what we closed on is not.
@@ -297,7 +282,8 @@ class Connection {
       startHandler(connection) {
         connection.#stage = IN_HANDLER;
         connection.#abortSetup = null;
-        connection.#engine.markReady(connection.#slot, connection.#generation);
+        connection.#hot.markReady(connection.#slot, connection.#generation);
+        connection.#engine.scheduleFlush();
       },
       /** The connection is over; `announceEnd` tells of it. */
       end(connection, code, reason) {

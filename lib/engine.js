@@ -218,16 +218,6 @@ class Engine {
     this.scheduleFlush();
   }
 
-  markReady(slot, generation) {
-    this.#native.markReady(slot, generation);
-    this.scheduleFlush();
-  }
-
-  setPaused(slot, generation, paused) {
-    this.#native.setPaused(slot, generation, paused);
-    this.scheduleFlush();
-  }
-
   join(slot, generation, room) {
     const created = inThisRealm(() => this.#native.join(slot, generation, room));
     if (created) this.#host.onRoomCreated(room);

@@ -1,5 +1,6 @@
 'use strict';
 
+const { totalmem } = require('node:os');
 const { types } = require('node:util');
 
 const binding = require('./native.js');
@@ -56,7 +57,7 @@ class WebSocketPlugin extends Emitter {
     super();
     if (isData(options))
       throw wrongType(NAME, 'options', 'an object with the options as properties', options);
-    this.#native = inThisRealm(() => new binding.WebSocketPlugin(options));
+    this.#native = inThisRealm(() => new binding.WebSocketPlugin(options, memoryOfProcess()));
     this.#report = new Reporter(NAME, this, this.#native.debug);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
@@ -188,12 +189,13 @@ class WebSocketPlugin extends Emitter {
   }
 
   getStats() {
-    const { rooms, transports, ...counts } = this.#native.stats();
+    const { rooms, transports, memory, ...counts } = this.#native.stats();
     // Copies, as those of the native half are of another realm where a test runner has several.
     return {
       ...counts,
       rooms: [...rooms],
       transports: { ...transports },
+      memory: { ...memory },
       rejected: { ...this.#native.rejections() },
     };
   }
@@ -475,6 +477,12 @@ function isData(value) {
 /** Not one of Express, which is a function. */
 function isApplication(value) {
   return typeof value === 'object' && typeof value?.use === 'function';
+}
+
+/** What the process may use in bytes: the machine's memory, or what a container has of it. */
+function memoryOfProcess() {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
 
 /** Beyond the time that peers have to answer a close frame. */

@@ -6,15 +6,23 @@
 //! | module | knows | never knows |
 //! | --- | --- | --- |
 //! | [`handshake`] | request headers, path patterns, origin rules | sockets, napi |
-//! | [`protocol`] | frames, messages, UTF-8, close codes | tokio, napi, rooms |
+//! | [`protocol`] | frames, messages, UTF-8, compression, close codes | tokio, napi, rooms |
+//! | [`session`] | one connection: its phases, queue and limits | sockets, clocks, threads |
 //! | [`transport`] | descriptors taken over from Node, streams that JavaScript pumps | frames |
-//! | [`engine`] | the I/O threads, connections, rooms, heartbeat, statistics | napi |
+//! | [`exchange`] | what the threads hand each other: operations, events, numbers | sockets, napi |
+//! | [`io`] | the I/O threads: who reads, who writes, what time it is | rooms, napi |
+//! | [`engine`] | the JavaScript thread's side: slots, rooms, statistics | sockets, napi |
 //! | `binding` | options in, events out, the JavaScript classes | how a frame looks |
+//!
+//! Each uses those above it, and none below.
 
 // Only Node can call it, so it is left out of unit tests, which run without Node.
 #[cfg(not(test))]
 mod binding;
 pub mod engine;
+pub mod exchange;
 pub mod handshake;
+pub mod io;
 pub mod protocol;
+pub mod session;
 pub mod transport;

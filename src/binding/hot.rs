@@ -14,14 +14,14 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use napi::bindgen_prelude::*;
 use napi::{Env, check_status, sys};
 
 use super::waker::Waker;
-use crate::engine::inbox::{Batch, Event, What};
-use crate::engine::oplog::StreamNews;
-use crate::engine::{ConnectionId, Engine};
+use crate::engine::Engine;
+use crate::exchange::ConnectionId;
+use crate::exchange::inbox::{Batch, Event, What};
+use crate::exchange::oplog::StreamNews;
 use crate::protocol::{MAX_HEADER, Opcode, encode_header};
 use crate::transport::bridge::Command;
 
@@ -84,9 +84,12 @@ impl EngineHandle {
 
     /// An object with the hot functions: `sendText(slot, generation, text, length)`,
     /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()`,
-    /// `drain(dispatch)`, which returns whether more events wait, and for bridges
-    /// `bridgeReceived(slot, key, view)`, `bridgeWritten(slot, key, count)`,
-    /// `bridgeEnded(slot, key)`, `bridgeClosed(slot, key)` and `bridgeProbed(slot, generation)`.
+    /// `drain(dispatch)`, which returns whether more events wait, `markReady(slot, generation)`: the
+    /// connection has passed all middleware, and broadcasts to everyone reach it from now on,
+    /// `startDelivery(slot, generation)`: its handler is ready for messages, and for bridges
+    /// `bridgeReceived(slot, key, view)`, `bridgeWritten(slot, generation, key, bytes, news)`: the
+    /// stream has written so many bytes, and `news` is what counts against the window, or 0 where
+    /// that comes later, `bridgeEnded(slot, key)`, `bridgeClosed(slot, key)` and `bridgeProbed(slot, generation)`.
     pub fn functions<'env>(self: &Rc<Self>, env: &'env Env) -> Result<Object<'env>> {
         let mut object = Object::new(env)?;
         for (name, callback) in FUNCTIONS {
@@ -144,6 +147,8 @@ const FUNCTIONS: &[(&CStr, RawFunction)] = &[
     (c"sendBinary", send_binary),
     (c"flush", flush),
     (c"drain", drain),
+    (c"markReady", mark_ready),
+    (c"startDelivery", start_delivery),
     (c"bridgeReceived", bridge_received),
     (c"bridgeWritten", bridge_written),
     (c"bridgeEnded", bridge_ended),
@@ -247,8 +252,8 @@ unsafe extern "C" fn send_long_text(
     if let Some(call) = unsafe { Call::<3>::read(env, info) }
         && let Some(id) = call.connection()
     {
-        let frame = text_frame(env, call.args[2]);
-        call.handle.with(|engine| engine.send_owned(id, frame));
+        let (bytes, start) = text_frame(env, call.args[2]);
+        call.handle.with(|engine| engine.send_owned(id, engine.own_frame(bytes, start)));
     }
     ptr::null_mut()
 }
@@ -276,7 +281,7 @@ fn send_bytes(engine: &Engine, id: ConnectionId, payload: &[u8]) {
     if payload.len() >= OWN_FRAME {
         let mut frame = Vec::new();
         crate::protocol::encode_frame(&mut frame, Opcode::Binary, payload);
-        engine.send_owned(id, frame.into());
+        engine.send_owned(id, engine.own_frame(frame, 0));
     } else {
         engine.send(id, |bytes| {
             let start = bytes.len();
@@ -305,9 +310,19 @@ unsafe extern "C" fn bridge_written(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let written = |call: &Call<'_, 3>| Some(StreamNews::Written(call.u32(2)? as usize));
     // SAFETY: first in a callback of `FUNCTIONS`.
-    unsafe { bridge_news(env, info, written) }
+    if let Some(call) = unsafe { Call::<5>::read(env, info) }
+        && let (Some(id), Some(key)) = (call.connection(), call.u32(2))
+        && let (Some(bytes), Some(news)) = (call.u32(3), call.u32(4))
+    {
+        call.handle.with(|engine| {
+            engine.written(id, bytes as usize);
+            if news > 0 {
+                engine.bridge_news(id.slot, key, StreamNews::Written(news as usize));
+            }
+        });
+    }
+    ptr::null_mut()
 }
 
 unsafe extern "C" fn bridge_ended(
@@ -315,7 +330,7 @@ unsafe extern "C" fn bridge_ended(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     // SAFETY: first in a callback of `FUNCTIONS`.
-    unsafe { bridge_news(env, info, |_: &Call<'_, 2>| Some(StreamNews::Ended)) }
+    unsafe { bridge_news(env, info, StreamNews::Ended) }
 }
 
 unsafe extern "C" fn bridge_closed(
@@ -323,21 +338,21 @@ unsafe extern "C" fn bridge_closed(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     // SAFETY: first in a callback of `FUNCTIONS`.
-    unsafe { bridge_news(env, info, |_: &Call<'_, 2>| Some(StreamNews::Closed)) }
+    unsafe { bridge_news(env, info, StreamNews::Closed) }
 }
 
-/// Passes on what a call with a slot and a bridge's key in front has to tell.
+/// Passes on what has happened to the stream that a call names by a slot and the key of its bridge.
 ///
 /// # Safety
 /// As [`Call::read`].
-unsafe fn bridge_news<const N: usize>(
+unsafe fn bridge_news(
     env: sys::napi_env,
     info: sys::napi_callback_info,
-    news: impl FnOnce(&Call<'_, N>) -> Option<StreamNews>,
+    news: StreamNews,
 ) -> sys::napi_value {
     // SAFETY: as the caller promises.
-    if let Some(call) = unsafe { Call::<N>::read(env, info) }
-        && let (Some(slot), Some(key), Some(news)) = (call.u32(0), call.u32(1), news(&call))
+    if let Some(call) = unsafe { Call::<2>::read(env, info) }
+        && let (Some(slot), Some(key)) = (call.u32(0), call.u32(1))
     {
         call.handle.with(|engine| engine.bridge_news(slot, key, news));
     }
@@ -349,10 +364,39 @@ unsafe extern "C" fn bridge_probed(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     // SAFETY: first in a callback of `FUNCTIONS`.
+    unsafe { of_connection(env, info, Engine::probed) }
+}
+
+unsafe extern "C" fn mark_ready(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    unsafe { of_connection(env, info, Engine::mark_ready) }
+}
+
+unsafe extern "C" fn start_delivery(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    unsafe { of_connection(env, info, Engine::deliver) }
+}
+
+/// Does something with the connection that a call names by its slot and generation.
+///
+/// # Safety
+/// As [`Call::read`].
+unsafe fn of_connection(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    act: impl FnOnce(&Engine, ConnectionId),
+) -> sys::napi_value {
+    // SAFETY: as the caller promises.
     if let Some(call) = unsafe { Call::<2>::read(env, info) }
         && let Some(id) = call.connection()
     {
-        call.handle.with(|engine| engine.probed(id));
+        call.handle.with(|engine| act(engine, id));
     }
     ptr::null_mut()
 }
@@ -365,15 +409,15 @@ unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) ->
     ptr::null_mut()
 }
 
-/// A text frame with its own allocation.
-pub(super) fn text_frame(env: sys::napi_env, text: sys::napi_value) -> Bytes {
+/// A text frame with its own memory: the bytes behind the index that comes with them.
+pub(super) fn text_frame(env: sys::napi_env, text: sys::napi_value) -> (Vec<u8>, usize) {
     let mut units = 0;
     // SAFETY: a value of the current callback; a null buffer asks for the length, which V8 knows.
     unsafe { sys::napi_get_value_string_utf16(env, text, ptr::null_mut(), 0, &mut units) };
     let mut frame = Vec::new();
     let range = encode_text(env, text, units, &mut frame);
     frame.shrink_to_fit();
-    Bytes::from(frame).slice(range)
+    (frame, range.start)
 }
 
 /// Writes `text`, of `units` UTF-16 units, as a frame behind `bytes` and returns where it lies. Its
@@ -434,7 +478,8 @@ unsafe extern "C" fn drain(env: sys::napi_env, info: sys::napi_callback_info) ->
 /// Calls `dispatch` with the events that wait, up to [`EVENTS_PER_TURN`]. Returns whether there
 /// may be more.
 fn deliver(env: sys::napi_env, handle: &EngineHandle, dispatch: sys::napi_value) -> bool {
-    let Some(inbox) = handle.with(|engine| engine.inbox().clone()) else { return false };
+    let Some(common) = handle.with(|engine| engine.common().clone()) else { return false };
+    let inbox = &common.inbox;
     let mut delivered = 0;
     while delivered < EVENTS_PER_TURN {
         let Some(mut batch) = inbox.take() else { return false };

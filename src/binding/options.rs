@@ -13,10 +13,11 @@ use napi::{Env, JsValue, ValueType};
 
 use super::describe::{Intrinsics, describe};
 use super::option_names::nearest;
-use crate::engine::{Overflow, Settings};
+use crate::exchange::Settings;
 use crate::handshake::{
     DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, offered_protocols, shown,
 };
+use crate::session::{Limits, Overflow};
 
 /// Longest timer that Node and the engine agree on, in milliseconds.
 const MAX_MS: f64 = i32::MAX as f64;
@@ -71,22 +72,29 @@ impl From<Error> for Bad {
 /// More threads than this cannot be fed by one JavaScript thread on any machine there is.
 const MAX_IO_THREADS: f64 = 64.0;
 
+/// The share of the process's memory that connections may have it keep, unless the option says
+/// otherwise.
+const SHARE_OF_MEMORY: f64 = 0.25;
+
+/// Most bytes that a number of JavaScript's can say exactly.
+const MAX_BYTES: f64 = 9_007_199_254_740_991.0;
+
 type Checked<T> = std::result::Result<T, Bad>;
 
 impl Options {
-    /// Reads `value`, which may be `undefined`.
+    /// Reads `value`, which may be `undefined`. `memory` is what the process may use, in bytes.
     ///
     /// # Errors
     /// A pending `TypeError` or `RangeError`.
-    pub fn read(env: &Env, value: Unknown<'_>) -> Result<Self> {
-        Self::check(env, value).map_err(|bad| match bad {
+    pub fn read(env: &Env, value: Unknown<'_>, memory: f64) -> Result<Self> {
+        Self::check(env, value, memory).map_err(|bad| match bad {
             Bad::Type(message) => pending(env.throw_type_error(&message, None)),
             Bad::Range(message) => pending(env.throw_range_error(&message, None)),
             Bad::Napi(error) => error,
         })
     }
 
-    fn check(env: &Env, value: Unknown<'_>) -> Checked<Self> {
+    fn check(env: &Env, value: Unknown<'_>, memory: f64) -> Checked<Self> {
         let reader = Reader::new(env, value)?;
         // In the order of the documentation, which is the order in which they are listed.
         let paths = reader.paths()?;
@@ -99,10 +107,10 @@ impl Options {
         let debug = reader.flag("debug")?;
         let handshake_timeout = reader.duration("handshakeTimeoutMs", 10_000.0, 1.0)?;
         let close_timeout = reader.duration("closeTimeoutMs", 5_000.0, 1.0)?;
-        let max_backpressure = reader
-            .number("maxBackpressure", 1.0..=9_007_199_254_740_991.0, true, "bytes")?
-            .map_or(16 << 20, |bytes| bytes as usize);
+        let max_backpressure = reader.memory("maxBackpressure", 16 << 20)?;
         let overflow = reader.overflow()?;
+        let max_buffered_bytes =
+            reader.memory("maxBufferedBytes", (memory * SHARE_OF_MEMORY) as usize)?;
         let io_threads = reader
             .number("ioThreads", 1.0..=MAX_IO_THREADS, false, "threads")?
             .map_or(1, |threads| threads as u32);
@@ -116,14 +124,17 @@ impl Options {
         Ok(Self {
             settings: Settings {
                 io_threads,
-                max_message_size,
                 heartbeat,
-                pong_timeout,
                 close_timeout,
-                max_backpressure,
-                overflow,
-                deflate_threshold: deflate.unwrap_or_default().threshold,
-                deflate_level: deflate.unwrap_or_default().level,
+                max_buffered_bytes,
+                limits: Limits {
+                    max_message_size,
+                    max_backpressure,
+                    overflow,
+                    pong_timeout: pong_timeout.as_millis() as u64,
+                    deflate_threshold: deflate.unwrap_or_default().threshold,
+                    deflate_level: deflate.unwrap_or_default().level,
+                },
             },
             paths,
             origins,
@@ -293,6 +304,13 @@ impl<'env> Reader<'env> {
 
     fn bytes(&self, name: &'static str, default: f64) -> Checked<u64> {
         Ok(self.number(name, 1.0..=MAX_MESSAGE, false, "bytes")?.unwrap_or(default) as u64)
+    }
+
+    /// A limit of memory in bytes with a default; `Infinity` is none.
+    fn memory(&self, name: &'static str, default: usize) -> Checked<usize> {
+        let bytes = self.number(name, 1.0..=MAX_BYTES, true, "bytes")?;
+        // `Infinity` becomes the largest number there is.
+        Ok(bytes.map_or(default, |bytes| bytes as usize))
     }
 
     /// A limit with a default; `Infinity` is none.

@@ -14,8 +14,10 @@ use uuid::Uuid;
 use super::hot::{EngineHandle, text_frame};
 use super::options::{Options, Protocols, pending};
 use super::waker::Waker;
+use crate::engine::Engine;
 use crate::engine::rooms::RoomName;
-use crate::engine::{ConnectionId, Engine, Generations, Source, Totals};
+use crate::exchange::oplog::Source;
+use crate::exchange::{ConnectionId, Generations, Totals};
 use crate::handshake::{
     OriginVerdict, PatternError, RejectReason, Rejection, RouteError, RouteTable, UpgradeRequest,
     accept_response, negotiate, normalised, offered_protocols, origin, shape_of,
@@ -97,8 +99,23 @@ pub struct PluginStats {
     pub buffered_amount: f64,
     /// Connections whose peer reads more slowly than it is written to, at this moment.
     pub backpressured_connections: u32,
+    /// Connections whose end has been told, and which still have a descriptor or a stream.
+    pub closing_connections: u32,
+    /// What is kept for all connections together.
+    pub memory: MemoryStats,
     /// How the bytes of the open connections get in and out.
     pub transports: TransportStats,
+}
+
+/// What is kept for all connections together, in bytes.
+#[napi(object)]
+pub struct MemoryStats {
+    /// Kept now: unfinished messages, bytes that wait to be parsed, and queues.
+    pub used: f64,
+    /// Most that may be kept: `maxBufferedBytes`.
+    pub limit: f64,
+    /// Connections that were ended because of that limit.
+    pub shed: f64,
 }
 
 /// Open connections by transport.
@@ -112,11 +129,12 @@ pub struct TransportStats {
 
 #[napi]
 impl NativePlugin {
-    /// Checks the options. Throws a TypeError or RangeError that names the option at fault.
+    /// Checks the options. Throws a TypeError or RangeError that names the option at fault. `memory`
+    /// is what the process may use, in bytes.
     #[napi(constructor)]
-    pub fn new(env: Env, options: Unknown<'_>) -> Result<Self> {
+    pub fn new(env: Env, options: Unknown<'_>, memory: f64) -> Result<Self> {
         Ok(Self {
-            options: Options::read(&env, options)?,
+            options: Options::read(&env, options, memory)?,
             routes: RefCell::default(),
             admitted: Cell::new(0),
             open: Cell::new(0),
@@ -566,18 +584,20 @@ impl NativePlugin {
         except_slot: Option<u32>,
         except_generation: Option<u32>,
     ) {
-        let frame = match message {
+        let (bytes, start) = match message {
             Either::A(text) => text_frame(env.raw(), text.raw()),
             Either::B(binary) => {
                 let mut frame = Vec::new();
                 encode_frame(&mut frame, Opcode::Binary, &binary);
-                frame.into()
+                (frame, 0)
             }
         };
         let except = except_slot
             .zip(except_generation)
             .map(|(slot, generation)| ConnectionId { slot, generation });
-        self.with_engine(|engine| engine.broadcast(room.as_deref(), except, frame));
+        self.with_engine(|engine| {
+            engine.broadcast(room.as_deref(), except, engine.own_frame(bytes, start));
+        });
     }
 
     /// Starts the close handshake. `code` and `reason` have been checked.
@@ -597,18 +617,6 @@ impl NativePlugin {
     #[napi]
     pub fn mark_alive(&self, slot: u32, generation: u32) {
         self.with_engine(|engine| engine.mark_alive(ConnectionId { slot, generation }));
-    }
-
-    /// The connection has passed all middleware: broadcasts to everyone reach it from now on.
-    #[napi]
-    pub fn mark_ready(&self, slot: u32, generation: u32) {
-        self.with_engine(|engine| engine.mark_ready(ConnectionId { slot, generation }));
-    }
-
-    /// Stops or resumes reading.
-    #[napi]
-    pub fn set_paused(&self, slot: u32, generation: u32, paused: bool) {
-        self.with_engine(|engine| engine.set_paused(ConnectionId { slot, generation }, paused));
     }
 
     /// Whether the connection has not ended.
@@ -665,6 +673,8 @@ impl NativePlugin {
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
         let bridged = self.with_engine(Engine::bridged).unwrap_or(0);
+        let living = self.with_engine(Engine::living).unwrap_or(0);
+        let closing = living.saturating_sub(u64::from(self.open.get()));
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),
@@ -676,10 +686,22 @@ impl NativePlugin {
             dropped_messages: totals.dropped as f64,
             buffered_amount: self.with_engine(Engine::total_buffered_amount).unwrap_or(0) as f64,
             backpressured_connections: self.with_engine(Engine::backpressured).unwrap_or(0),
+            closing_connections: u32::try_from(closing).unwrap_or(u32::MAX),
+            memory: self.memory_stats(totals.shed),
             transports: TransportStats {
                 adopted: self.open.get().saturating_sub(bridged),
                 bridged,
             },
+        }
+    }
+
+    fn memory_stats(&self, shed: u64) -> MemoryStats {
+        let used = self.with_engine(|engine| engine.memory().used()).unwrap_or(0);
+        let limit = self.options.settings.max_buffered_bytes;
+        MemoryStats {
+            used: used as f64,
+            limit: if limit == usize::MAX { f64::INFINITY } else { limit as f64 },
+            shed: shed as f64,
         }
     }
 

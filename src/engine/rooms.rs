@@ -8,14 +8,11 @@ use dashmap::DashMap;
 use once_cell::sync::OnceCell;
 use rustc_hash::FxHashSet;
 
-use super::ids::ConnectionId;
+use crate::exchange::{ConnectionId, Members};
 
 /// A room's name: UTF-16 as JavaScript has it, so that any string names a room of its own, also
 /// one that is not well-formed Unicode.
 pub type RoomName = Arc<[u16]>;
-
-/// The members of a room at one moment, by I/O thread.
-pub type Members = Arc<[Box<[ConnectionId]>]>;
 
 /// All rooms of an engine. Names may come from clients, so they are hashed with a secret of the
 /// process: nobody can make names that collide. Connection ids cannot be chosen and hash faster.

@@ -23,6 +23,9 @@ pub const MESSAGE_TOO_BIG: u16 = 1009;
 /// The server met a condition that kept it from serving the connection.
 pub const INTERNAL_ERROR: u16 = 1011;
 
+/// The server is overloaded for now: the peer may come again later (IANA registry).
+pub const TRY_AGAIN_LATER: u16 = 1013;
+
 /// Longest reason in bytes: a control frame's payload less the two bytes of the code.
 pub const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 

@@ -35,7 +35,7 @@ impl Opcode {
         self as u8 >= 8
     }
 
-    fn from_bits(bits: u8) -> Option<Self> {
+    pub(super) fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0 => Self::Continuation,
             1 => Self::Text,
@@ -146,19 +146,6 @@ pub fn encode_compressed_header(out: &mut [u8; MAX_HEADER], opcode: Opcode, len:
     written
 }
 
-/// Splits frames that [`encode_frame`] wrote one behind the other: gives the opcode and payload of
-/// the first, and what follows it. `None` at the end.
-pub fn split_encoded(bytes: &[u8]) -> Option<(Opcode, &[u8], &[u8])> {
-    let opcode = Opcode::from_bits(bytes.first()? & 0x0f)?;
-    let (start, len) = match *bytes.get(1)? {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
-        short => (2, usize::from(short)),
-    };
-    let (frame, rest) = bytes.split_at_checked(start + len)?;
-    Some((opcode, &frame[start..], rest))
-}
-
 /// Appends a whole final, unmasked frame to `out`.
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let mut header = [0; MAX_HEADER];
@@ -224,22 +211,6 @@ mod tests {
         for bytes in [b"\xc0\x80abcd", b"\xc9\x80abcd", b"\xe1\x80abcd"] {
             assert_eq!(FrameHeader::parse(bytes, true).unwrap_err().code, PROTOCOL_ERROR);
         }
-    }
-
-    #[test]
-    fn encoded_frames_can_be_split_again() {
-        let mut bytes = Vec::new();
-        let payloads = [vec![], vec![1; 125], vec![2; 126], vec![3; 65535], vec![4; 65536]];
-        for payload in &payloads {
-            encode_frame(&mut bytes, Opcode::Binary, payload);
-        }
-        let mut rest = &bytes[..];
-        for payload in &payloads {
-            let (opcode, found, next) = split_encoded(rest).unwrap();
-            assert_eq!((opcode, found), (Opcode::Binary, &payload[..]));
-            rest = next;
-        }
-        assert_eq!(split_encoded(rest), None);
     }
 
     #[test]

@@ -111,6 +111,21 @@ impl Assembler {
         self.unfinished.is_none()
     }
 
+    /// Bytes of memory that an unfinished message has come to, or may still come to without growing.
+    pub fn kept(&self) -> usize {
+        self.unfinished.as_ref().map_or(0, |unfinished| {
+            let message = unfinished.message.as_ref().map_or(0, |message| message.data.capacity());
+            size_of::<Unfinished>() + message + unfinished.control.capacity()
+        })
+    }
+
+    /// Forgets what is unfinished. Whatever comes from now on is ignored.
+    pub fn abandon(&mut self) {
+        self.unfinished = None;
+        self.inflater = None;
+        self.closed = true;
+    }
+
     /// Takes the next bytes of the connection, which are unmasked in place, until the sink is full.
     /// Returns how many it took; the others are as they were, and are to come again.
     ///

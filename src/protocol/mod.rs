@@ -7,12 +7,12 @@
 pub mod close;
 pub mod deflate;
 pub mod frame;
+pub mod frames;
 pub mod mask;
 pub mod message;
 
 pub use close::{CloseFrame, Violation};
 pub use deflate::{DeflateParams, Deflater};
-pub use frame::{
-    MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_frame, encode_header, split_encoded,
-};
+pub use frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_frame, encode_header};
+pub use frames::{EncodedFrame, Frames};
 pub use message::{Assembler, Sink};

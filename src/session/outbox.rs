@@ -15,16 +15,19 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Buffers for one vectored write. Linux takes up to 1024; beyond a few, the kernel's copying is
 /// all that counts.
-const SLICES: usize = 32;
+pub(super) const SLICES: usize = 32;
 
-/// Bytes in the order in which they go to the peer. Owned by the I/O thread.
+/// Bytes in the order in which they go to the peer.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// The piece being written.
     first: Option<Piece>,
     /// What follows it. Allocates only when there is more than one piece.
     rest: VecDeque<Piece>,
+    /// Bytes that wait.
     len: usize,
+    /// Memory of the copied pieces in bytes. What is shared is counted by whoever shares it.
+    kept: usize,
     /// Bytes at the start that must not be dropped: the rest of the 101 response.
     protected: usize,
 }
@@ -55,20 +58,41 @@ impl Piece {
 
 /// Emptied buffers of copied frames, shared by all connections of a thread.
 #[derive(Debug, Default)]
-pub(super) struct BufferPool(Vec<Vec<u8>>);
+pub struct BufferPool {
+    buffers: Vec<Vec<u8>>,
+    /// Fewest buffers that have been here at a time since the last [`Self::trim`]: what nobody has
+    /// needed since then.
+    unused: usize,
+}
 
 impl BufferPool {
     const MAX_BUFFERS: usize = 256;
 
     fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.unused = self.unused.min(self.buffers.len());
+        buffer
     }
 
     fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < Self::MAX_BUFFERS && buffer.capacity() <= 2 * PIECE_BYTES {
+        if self.buffers.len() < Self::MAX_BUFFERS && buffer.capacity() <= 2 * PIECE_BYTES {
             buffer.clear();
-            self.0.push(buffer);
+            self.buffers.push(buffer);
         }
+    }
+
+    /// Whether there is nothing to be trimmed.
+    pub fn is_empty(&self) -> bool {
+        self.buffers.is_empty()
+    }
+
+    /// Frees the buffers that nobody has needed since the last time, and returns how many bytes
+    /// they had.
+    pub fn trim(&mut self) -> usize {
+        let freed = self.buffers.drain(..self.unused).map(|buffer| buffer.capacity()).sum();
+        self.unused = self.buffers.len();
+        self.buffers.shrink_to_fit();
+        freed
     }
 }
 
@@ -90,6 +114,29 @@ impl Outbox {
         self.len == 0
     }
 
+    /// Memory of what only this queue has, in bytes.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// The peer takes no more for now: lets go of memory that the frames do not need. A buffer from
+    /// the pool may be a thousand times as long as the frame in it.
+    pub fn settle(&mut self) {
+        for piece in self.first.iter_mut().chain(&mut self.rest) {
+            if let Piece::Copied(bytes, _) = piece {
+                bytes.shrink_to(bytes.len() + bytes.len() / 8);
+            }
+        }
+        self.count_kept();
+    }
+
+    fn count_kept(&mut self) {
+        let pieces = self.first.iter().chain(&self.rest);
+        self.kept = pieces
+            .map(|piece| if let Piece::Copied(bytes, _) = piece { bytes.capacity() } else { 0 })
+            .sum();
+    }
+
     /// Queues the response that comes before all frames and is never dropped.
     pub fn push_response(&mut self, response: &[u8], pool: &mut BufferPool) {
         debug_assert!(self.is_empty());
@@ -104,12 +151,15 @@ impl Outbox {
         if let Some(Piece::Copied(bytes, _)) = last
             && bytes.len() + frame.len() <= PIECE_BYTES
         {
+            let before = bytes.capacity();
             grow(bytes, frame.len());
+            self.kept += bytes.capacity() - before;
             return bytes.extend_from_slice(frame);
         }
         let mut bytes = pool.take();
         grow(&mut bytes, frame.len());
         bytes.extend_from_slice(frame);
+        self.kept += bytes.capacity();
         self.append(Piece::Copied(bytes, 0));
     }
 
@@ -152,6 +202,7 @@ impl Outbox {
             count -= have;
             let next = self.rest.pop_front();
             if let Some(Piece::Copied(buffer, _)) = std::mem::replace(&mut self.first, next) {
+                self.kept -= buffer.capacity();
                 pool.give(buffer);
             }
         }
@@ -175,6 +226,7 @@ impl Outbox {
             _ => {}
         }
         self.len = self.first.as_ref().map_or(0, |piece| piece.bytes().len());
+        self.settle();
         before - self.len
     }
 }
@@ -190,16 +242,42 @@ mod tests {
             outbox.push(&[1; 15_900], &mut pool);
             outbox.push(&[2; 6], &mut pool);
         }
-        let memory: usize = outbox
-            .first
-            .iter()
-            .chain(&outbox.rest)
-            .map(|piece| match piece {
-                Piece::Copied(bytes, _) => bytes.capacity(),
-                Piece::Shared(bytes) => bytes.len(),
-            })
-            .sum();
+        let memory = outbox.kept();
         assert!(memory <= outbox.len() + outbox.len() / 7, "{memory} for {}", outbox.len());
+        outbox.count_kept();
+        assert_eq!(outbox.kept(), memory);
+        outbox.consume(outbox.len(), &mut pool);
+        assert_eq!(outbox.kept(), 0);
+    }
+
+    #[test]
+    fn a_short_frame_that_stays_does_not_keep_a_long_buffer() {
+        let (mut outbox, mut pool) = (Outbox::default(), BufferPool::default());
+        outbox.push(&[1; PIECE_BYTES], &mut pool);
+        outbox.consume(PIECE_BYTES, &mut pool);
+        outbox.push(b"short", &mut pool);
+        assert!(outbox.kept() >= PIECE_BYTES);
+        outbox.settle();
+        assert!(outbox.kept() < 100);
+        assert_eq!(contents(&outbox), b"short");
+    }
+
+    #[test]
+    fn buffers_that_nobody_needs_any_more_are_freed() {
+        let (mut outbox, mut pool) = (Outbox::default(), BufferPool::default());
+        for _ in 0..10 {
+            outbox.push(&[1; PIECE_BYTES], &mut pool);
+        }
+        outbox.consume(10 * PIECE_BYTES, &mut pool);
+        // They have all just been needed.
+        assert_eq!(pool.trim(), 0);
+        outbox.push(&[2; PIECE_BYTES], &mut pool);
+        outbox.push(&[2; PIECE_BYTES], &mut pool);
+        outbox.consume(2 * PIECE_BYTES, &mut pool);
+        assert!(pool.trim() >= 8 * PIECE_BYTES);
+        assert_eq!(pool.buffers.len(), 2);
+        pool.trim();
+        assert!(pool.is_empty());
     }
 
     fn contents(outbox: &Outbox) -> Vec<u8> {
@@ -244,9 +322,9 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(b"abc", &mut pool);
         outbox.consume(3, &mut pool);
-        assert_eq!(pool.0.len(), 1);
+        assert_eq!(pool.buffers.len(), 1);
         outbox.push(b"def", &mut pool);
-        assert_eq!(pool.0.len(), 0);
+        assert_eq!(pool.buffers.len(), 0);
     }
 
     #[test]

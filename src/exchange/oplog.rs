@@ -1,8 +1,9 @@
 //! What JavaScript asked for, on its way to an I/O thread.
 //!
 //! `send`, `broadcast`, `close`, `ping` and the adoption of new connections append to one ordered
-//! log per I/O thread, so for every connection they take effect in the order in which JavaScript made them. The JavaScript thread
-//! fills a [`Segment`] without a lock and hands it over once per dispatch or tick.
+//! log per I/O thread, so for every connection they take effect in the order in which JavaScript made
+//! them. The JavaScript thread fills a [`Segment`] without a lock and hands it over once per dispatch
+//! or tick.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::Adoption;
-use super::ids::ConnectionId;
-use super::rooms::Members;
-use crate::protocol::CloseFrame;
+use super::ids::{ConnectionId, Members};
+use crate::protocol::{CloseFrame, DeflateParams};
+use crate::session::Account;
 
 /// A segment is handed over early when it holds this many operations or bytes, so that a long
 /// synchronous loop of sends starts to leave before it ends.
@@ -23,6 +23,33 @@ const SEGMENT_BYTES: usize = 1 << 20;
 
 /// Segments kept for reuse.
 const SPARE_SEGMENTS: usize = 4;
+
+/// Where a connection comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// A socket taken over from Node.
+    #[cfg(unix)]
+    Descriptor(std::os::fd::OwnedFd),
+    /// A stream that JavaScript pumps, by the key of its bridge.
+    Stream(u32),
+}
+
+/// A connection to be taken over by an I/O thread.
+#[derive(Debug)]
+pub struct Adoption {
+    /// Its name on both threads.
+    pub id: ConnectionId,
+    /// What both threads see of it.
+    pub account: Arc<Account>,
+    /// What it was before.
+    pub source: Source,
+    /// The 101 response, written before anything else.
+    pub response: Vec<u8>,
+    /// Bytes that had been read before the take-over, parsed before anything else.
+    pub replay: Vec<u8>,
+    /// What was agreed on compression, if anything.
+    pub deflate: Option<DeflateParams>,
+}
 
 /// One request to an I/O thread.
 #[derive(Debug)]
@@ -45,10 +72,8 @@ pub enum Op {
     MarkAlive(ConnectionId),
     /// The connection has passed all middleware.
     MarkReady(ConnectionId),
-    /// Stops reading from the connection.
-    Pause(ConnectionId),
-    /// Goes on reading.
-    Resume(ConnectionId),
+    /// The connection's handler is ready for messages: they need not be held any more.
+    Deliver(ConnectionId),
     /// JavaScript has heard of the connection's end. Its last operation.
     Release(ConnectionId),
     /// Everything that had arrived for a bridged connection has been handed over.
@@ -94,20 +119,16 @@ pub enum Target {
     Members(Members),
 }
 
-impl Target {
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::All, Self::All) => true,
-            (Self::Members(one), Self::Members(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        }
-    }
-}
-
 impl Broadcast {
-    /// Whether `other` goes to the same connections, so that both can be written as one.
-    pub(super) fn same_recipients(&self, other: &Self) -> bool {
-        self.except == other.except && self.target.is(&other.target)
+    /// Whether it goes to the same connections as one with these recipients, so that both can be
+    /// written as one.
+    pub fn goes_to(&self, target: &Target, except: Option<ConnectionId>) -> bool {
+        let same = match (&self.target, target) {
+            (Target::All, Target::All) => true,
+            (Target::Members(one), Target::Members(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        same && self.except == except
     }
 }
 
@@ -127,7 +148,7 @@ impl Segment {
     }
 
     /// Forgets its contents but keeps its memory, unless it grew out of proportion.
-    pub(super) fn recycle(mut self) -> Option<Self> {
+    fn recycle(mut self) -> Option<Self> {
         self.ops.clear();
         self.bytes.clear();
         let keep =
@@ -165,34 +186,39 @@ impl OpLog {
     }
 
     /// I/O thread: waits for segments, or for a nudge, and moves what is there into `out`.
-    pub(super) async fn take(&self, out: &mut Vec<Segment>) {
+    pub async fn take(&self, out: &mut Vec<Segment>) {
         self.ready.notified().await;
         self.try_take(out);
     }
 
     /// JavaScript thread: the I/O thread shall not wait for anything after a stop.
-    pub(super) fn abandon(&self) {
+    pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
         self.ready.notify_one();
     }
 
     /// I/O thread: whether nothing shall be waited for.
-    pub(super) fn is_abandoned(&self) -> bool {
+    pub fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
 
     /// I/O thread: ends a wait for segments, because something else is to be written.
-    pub(super) fn nudge(&self) {
+    pub fn nudge(&self) {
         self.ready.notify_one();
     }
 
     /// I/O thread: moves the segments that wait into `out`.
-    pub(super) fn try_take(&self, out: &mut Vec<Segment>) {
+    pub fn try_take(&self, out: &mut Vec<Segment>) {
         out.append(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner).waiting);
     }
 
+    /// I/O thread: frees the memory that was to be used again.
+    pub fn trim(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).spare.clear();
+    }
+
     /// I/O thread: gives a segment that has been carried out back for reuse.
-    pub(super) fn recycle(&self, segment: Segment) {
+    pub fn recycle(&self, segment: Segment) {
         if let Some(segment) = segment.recycle() {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if queue.spare.len() < SPARE_SEGMENTS {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A connection: a slot that is reused, and a generation that tells its users apart.
 ///
@@ -30,7 +31,7 @@ pub struct Generations(Rc<Cell<u32>>);
 
 impl Generations {
     /// A number that was not given before.
-    pub(super) fn draw(&self) -> u32 {
+    pub fn draw(&self) -> u32 {
         let drawn = self.0.get();
         self.0.set(drawn.wrapping_add(1));
         drawn
@@ -51,3 +52,6 @@ impl ConnectionId {
 
 /// Most connections one engine can hold at a time: event codes carry the slot in 24 bits.
 pub const MAX_SLOTS: u32 = 1 << 24;
+
+/// The members of a room at one moment, by I/O thread.
+pub type Members = Arc<[Box<[ConnectionId]>]>;

@@ -14,7 +14,7 @@ pub struct Counters {
     dropped: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
-    /// Connections of which nothing is left to be written.
+    /// Connections whose descriptor or stream has been closed.
     gone: AtomicU64,
 }
 
@@ -31,6 +31,8 @@ pub struct Totals {
     pub bytes_sent: u64,
     /// Messages dropped because a peer's queue was full.
     pub dropped: u64,
+    /// Connections ended because too much was kept for all of them. Not counted by thread.
+    pub shed: u64,
 }
 
 impl std::ops::Add for Totals {
@@ -43,6 +45,7 @@ impl std::ops::Add for Totals {
             messages_sent: self.messages_sent + other.messages_sent,
             bytes_sent: self.bytes_sent + other.bytes_sent,
             dropped: self.dropped + other.dropped,
+            shed: self.shed + other.shed,
         }
     }
 }
@@ -54,27 +57,29 @@ fn add(counter: &AtomicU64, count: u64) {
 
 impl Counters {
     /// I/O thread.
-    pub(super) fn received(&self, messages: u64, bytes: u64) {
+    pub fn received(&self, messages: u64, bytes: u64) {
         add(&self.messages_received, messages);
         add(&self.bytes_received, bytes);
     }
 
     /// I/O thread.
-    pub(super) fn sent(&self, messages: u64, bytes: u64) {
+    pub fn sent(&self, messages: u64, bytes: u64) {
         add(&self.messages_sent, messages);
         add(&self.bytes_sent, bytes);
     }
 
     /// Either thread.
-    pub(super) fn dropped(&self, messages: u64) {
+    pub fn dropped(&self, messages: u64) {
         self.dropped.fetch_add(messages, Relaxed);
     }
 
-    pub(super) fn backpressure_began(&self) {
+    /// I/O thread: a peer reads more slowly than it is written to.
+    pub fn backpressure_began(&self) {
         self.backpressured.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn backpressure_ended(&self) {
+    /// I/O thread: it has caught up, or is gone.
+    pub fn backpressure_ended(&self) {
         self.backpressured.fetch_sub(1, Relaxed);
     }
 
@@ -83,13 +88,13 @@ impl Counters {
         self.backpressured.load(Relaxed)
     }
 
-    /// I/O thread: a connection has ended, and there is nothing left to be written to it.
-    pub(super) fn connection_went(&self) {
+    /// I/O thread: the descriptor or stream of a connection has been closed.
+    pub fn connection_went(&self) {
         add(&self.gone, 1);
     }
 
     /// Connections that have gone since the start.
-    pub(super) fn gone(&self) -> u64 {
+    pub fn gone(&self) -> u64 {
         self.gone.load(Relaxed)
     }
 
@@ -101,6 +106,7 @@ impl Counters {
             messages_sent: self.messages_sent.load(Relaxed),
             bytes_sent: self.bytes_sent.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
+            shed: 0,
         }
     }
 }

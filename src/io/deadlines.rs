@@ -1,16 +1,108 @@
 //! Time limits that all have the same length, for many connections at once.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use super::ids::ConnectionId;
+use tokio::sync::Notify;
+
+use crate::exchange::{ConnectionId, Settings};
+use crate::session::Deadline;
 
 /// Up to so many limits the queue is not searched for those that mean nothing any more.
 const MIN_SEARCHED: usize = 1024;
 
+/// Time after which memory that nobody has needed is freed, in milliseconds.
+const TRIM_AFTER: u64 = 5000;
+
+/// All limits of an I/O thread, and its clock.
+#[derive(Debug)]
+pub(super) struct Timers {
+    started: Instant,
+    heartbeats: RefCell<Deadlines>,
+    pongs: RefCell<Deadlines>,
+    closes: RefCell<Deadlines>,
+    /// When memory of buffers is to be freed.
+    trim_at: Cell<Option<u64>>,
+    /// Tells the task that watches limits that there is an earlier one than it sleeps for.
+    pub changed: Notify,
+}
+
+impl Timers {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            started: Instant::now(),
+            heartbeats: RefCell::new(Deadlines::new(millis(settings.heartbeat))),
+            pongs: RefCell::new(Deadlines::new(settings.limits.pong_timeout)),
+            closes: RefCell::new(Deadlines::new(millis(settings.close_timeout))),
+            trim_at: Cell::new(None),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Milliseconds since the thread started.
+    pub fn now(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    fn queue(&self, deadline: Deadline) -> &RefCell<Deadlines> {
+        match deadline {
+            Deadline::Heartbeat => &self.heartbeats,
+            Deadline::Pong => &self.pongs,
+            Deadline::Close => &self.closes,
+        }
+    }
+
+    /// When the first limit runs out.
+    pub fn next(&self) -> Option<u64> {
+        let queues = [&self.heartbeats, &self.pongs, &self.closes];
+        let limits = queues.into_iter().filter_map(|queue| queue.borrow().next());
+        limits.chain(self.trim_at.get()).min()
+    }
+
+    /// Starts a limit for `id`; `counts` as in [`Deadlines::start`].
+    pub fn start(
+        &self,
+        deadline: Deadline,
+        id: ConnectionId,
+        counts: impl Fn(u64, ConnectionId) -> bool,
+    ) {
+        if self.queue(deadline).borrow_mut().start(self.now(), id, counts) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes a connection whose limit has run out at `now`.
+    pub fn take_due(&self, deadline: Deadline, now: u64) -> Option<ConnectionId> {
+        self.queue(deadline).borrow_mut().take_due(now)
+    }
+
+    /// Has memory of buffers looked at in a while.
+    pub fn schedule_trim(&self) {
+        if self.trim_at.get().is_none() {
+            self.trim_at.set(Some(self.now() + TRIM_AFTER));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether that is now, once.
+    pub fn take_trim(&self, now: u64) -> bool {
+        let due = self.trim_at.get().is_some_and(|at| at <= now);
+        if due {
+            self.trim_at.set(None);
+        }
+        due
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Connections in the order in which their time runs out. As every limit of a queue has the same
 /// length, appending keeps it sorted: no timer per connection, and O(1) for each of them.
 #[derive(Debug)]
-pub(super) struct Deadlines {
+struct Deadlines {
     /// Length of the limit in milliseconds.
     after: u64,
     queue: VecDeque<(u64, ConnectionId)>,

@@ -85,7 +85,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub(super) fn push_message(&mut self, slot: u32, is_text: bool, payload: &[u8]) {
+    /// Copies a message that lies in the bytes that were read.
+    pub fn push_message(&mut self, slot: u32, is_text: bool, payload: &[u8]) {
         let what = if is_text {
             let start = self.text.len() as u32;
             self.text.extend_from_slice(payload);
@@ -104,7 +105,8 @@ impl Batch {
         self.events.push(Event { slot, what });
     }
 
-    pub(super) fn push_owned(&mut self, slot: u32, is_text: bool, payload: Vec<u8>) {
+    /// Takes a message with its own memory.
+    pub fn push_owned(&mut self, slot: u32, is_text: bool, payload: Vec<u8>) {
         if payload.len() < SHARED_BINARY_MESSAGE {
             return self.push_message(slot, is_text, &payload);
         }
@@ -118,22 +120,26 @@ impl Batch {
         self.events.push(Event { slot, what });
     }
 
-    pub(super) fn push_closed(&mut self, slot: u32, frame: CloseFrame) {
+    /// The end of a connection.
+    pub fn push_closed(&mut self, slot: u32, frame: CloseFrame) {
         self.events.push(Event { slot, what: What::Closed(Box::new(frame)) });
     }
 
-    pub(super) fn push_command(&mut self, key: u32, command: Command) {
+    /// Something for the stream behind a bridge to do.
+    pub fn push_command(&mut self, key: u32, command: Command) {
         if let Command::Write(bytes) = &command {
             self.owned += bytes.len();
         }
         self.events.push(Event { slot: key, what: What::Bridge(command) });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is nothing to be posted.
+    pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether it should be posted at once.
+    pub fn is_full(&self) -> bool {
         self.events.len() >= BATCH_EVENTS
             || self.binary.len() >= SHARED_BINARY_BYTES
             || self.cost() >= BATCH_BYTES
@@ -182,7 +188,8 @@ struct State {
 }
 
 impl Inbox {
-    pub(super) fn new(wake: Wake) -> Self {
+    /// An empty inbox; `wake` is called for the first of the batches that wait.
+    pub fn new(wake: Wake) -> Self {
         Self { state: Mutex::default(), full: AtomicBool::new(false), room: Notify::new(), wake }
     }
 
@@ -191,7 +198,7 @@ impl Inbox {
     }
 
     /// I/O thread: hands `batch` over and returns an empty one.
-    pub(super) fn post(&self, batch: Batch) -> Batch {
+    pub fn post(&self, batch: Batch) -> Batch {
         let (spare, wake) = {
             let mut state = self.lock();
             state.bytes += batch.cost();
@@ -209,12 +216,12 @@ impl Inbox {
     }
 
     /// I/O thread: whether reading has stopped for JavaScript to catch up.
-    pub(super) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
 
     /// I/O thread: returns once there is room for more events.
-    pub(super) async fn wait_for_room(&self) {
+    pub async fn wait_for_room(&self) {
         while self.is_full() {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -241,6 +248,11 @@ impl Inbox {
             self.room.notify_waiters();
         }
         Some(batch)
+    }
+
+    /// I/O thread: frees the memory that was to be used again.
+    pub fn trim(&self) {
+        self.lock().spare.clear();
     }
 
     /// JavaScript thread: gives a batch that has been delivered back for reuse.

@@ -1,0 +1,442 @@
+//! What the JavaScript thread asks of an engine.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::rooms::{RoomName, Rooms};
+use super::slots::{SlotConnection, Slots};
+use super::thread::{OnDrop, Thread};
+use crate::exchange::inbox::Wake;
+use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
+use crate::exchange::{Common, ConnectionId, Generations, Settings, Totals};
+use crate::protocol::{CloseFrame, DeflateParams};
+use crate::session::{Account, Memory, Overflow};
+
+/// The JavaScript thread's side of the engine. Used by that thread only; no call blocks, except
+/// that dropping it joins the I/O threads.
+pub struct Engine {
+    common: Arc<Common>,
+    rooms: Rooms,
+    threads: Box<[Thread]>,
+    slots: RefCell<Slots>,
+    /// Open connections whose bytes JavaScript pumps.
+    bridged: Cell<u32>,
+    /// Connections since the start.
+    adopted: Cell<u64>,
+    next_bridge: Cell<u32>,
+}
+
+/// Keys of bridges fill what event codes leave beside the kind.
+const MAX_BRIDGES: u32 = 1 << 30;
+
+/// What became of a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It is in the log.
+    Queued,
+    /// The connection is gone.
+    Gone,
+    /// The queue is full; what happens is up to `Limits::overflow`.
+    Full,
+}
+
+impl Engine {
+    /// Starts the I/O threads. `wake` is called on them whenever events wait in the inbox, and
+    /// `exit` by the last of them as the last thing it does. Engines whose connections must not be
+    /// taken for each other share `generations`.
+    ///
+    /// # Errors
+    /// When the operating system has no threads or no descriptors left for them.
+    pub fn start(
+        settings: Settings,
+        generations: Generations,
+        wake: Wake,
+        exit: impl FnOnce() + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let count = settings.io_threads;
+        let common = Arc::new(Common::new(settings, wake));
+        let exit = Arc::new(OnDrop(Some(exit)));
+        // Where one does not start, those before it are dropped, which ends them.
+        let threads = (0..count as usize)
+            .map(|number| Thread::start(number, common.clone(), &exit))
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self {
+            common,
+            rooms: Rooms::new(count),
+            threads,
+            slots: RefCell::new(Slots::new(count, generations)),
+            bridged: Cell::new(0),
+            adopted: Cell::new(0),
+            next_bridge: Cell::new(0),
+        })
+    }
+
+    /// What all threads share: events for JavaScript among it.
+    pub fn common(&self) -> &Arc<Common> {
+        &self.common
+    }
+
+    /// What is kept for all connections.
+    pub fn memory(&self) -> &Memory {
+        &self.common.memory
+    }
+
+    /// An encoded frame with its own memory, `bytes` from `start` on, which counts as kept until the
+    /// last connection has sent it.
+    pub fn own_frame(&self, bytes: Vec<u8>, start: usize) -> Bytes {
+        self.common.memory.keep(bytes, start)
+    }
+
+    /// The rooms.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Whether all I/O threads are there to serve connections.
+    pub fn is_running(&self) -> bool {
+        self.threads.iter().all(Thread::is_running)
+    }
+
+    /// Connections whose peer reads more slowly than it is written to, at this moment.
+    pub fn backpressured(&self) -> u32 {
+        self.threads.iter().map(|thread| thread.counters.backpressured()).sum()
+    }
+
+    /// Connections that have a descriptor or a stream at this moment: those that are open, and those
+    /// that have ended and are being seen out.
+    pub fn living(&self) -> u64 {
+        let gone: u64 = self.threads.iter().map(|thread| thread.counters.gone()).sum();
+        self.adopted.get().saturating_sub(gone)
+    }
+
+    /// Open connections whose bytes JavaScript pumps.
+    pub fn bridged(&self) -> u32 {
+        self.bridged.get()
+    }
+
+    /// Bytes queued for all connections together. Takes time in the number of connections.
+    pub fn total_buffered_amount(&self) -> usize {
+        self.slots.borrow().iter().map(|connection| connection.account.buffered()).sum()
+    }
+
+    /// Totals since the start.
+    pub fn totals(&self) -> Totals {
+        let totals = self.threads.iter().map(|thread| thread.counters.totals());
+        let shed = self.memory().shed();
+        totals.fold(Totals { shed, ..Totals::default() }, |sum, each| sum + each)
+    }
+
+    /// A key for a stream that JavaScript is going to pump.
+    pub fn new_bridge(&self) -> u32 {
+        let key = self.next_bridge.get();
+        self.next_bridge.set((key + 1) % MAX_BRIDGES);
+        key
+    }
+
+    /// Hands a connection over to the I/O thread that has the fewest, at the operation's place in
+    /// its log. Returns `None` when every slot is taken.
+    pub fn adopt(
+        &self,
+        source: Source,
+        response: Vec<u8>,
+        replay: Vec<u8>,
+        deflate: Option<DeflateParams>,
+    ) -> Option<ConnectionId> {
+        let account = Arc::new(Account::default());
+        let bridged = matches!(source, Source::Stream(_));
+        let id = self.slots.borrow_mut().occupy(account.clone(), bridged)?;
+        self.bridged.set(self.bridged.get() + u32::from(bridged));
+        self.adopted.set(self.adopted.get() + 1);
+        let adoption = Adoption { id, account, source, response, replay, deflate };
+        self.append(id, Op::Adopt(Box::new(adoption)));
+        Some(id)
+    }
+
+    /// Frees the slot of a connection whose end has been delivered. What was sent before this is
+    /// still on its way; the peer's close frame is answered after it.
+    pub fn release(&self, id: ConnectionId) {
+        let bridged = self.slots.borrow_mut().vacate(id);
+        self.bridged.set(self.bridged.get() - u32::from(bridged));
+        self.append(id, Op::Release(id));
+    }
+
+    /// Bytes have come over the stream behind a bridge, whose connection is or was `slot`.
+    pub fn bridge_received(&self, slot: u32, key: u32, chunk: &[u8]) {
+        let thread = self.thread(slot);
+        {
+            let mut pending = thread.pending.borrow_mut();
+            let start = pending.bytes.len();
+            pending.bytes.extend_from_slice(chunk);
+            let range = start..pending.bytes.len();
+            pending.ops.push(Op::Bridge(key, StreamNews::Received(range)));
+        }
+        thread.hand_over_if_full();
+    }
+
+    /// The answer to [`Command::Probe`](crate::transport::bridge::Command::Probe).
+    pub fn probed(&self, id: ConnectionId) {
+        self.append(id, Op::Probed(id));
+    }
+
+    /// Something else has happened to the stream behind a bridge.
+    pub fn bridge_news(&self, slot: u32, key: u32, news: StreamNews) {
+        self.thread(slot).append(Op::Bridge(key, news));
+    }
+
+    /// A stream of JavaScript's has written so many bytes of a connection's queue.
+    pub fn written(&self, id: ConnectionId, count: usize) {
+        self.account(id, |account| account.remove(count));
+    }
+
+    fn account<R>(&self, id: ConnectionId, read: impl FnOnce(&Account) -> R) -> Option<R> {
+        self.slots.borrow().get(id).map(|connection| read(&connection.account))
+    }
+
+    /// Whether the connection has not ended.
+    pub fn is_alive(&self, id: ConnectionId) -> bool {
+        self.account(id, Account::is_alive).unwrap_or(false)
+    }
+
+    /// When the last pong came, in milliseconds since 1970.
+    pub fn last_pong(&self, id: ConnectionId) -> Option<u64> {
+        self.account(id, Account::last_pong)
+    }
+
+    /// How many pongs, and calls of [`Self::mark_alive`], there have been; wraps around.
+    pub fn signs_of_life(&self, id: ConnectionId) -> u32 {
+        self.account(id, Account::signs_of_life).unwrap_or(0)
+    }
+
+    /// Bytes queued for the peer.
+    pub fn buffered_amount(&self, id: ConnectionId) -> usize {
+        self.account(id, Account::buffered).unwrap_or(0)
+    }
+
+    /// Appends the frame that `encode` writes behind the bytes of the log and whose range it
+    /// returns.
+    pub fn send(
+        &self,
+        id: ConnectionId,
+        encode: impl FnOnce(&mut Vec<u8>) -> std::ops::Range<usize>,
+    ) -> Sent {
+        let mut pending = self.thread(id.slot).pending.borrow_mut();
+        let before = pending.bytes.len();
+        let range = encode(&mut pending.bytes);
+        let sent = self.count(id, range.len());
+        if sent == Sent::Queued {
+            pending.ops.push(Op::Frame(id, range));
+        } else {
+            pending.bytes.truncate(before);
+        }
+        drop(pending);
+        self.settle(id, sent)
+    }
+
+    /// As [`Self::send`], for a frame with its own allocation.
+    pub fn send_owned(&self, id: ConnectionId, frame: Bytes) -> Sent {
+        let sent = self.count(id, frame.len());
+        if sent == Sent::Queued {
+            self.append(id, Op::SharedFrame(id, frame));
+        }
+        self.settle(id, sent)
+    }
+
+    /// Counts `len` bytes against the connection's limit.
+    fn count(&self, id: ConnectionId, len: usize) -> Sent {
+        let slots = self.slots.borrow();
+        let Some(SlotConnection { account, .. }) = slots.get(id) else { return Sent::Gone };
+        if !account.is_alive() {
+            return Sent::Gone;
+        }
+        if !account.admits(len, self.settings().limits.max_backpressure) {
+            return Sent::Full;
+        }
+        account.add(len);
+        Sent::Queued
+    }
+
+    fn settle(&self, id: ConnectionId, sent: Sent) -> Sent {
+        let thread = self.thread(id.slot);
+        if sent == Sent::Full {
+            thread.counters.dropped(1);
+            if self.settings().limits.overflow == Overflow::Close {
+                thread.append(Op::Overflow(id));
+            }
+        }
+        thread.hand_over_if_full();
+        sent
+    }
+
+    /// Queues an encoded frame for a room, or for everyone where `room` is `None`.
+    pub fn broadcast(&self, room: Option<&[u16]>, except: Option<ConnectionId>, frame: Bytes) {
+        let target = match room {
+            None => Target::All,
+            Some(name) => match self.rooms.members(name) {
+                Some(members) => Target::Members(members),
+                None => return,
+            },
+        };
+        let broadcast = Broadcast { target, except, frame };
+        for (number, thread) in self.threads.iter().enumerate() {
+            if !matches!(&broadcast.target, Target::Members(members) if members[number].is_empty())
+            {
+                thread.append(Op::Broadcast(broadcast.clone()));
+            }
+        }
+    }
+
+    /// How many rooms a connection would be in after joining this one.
+    pub fn rooms_with(&self, id: ConnectionId, room: &[u16]) -> usize {
+        self.slots.borrow().get(id).map_or(0, |connection| {
+            connection.rooms.len() + usize::from(!connection.rooms.contains(room))
+        })
+    }
+
+    /// Adds a connection to a room. Returns whether that created the room.
+    pub fn join(&self, id: ConnectionId, room: &[u16]) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        slots.get_mut(id).is_some_and(|entry| self.rooms.join(id, &mut entry.rooms, room))
+    }
+
+    /// Takes a connection out of a room. Returns whether that destroyed the room.
+    pub fn leave(&self, id: ConnectionId, room: &[u16]) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        slots.get_mut(id).is_some_and(|entry| self.rooms.leave(id, &mut entry.rooms, room))
+    }
+
+    /// Takes a connection out of its rooms and returns those that this destroyed.
+    pub fn leave_all(&self, id: ConnectionId) -> Vec<RoomName> {
+        let mut slots = self.slots.borrow_mut();
+        match slots.get_mut(id) {
+            Some(entry) => self.rooms.leave_all(id, &mut entry.rooms),
+            None => Vec::new(),
+        }
+    }
+
+    /// Starts the close handshake.
+    pub fn close(&self, id: ConnectionId, frame: CloseFrame) {
+        self.append(id, Op::Close(id, Box::new(frame)));
+    }
+
+    /// Sends a ping.
+    pub fn ping(&self, id: ConnectionId) {
+        self.append(id, Op::Ping(id));
+    }
+
+    /// Counts as a pong from the peer.
+    pub fn mark_alive(&self, id: ConnectionId) {
+        self.account(id, Account::mark_alive);
+        self.append(id, Op::MarkAlive(id));
+    }
+
+    /// From now on broadcasts to everyone reach the connection.
+    pub fn mark_ready(&self, id: ConnectionId) {
+        self.append(id, Op::MarkReady(id));
+    }
+
+    /// The connection's handler is ready for messages: as many come from now on as there are.
+    pub fn deliver(&self, id: ConnectionId) {
+        self.append(id, Op::Deliver(id));
+    }
+
+    /// Ends every connection at once, without a handshake; each is still reported.
+    pub fn terminate_all(&self) {
+        for thread in &self.threads {
+            thread.append(Op::TerminateAll);
+        }
+        self.flush();
+    }
+
+    /// Lets the I/O threads end after what is in their logs, without waiting for them.
+    pub fn stop(&self) {
+        self.threads.iter().for_each(Thread::stop);
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.common.settings
+    }
+
+    /// The I/O thread that has a slot.
+    fn thread(&self, slot: u32) -> &Thread {
+        &self.threads[(slot % self.settings().io_threads) as usize]
+    }
+
+    fn append(&self, id: ConnectionId, op: Op) {
+        self.thread(id.slot).append(op);
+    }
+
+    /// Hands the logs over to the I/O threads.
+    pub fn flush(&self) {
+        self.threads.iter().for_each(Thread::flush);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::session::Limits;
+
+    const SETTINGS: Settings = Settings {
+        io_threads: 2,
+        heartbeat: Duration::ZERO,
+        close_timeout: Duration::from_secs(1),
+        max_buffered_bytes: 1 << 20,
+        limits: Limits {
+            max_message_size: 1024,
+            max_backpressure: 1024,
+            overflow: Overflow::Close,
+            pong_timeout: 0,
+            deflate_threshold: 1024,
+            deflate_level: 6,
+        },
+    };
+
+    fn start(generations: &Generations) -> Engine {
+        Engine::start(SETTINGS, generations.clone(), Box::new(|| {}), || {}).unwrap()
+    }
+
+    fn adopt(engine: &Engine) -> ConnectionId {
+        let source = Source::Stream(engine.new_bridge());
+        engine.adopt(source, Vec::new(), Vec::new(), None).unwrap()
+    }
+
+    #[test]
+    fn no_two_connections_of_engines_that_follow_each_other_have_the_same_name() {
+        let generations = Generations::default();
+        let mut seen = HashSet::new();
+        for _ in 0..3 {
+            let engine = start(&generations);
+            for _ in 0..4 {
+                let released = adopt(&engine);
+                engine.release(released);
+                assert!(seen.insert(released) && seen.insert(adopt(&engine)));
+            }
+            engine.stop();
+        }
+    }
+
+    #[test]
+    fn what_is_sent_by_the_name_of_an_earlier_engine_s_connection_reaches_nobody() {
+        let generations = Generations::default();
+        let first = start(&generations);
+        let old = adopt(&first);
+        assert!(first.is_alive(old));
+        first.stop();
+        let second = start(&generations);
+        let new = adopt(&second);
+        assert_eq!(new.slot, old.slot);
+        let frame = || Bytes::from_static(b"\x81\x01a");
+        assert_eq!(second.send_owned(old, frame()), Sent::Gone);
+        assert_eq!(second.send_owned(new, frame()), Sent::Queued);
+        assert!(!second.is_alive(old) && second.is_alive(new));
+        assert!(!second.join(old, &[1]));
+        assert!(second.rooms().names().is_empty());
+        second.release(old);
+        assert!(second.is_alive(new));
+    }
+}

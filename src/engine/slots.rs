@@ -1,0 +1,120 @@
+//! Which connections there are, and how the JavaScript thread finds them.
+
+use std::sync::Arc;
+
+use super::rooms::Memberships;
+use crate::exchange::{ConnectionId, Generations, MAX_SLOTS};
+use crate::session::Account;
+
+/// The connections of an engine, by slot. Owned by the JavaScript thread.
+pub(super) struct Slots {
+    entries: Vec<Slot>,
+    /// By I/O thread.
+    shares: Box<[Share]>,
+    generations: Generations,
+}
+
+/// The slots of one I/O thread.
+#[derive(Default)]
+struct Share {
+    free: Vec<u32>,
+    /// Slots ever used.
+    used: u32,
+}
+
+impl Share {
+    fn connections(&self) -> usize {
+        self.used as usize - self.free.len()
+    }
+}
+
+struct Slot {
+    /// Of the connection, or of the last one.
+    generation: u32,
+    /// `None` while the slot is free.
+    connection: Option<SlotConnection>,
+}
+
+/// A connection as the JavaScript thread sees it.
+pub(super) struct SlotConnection {
+    pub account: Arc<Account>,
+    pub rooms: Memberships,
+    /// JavaScript pumps its bytes.
+    pub bridged: bool,
+}
+
+impl Slots {
+    pub fn new(threads: u32, generations: Generations) -> Self {
+        let shares = (0..threads).map(|_| Share::default()).collect();
+        Self { entries: Vec::new(), shares, generations }
+    }
+
+    /// Gives a new connection a slot of the thread that has the fewest. `None` when every slot is taken.
+    pub fn occupy(&mut self, account: Arc<Account>, bridged: bool) -> Option<ConnectionId> {
+        let threads = self.shares.len();
+        let shares = self.shares.iter_mut().enumerate();
+        let (thread, share) = shares.min_by_key(|(_, share)| share.connections())?;
+        let slot = match share.free.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = share.used as usize * threads + thread;
+                let slot = u32::try_from(slot).ok().filter(|slot| *slot < MAX_SLOTS)?;
+                share.used += 1;
+                slot
+            }
+        };
+        let index = slot as usize;
+        if self.entries.len() <= index {
+            self.entries.resize_with(index + 1, || Slot { generation: 0, connection: None });
+        }
+        let entry = &mut self.entries[index];
+        let rooms = Memberships::default();
+        entry.connection = Some(SlotConnection { account, rooms, bridged });
+        entry.generation = self.generations.draw();
+        Some(ConnectionId { slot, generation: entry.generation })
+    }
+
+    /// Frees the slot of a connection. Returns `true` if JavaScript pumped its bytes.
+    pub fn vacate(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.get(id) else { return false };
+        let bridged = connection.bridged;
+        let entry = &mut self.entries[id.slot as usize];
+        entry.connection = None;
+        let threads = self.shares.len() as u32;
+        self.shares[id.thread(threads)].free.push(id.slot);
+        bridged
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &SlotConnection> {
+        self.entries.iter().filter_map(|slot| slot.connection.as_ref())
+    }
+
+    pub fn get(&self, id: ConnectionId) -> Option<&SlotConnection> {
+        let entry = self.entries.get(id.slot as usize)?;
+        entry.connection.as_ref().filter(|_| entry.generation == id.generation)
+    }
+
+    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut SlotConnection> {
+        let entry = self.entries.get_mut(id.slot as usize)?;
+        let generation = entry.generation;
+        entry.connection.as_mut().filter(|_| generation == id.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_is_used_again_has_another_generation() {
+        let mut slots = Slots::new(1, Generations::default());
+        let occupy = |slots: &mut Slots| slots.occupy(Arc::default(), false).unwrap();
+        let first = occupy(&mut slots);
+        assert!(slots.get(first).is_some());
+        slots.vacate(first);
+        assert!(slots.get(first).is_none());
+        let second = occupy(&mut slots);
+        assert_eq!(second.slot, first.slot);
+        assert!(slots.get(first).is_none() && slots.get(second).is_some());
+    }
+}

@@ -1,0 +1,44 @@
+//! What all threads of an engine share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::inbox::{Inbox, Wake};
+use crate::session::{Limits, Memory};
+
+/// Limits and times of an engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// I/O threads, at least one.
+    pub io_threads: u32,
+    /// Time between pings; zero means none.
+    pub heartbeat: Duration,
+    /// Time for the answer to a close frame.
+    pub close_timeout: Duration,
+    /// Most bytes that are kept for all connections together.
+    pub max_buffered_bytes: usize,
+    /// Limits of each connection.
+    pub limits: Limits,
+}
+
+/// Shared by all threads of an engine.
+pub struct Common {
+    /// Set once.
+    pub settings: Settings,
+    /// Events for JavaScript.
+    pub inbox: Inbox,
+    /// What is kept for connections.
+    pub memory: Arc<Memory>,
+    /// Tells I/O threads that too much is kept, so that each looks for the worst of its own.
+    pub pressure: Notify,
+}
+
+impl Common {
+    /// For an engine with these settings; `wake` is called whenever events wait.
+    pub fn new(settings: Settings, wake: Wake) -> Self {
+        let memory = Arc::new(Memory::new(settings.max_buffered_bytes));
+        Self { settings, inbox: Inbox::new(wake), memory, pressure: Notify::new() }
+    }
+}

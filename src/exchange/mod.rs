@@ -1,0 +1,15 @@
+//! What the JavaScript thread and the I/O threads hand each other: operations in one direction
+//! ([`oplog`]), events in the other ([`inbox`]), and numbers that both can read.
+//!
+//! Each thread's own state is elsewhere: `engine` has that of the JavaScript thread, `io` that of an
+//! I/O thread.
+
+mod common;
+mod counters;
+mod ids;
+pub mod inbox;
+pub mod oplog;
+
+pub use common::{Common, Settings};
+pub use counters::{Counters, Totals};
+pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};

@@ -1,0 +1,79 @@
+//! A session and where its bytes come from.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::exchange::{ConnectionId, Counters};
+use crate::session::{Memory, Session};
+use crate::transport::Transport;
+
+/// One connection. Owned by the I/O thread, shared by its tasks.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub id: ConnectionId,
+    pub session: RefCell<Session>,
+    pub transport: Transport,
+    /// Reads until the session wants no more.
+    pub reader: OnceCell<AbortHandle>,
+    /// Tells the reader that messages are no longer held.
+    pub resumed: Notify,
+    pub marks: Marks,
+    /// Below the transport, so that it is given back after the descriptor has been closed.
+    _place: Place,
+}
+
+/// What the lists of the thread know of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// Broadcasts to everyone reach it: not before it has passed all middleware.
+    pub ready: Cell<bool>,
+    /// Stands in the list of connections to be flushed first.
+    pub dirty: Cell<bool>,
+    /// Stands in the list of connections with broadcasts to be flushed.
+    pub dirty_broadcast: Cell<bool>,
+}
+
+/// What a connection takes up as long as it has a descriptor.
+#[derive(Debug)]
+pub(super) struct Place {
+    counters: Arc<Counters>,
+    memory: Arc<Memory>,
+}
+
+impl Place {
+    pub fn taken(counters: &Arc<Counters>, memory: &Arc<Memory>) -> Self {
+        memory.came();
+        Self { counters: counters.clone(), memory: memory.clone() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.memory.went();
+        self.counters.connection_went();
+    }
+}
+
+impl Connection {
+    pub fn new(id: ConnectionId, session: Session, transport: Transport, place: Place) -> Self {
+        Self {
+            id,
+            session: RefCell::new(session),
+            transport,
+            reader: OnceCell::new(),
+            resumed: Notify::new(),
+            marks: Marks::default(),
+            _place: place,
+        }
+    }
+
+    /// Nothing more is read by the reader.
+    pub fn stop_reading(&self) {
+        if let Some(reader) = self.reader.get() {
+            reader.abort();
+        }
+    }
+}

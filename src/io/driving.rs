@@ -1,0 +1,355 @@
+//! Moves bytes between a session and its transport, and does what the session asks for.
+//!
+//! One task reads ([`read_until_done`]). Writing happens wherever bytes were queued, by [`flush`]; a
+//! second task waits for the socket only while it does not take more, and a third sees a connection
+//! out that has ended.
+
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::relief;
+use super::state::IoThread;
+use crate::session::{Appetite, Course, Effects, Events, Session};
+use crate::transport::{Ready, Transport};
+
+/// Once our side is done, how long the peer has to end its own before the descriptor is closed.
+/// Closing earlier, with unread bytes, would reset the connection and could destroy the close
+/// frame on its way.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// More connections than this do not linger: whoever makes so many of them is not served by it.
+const MAX_LINGERING: usize = 1024;
+
+/// Does what a session has asked for.
+pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Effects) {
+    if let Some(deadline) = effects.start {
+        io.start(deadline, connection.id);
+    }
+    if effects.ask
+        && let Some(bridge) = connection.transport.bridge()
+    {
+        bridge.probe();
+    }
+    if let Some(report) = effects.ended {
+        io.batch.borrow_mut().push_closed(connection.id.slot, report);
+        io.batch_changed();
+        connection.stop_reading();
+    }
+    if effects.write {
+        io.mark_dirty(connection);
+    }
+    match effects.course {
+        None => {}
+        Some(Course::HangUp) => {
+            io.forget(connection.id);
+            hang_up(connection);
+        }
+        Some(Course::Drain) => {
+            io.forget(connection.id);
+            // Counted before the task runs: a stop that comes right behind waits for it.
+            io.winding_down.set(io.winding_down.get() + 1);
+            tokio::task::spawn_local(wind_down(io.clone(), connection.clone()));
+        }
+    }
+}
+
+/// Ends both directions at once, which also wakes a task that waits to write.
+fn hang_up(connection: &Connection) {
+    connection.stop_reading();
+    connection.transport.shut_down(Shutdown::Both);
+}
+
+/// Ends a connection without a handshake.
+pub(super) fn lose(io: &Rc<IoThread>, connection: &Rc<Connection>) {
+    let effects = connection.session.borrow_mut().lose(&mut io.resources.borrow_mut());
+    settle(io, connection, effects);
+}
+
+// Reading.
+
+/// Starts the task that reads. What Node had read before, `replay`, comes first.
+pub(super) fn start_reading(io: &Rc<IoThread>, connection: &Rc<Connection>, replay: Vec<u8>) {
+    let reading = read(io.clone(), connection.clone(), replay);
+    let reader = tokio::task::spawn_local(reading).abort_handle();
+    // Set once, here.
+    let _ = connection.reader.set(reader);
+}
+
+async fn read(io: Rc<IoThread>, connection: Rc<Connection>, mut replay: Vec<u8>) {
+    let guard = PanicGuard { io: &io, connection: &connection };
+    if !replay.is_empty() {
+        receive(&io, &connection, Some(&mut replay));
+    }
+    drop(replay);
+    read_until_done(&io, &connection).await;
+    drop(guard);
+}
+
+/// Tokio catches a panic of a task. This sees to it that its connection is not left behind.
+struct PanicGuard<'a> {
+    io: &'a Rc<IoThread>,
+    connection: &'a Rc<Connection>,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lose(self.io, self.connection);
+        }
+    }
+}
+
+async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
+    let mut unread = io.unread.share();
+    let Connection { session, transport, .. } = &**connection;
+    loop {
+        let appetite = {
+            let session = session.borrow();
+            let appetite = session.appetite();
+            // Those of a connection that waits for its own handler keep nobody else waiting.
+            let waits = appetite == Appetite::Unread;
+            unread.set(if waits { session.unread() } else { 0 });
+            appetite
+        };
+        match appetite {
+            Appetite::Done => return,
+            Appetite::Held => connection.resumed.notified().await,
+            _ if io.common.inbox.is_full() => io.common.inbox.wait_for_room().await,
+            Appetite::Unread => {
+                receive(io, connection, None);
+                // Others get their turn, as after a read that filled the buffer.
+                tokio::task::yield_now().await;
+            }
+            Appetite::Hungry(_) if io.unread.is_full() => io.unread.wait_for_room().await,
+            Appetite::Hungry(_) => {
+                let Ok(mut ready) = transport.readable().await else { return lose(io, connection) };
+                // While this waited, others may have filled what there was room for, and JavaScript
+                // may have ended the connection.
+                let appetite = session.borrow().appetite();
+                if let Appetite::Hungry(most) = appetite
+                    && io.reads()
+                    && read_once(io, connection, most, &mut ready)
+                {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+}
+
+/// Reads what is there, but no more than `most` bytes. Returns `true` if the buffer was filled, so
+/// that others should get their turn before the next read.
+fn read_once(
+    io: &Rc<IoThread>,
+    connection: &Rc<Connection>,
+    most: usize,
+    ready: &mut Ready<'_>,
+) -> bool {
+    let mut scratch = io.scratch.borrow_mut();
+    let most = most.min(scratch.len());
+    let buffer = &mut scratch[..most];
+    match connection.transport.read(buffer) {
+        Ok(0) => {
+            let session = &connection.session;
+            let effects = session.borrow_mut().peer_ended(&mut io.resources.borrow_mut());
+            settle(io, connection, effects);
+            false
+        }
+        Ok(count) => {
+            let full = count == buffer.len();
+            if !full {
+                // The socket is empty, so the read that would only say so is saved. An end of
+                // stream is a readiness of its own, which this does not clear.
+                ready.clear();
+            }
+            receive(io, connection, Some(&mut buffer[..count]));
+            full
+        }
+        Err(error) => {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => ready.clear(),
+                io::ErrorKind::Interrupted => {}
+                _ => lose(io, connection),
+            }
+            false
+        }
+    }
+}
+
+/// Has the session parse `bytes`, or those that it has kept, and posts what they say.
+fn receive(io: &Rc<IoThread>, connection: &Rc<Connection>, bytes: Option<&mut [u8]>) {
+    let mut posting = Posting { io, slot: connection.id.slot, messages: 0, payload: 0 };
+    let effects = {
+        let session = &mut connection.session.borrow_mut();
+        let resources = &mut io.resources.borrow_mut();
+        match bytes {
+            Some(bytes) => session.receive(bytes, &mut posting, resources),
+            None => session.go_on(&mut posting, resources),
+        }
+    };
+    let Posting { messages, payload, .. } = posting;
+    if messages > 0 {
+        io.counters.received(messages, payload);
+        io.batch_changed();
+    }
+    if effects != Effects::default() {
+        settle(io, connection, effects);
+    }
+    relief::relieve(io);
+}
+
+/// Puts messages into the batch.
+struct Posting<'a> {
+    io: &'a IoThread,
+    slot: u32,
+    messages: u64,
+    payload: u64,
+}
+
+impl Posting<'_> {
+    fn count(&mut self, len: usize) {
+        self.messages += 1;
+        self.payload += len as u64;
+        self.io.post_if_full();
+    }
+}
+
+impl Events for Posting<'_> {
+    fn message(&mut self, is_text: bool, payload: &[u8]) {
+        self.count(payload.len());
+        self.io.batch.borrow_mut().push_message(self.slot, is_text, payload);
+    }
+
+    fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
+        self.count(payload.len());
+        self.io.batch.borrow_mut().push_owned(self.slot, is_text, payload);
+    }
+
+    fn is_full(&self) -> bool {
+        self.io.common.inbox.is_full()
+    }
+}
+
+// Writing.
+
+/// What came of writing.
+#[derive(Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    /// The transport takes no more for now.
+    Blocked,
+    Failed,
+}
+
+fn write(io: &IoThread, transport: &Transport, session: &mut Session) -> Written {
+    let resources = &mut io.resources.borrow_mut();
+    loop {
+        let slices = session.slices();
+        if slices.is_empty() {
+            return Written::All;
+        }
+        let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+        let sent = transport.write(&slices);
+        drop(slices);
+        match sent {
+            Ok(count) => {
+                session.wrote(count, resources);
+                if count < asked {
+                    return Written::Blocked;
+                }
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => return Written::Blocked,
+                io::ErrorKind::Interrupted => {}
+                _ => return Written::Failed,
+            },
+        }
+    }
+}
+
+/// Writes what is queued now, and leaves the rest to a task where the socket takes no more.
+pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
+    let mut session = connection.session.borrow_mut();
+    if session.is_blocked() {
+        return;
+    }
+    match write(io, &connection.transport, &mut session) {
+        Written::All => {}
+        Written::Failed => {
+            drop(session);
+            lose(io, connection);
+        }
+        Written::Blocked => {
+            session.block(&mut io.resources.borrow_mut());
+            io.counters.backpressure_began();
+            tokio::task::spawn_local(write_rest(io.clone(), connection.clone()));
+        }
+    }
+}
+
+/// Writes until nothing is queued. Returns `false` if the transport fails.
+async fn drain(io: &IoThread, connection: &Connection) -> bool {
+    loop {
+        let Ok(mut ready) = connection.transport.writable().await else { return false };
+        let written = write(io, &connection.transport, &mut connection.session.borrow_mut());
+        match written {
+            Written::All => return true,
+            Written::Failed => return false,
+            Written::Blocked => ready.clear(),
+        }
+    }
+}
+
+async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
+    let written = loop {
+        if !drain(&io, &connection).await {
+            break false;
+        }
+        let mut session = connection.session.borrow_mut();
+        // A pong that waited may have been queued.
+        if !session.unblock(&mut io.resources.borrow_mut()) {
+            break true;
+        }
+        session.block(&mut io.resources.borrow_mut());
+    };
+    io.counters.backpressure_ended();
+    if !written {
+        lose(&io, &connection);
+    }
+}
+
+/// Lets the last bytes reach the peer before the descriptor is closed.
+async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
+    let limit = io.settings().close_timeout;
+    let drained = tokio::time::timeout(limit, drain(&io, &connection)).await;
+    if drained == Ok(true) {
+        // Also where nobody lingers: without it, what a bridge has under way would be dropped.
+        connection.transport.shut_down(Shutdown::Write);
+        if io.winding_down.get() <= MAX_LINGERING {
+            // Running out of time is as good as the end of stream.
+            let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
+        }
+    }
+    // Nothing is left to be told of.
+    let _ = connection.session.borrow_mut().lose(&mut io.resources.borrow_mut());
+    hang_up(&connection);
+    io.winding_down.set(io.winding_down.get() - 1);
+    io.wound_down.notify_one();
+}
+
+async fn discard_until_end(io: &IoThread, connection: &Connection) {
+    loop {
+        let Ok(mut ready) = connection.transport.readable().await else { return };
+        let read = connection.transport.read(&mut io.scratch.borrow_mut());
+        match read {
+            Ok(0) => return,
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}

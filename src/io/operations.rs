@@ -1,0 +1,157 @@
+//! Carries out what JavaScript asked for.
+
+use std::io;
+use std::iter::Peekable;
+use std::rc::{Rc, Weak};
+
+use super::connection::{Connection, Place};
+use super::driving::{lose, settle, start_reading};
+use super::state::IoThread;
+use crate::exchange::ConnectionId;
+use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews};
+use crate::protocol::{CloseFrame, EncodedFrame, Frames, close};
+use crate::session::{Deadline, Effects, Resources, Session};
+use crate::transport::Transport;
+#[cfg(unix)]
+use crate::transport::adopted::Adopted;
+use crate::transport::bridge::Bridge;
+
+/// Broadcasts to the same recipients are joined into one piece of up to this many bytes.
+const MERGED_BYTES: usize = 64 << 10;
+
+impl IoThread {
+    /// Carries out one segment. Returns `true` if it says to stop.
+    pub fn apply(self: &Rc<Self>, segment: &mut Segment) -> bool {
+        let Segment { ops, bytes } = segment;
+        let mut ops = ops.drain(..).peekable();
+        let mut stop = false;
+        while let Some(op) = ops.next() {
+            match op {
+                Op::Adopt(adoption) => self.adopt(*adoption),
+                Op::Frame(id, range) => self.send(id, EncodedFrame::new(&bytes[range]), None),
+                Op::SharedFrame(id, frame) => {
+                    self.send(id, EncodedFrame::new(&frame), Some(&frame));
+                }
+                Op::Broadcast(first) => self.broadcast(join(first, &mut ops)),
+                Op::Close(id, frame) => self.close(id, *frame),
+                Op::Overflow(id) => self.with(id, Session::overflow),
+                Op::Ping(id) => self.with(id, Session::ping),
+                Op::MarkAlive(id) => self.tell(id, |each| each.session.borrow_mut().mark_alive()),
+                Op::MarkReady(id) => self.tell(id, |each| each.marks.ready.set(true)),
+                Op::Deliver(id) => self.tell(id, |each| {
+                    each.session.borrow_mut().handler_is_ready();
+                    each.resumed.notify_one();
+                }),
+                Op::Release(id) => self.with(id, Session::release),
+                Op::Probed(id) => self.on_answer(id),
+                Op::Bridge(key, StreamNews::Received(range)) => {
+                    self.tell_bridge(key, |bridge| bridge.receive(&bytes[range]));
+                }
+                Op::Bridge(key, StreamNews::Written(count)) => {
+                    self.tell_bridge(key, |bridge| bridge.written(count));
+                }
+                Op::Bridge(key, StreamNews::Ended) => self.tell_bridge(key, Bridge::end),
+                Op::Bridge(key, StreamNews::Closed) => self.tell_bridge(key, Bridge::close),
+                Op::TerminateAll => self.all().iter().for_each(|each| lose(self, each)),
+                Op::Stop => stop = true,
+            }
+        }
+        stop
+    }
+
+    /// Has the session of a connection do something, if there still is one.
+    fn with(
+        self: &Rc<Self>,
+        id: ConnectionId,
+        act: impl FnOnce(&mut Session, &mut Resources) -> Effects,
+    ) {
+        let Some(connection) = self.get(id) else { return };
+        let effects = act(&mut connection.session.borrow_mut(), &mut self.resources.borrow_mut());
+        settle(self, &connection, effects);
+    }
+
+    fn tell(&self, id: ConnectionId, act: impl FnOnce(&Connection)) {
+        if let Some(connection) = self.get(id) {
+            act(&connection);
+        }
+    }
+
+    /// What comes for a bridge that is gone comes too late.
+    fn tell_bridge(&self, key: u32, act: impl FnOnce(&Bridge)) {
+        let bridge = self.bridges.borrow().get(&key).and_then(Weak::upgrade);
+        if let Some(bridge) = bridge {
+            act(&bridge);
+        }
+    }
+
+    fn close(self: &Rc<Self>, id: ConnectionId, frame: CloseFrame) {
+        self.with(id, |session, resources| session.close(frame, resources));
+        // The peer's answer has to be read.
+        self.tell(id, |each| each.resumed.notify_one());
+    }
+
+    fn adopt(self: &Rc<Self>, adoption: Adoption) {
+        let Adoption { id, account, source, response, replay, deflate } = adoption;
+        let place = Place::taken(&self.counters, &self.common.memory);
+        let transport = match self.transport(source) {
+            Ok(transport) => transport,
+            Err(error) => {
+                account.set_ended();
+                let reason = format!("the socket could not be watched: {error}").into();
+                let frame = CloseFrame { code: close::ABNORMAL, reason };
+                self.batch.borrow_mut().push_closed(id.slot, frame);
+                return self.batch_changed();
+            }
+        };
+        let pumped = transport.bridge().is_some();
+        let session = {
+            let resources = &mut self.resources.borrow_mut();
+            Session::new(account, &response, deflate, pumped, resources)
+        };
+        let connection = Rc::new(Connection::new(id, session, transport, place));
+        self.remember(&connection);
+        self.mark_dirty(&connection);
+        if !self.settings().heartbeat.is_zero() {
+            self.start(Deadline::Heartbeat, id);
+        }
+        start_reading(self, &connection, replay);
+    }
+
+    fn transport(self: &Rc<Self>, source: Source) -> io::Result<Transport> {
+        match source {
+            #[cfg(unix)]
+            Source::Descriptor(socket) => Ok(Transport::Adopted(Adopted::watch(socket)?)),
+            Source::Stream(key) => {
+                let io = Rc::downgrade(self);
+                let bridge = Rc::new(Bridge::new(Box::new(move |command| {
+                    if let Some(io) = io.upgrade() {
+                        io.command(key, command);
+                    }
+                })));
+                self.bridges.borrow_mut().insert(key, Rc::downgrade(&bridge));
+                Ok(Transport::Bridged(bridge))
+            }
+        }
+    }
+}
+
+/// Joins a broadcast with those that follow it to the same recipients.
+fn join(first: Broadcast, ops: &mut Peekable<impl Iterator<Item = Op>>) -> Joined {
+    let Broadcast { target, except, frame } = first;
+    let mut joined = Joined { target, except, frames: Frames::from(frame) };
+    while let Some(Op::Broadcast(next)) = ops.peek()
+        && next.goes_to(&joined.target, joined.except)
+        && joined.frames.len() + next.frame.len() <= MERGED_BYTES
+    {
+        joined.frames.push(&next.frame);
+        ops.next();
+    }
+    joined
+}
+
+/// Broadcasts to the same recipients.
+pub(super) struct Joined {
+    pub target: crate::exchange::oplog::Target,
+    pub except: Option<ConnectionId>,
+    pub frames: Frames,
+}

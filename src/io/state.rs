@@ -1,0 +1,173 @@
+//! What the tasks of an I/O thread share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use super::connection::Connection;
+use super::deadlines::Timers;
+use super::population::Population;
+use super::unread::UnreadBytes;
+use crate::exchange::inbox::Batch;
+use crate::exchange::oplog::OpLog;
+use crate::exchange::{Common, ConnectionId, Counters, Settings};
+use crate::session::Resources;
+use crate::transport::bridge::{Bridge, Command};
+
+/// Bytes read from a socket at a time, into one buffer that all connections share.
+const READ_BYTES: usize = 256 << 10;
+
+/// Everything on an I/O thread. Owned by it, shared by its tasks, never seen by another thread.
+pub(super) struct IoThread {
+    pub common: Arc<Common>,
+    pub counters: Arc<Counters>,
+    pub log: Arc<OpLog>,
+    /// Which of the engine's I/O threads this is.
+    pub number: usize,
+    /// By [`ConnectionId::index`]. Ended connections are not in here.
+    pub connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    pub population: Population,
+    /// By key, also those of connections that have ended but still have something to write.
+    pub bridges: RefCell<FxHashMap<u32, Weak<Bridge>>>,
+    /// Events to be posted once the tasks that are ready have run.
+    pub batch: RefCell<Batch>,
+    /// Tells the posting task that the batch is no longer empty.
+    pub batch_filled: Notify,
+    /// The buffer that sockets are read into.
+    pub scratch: RefCell<Box<[u8]>>,
+    /// What sessions share. Borrowed for the length of one call of a session.
+    pub resources: RefCell<Resources>,
+    /// Bytes that have been read and wait for JavaScript to take what came before them.
+    pub unread: UnreadBytes,
+    /// Connections with direct sends or pongs to be written.
+    pub dirty: RefCell<Vec<Rc<Connection>>>,
+    /// Connections with nothing but broadcasts to be written.
+    pub dirty_broadcast: RefCell<VecDeque<Rc<Connection>>>,
+    pub timers: Timers,
+    /// Connections that have ended and have something to write, or linger for the peer's end of
+    /// stream, and the news that one of them has finished.
+    pub winding_down: Cell<usize>,
+    pub wound_down: Notify,
+}
+
+impl IoThread {
+    pub fn new(
+        number: usize,
+        common: Arc<Common>,
+        log: Arc<OpLog>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let limits = common.settings.limits.clone();
+        Self {
+            counters,
+            log,
+            number,
+            connections: RefCell::default(),
+            population: Population::default(),
+            bridges: RefCell::default(),
+            batch: RefCell::default(),
+            batch_filled: Notify::new(),
+            scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            resources: RefCell::new(Resources::new(limits, common.memory.clone())),
+            unread: UnreadBytes::default(),
+            dirty: RefCell::default(),
+            dirty_broadcast: RefCell::default(),
+            timers: Timers::new(&common.settings),
+            winding_down: Cell::new(0),
+            wound_down: Notify::new(),
+            common,
+        }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.common.settings
+    }
+
+    pub fn index(&self, id: ConnectionId) -> usize {
+        id.index(self.settings().io_threads)
+    }
+
+    pub fn get(&self, id: ConnectionId) -> Option<Rc<Connection>> {
+        let connections = self.connections.borrow();
+        let connection = connections.get(self.index(id))?.as_ref()?;
+        (connection.id == id).then(|| connection.clone())
+    }
+
+    pub fn all(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().iter().flatten().cloned().collect()
+    }
+
+    /// Takes a connection on the table.
+    pub fn remember(&self, connection: &Rc<Connection>) {
+        let index = self.index(connection.id);
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() <= index {
+            connections.resize(index + 1, None);
+        }
+        connections[index] = Some(connection.clone());
+        self.population.came();
+    }
+
+    /// Takes an ended connection off the table.
+    pub fn forget(&self, id: ConnectionId) {
+        if self.get(id).is_none() {
+            return;
+        }
+        self.connections.borrow_mut()[self.index(id)] = None;
+        if self.population.went(self.timers.now()) {
+            self.timers.changed.notify_one();
+        }
+    }
+
+    /// Whether bytes of peers are read, as far as that does not depend on the peer.
+    pub fn reads(&self) -> bool {
+        !self.common.inbox.is_full() && !self.unread.is_full()
+    }
+
+    /// Has the batch posted soon.
+    pub fn batch_changed(&self) {
+        self.batch_filled.notify_one();
+    }
+
+    /// Posts a batch that should not grow any more.
+    pub fn post_if_full(&self) {
+        if self.batch.borrow().is_full() {
+            self.post();
+        }
+    }
+
+    pub fn post(&self) {
+        let mut batch = self.batch.borrow_mut();
+        if !batch.is_empty() {
+            *batch = self.common.inbox.post(std::mem::take(&mut batch));
+        }
+    }
+
+    /// Tells the stream behind a bridge what to do.
+    pub fn command(&self, key: u32, command: Command) {
+        if command == Command::Destroy {
+            self.bridges.borrow_mut().remove(&key);
+        }
+        self.post_if_full();
+        self.batch.borrow_mut().push_command(key, command);
+        self.batch_changed();
+    }
+
+    /// Has a connection written to before anything else.
+    pub fn mark_dirty(&self, connection: &Rc<Connection>) {
+        if !connection.marks.dirty.replace(true) {
+            self.dirty.borrow_mut().push(connection.clone());
+            self.log.nudge();
+        }
+    }
+
+    pub fn mark_dirty_broadcast(&self, connection: &Rc<Connection>) {
+        if !connection.marks.dirty_broadcast.replace(true) {
+            self.dirty_broadcast.borrow_mut().push_back(connection.clone());
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The receiving half of a session: when it takes bytes, and what becomes of them.
+
+use bytes::{Buf, BytesMut};
+
+use super::liveness::Liveness;
+use super::resources::Resources;
+use super::sending::Sender;
+use crate::protocol::{Assembler, CloseFrame, Opcode, Sink, Violation};
+
+/// With so many bytes in the queue, a ping is not answered at once: of those that one read brings
+/// from then on, only the last one is (RFC 6455 §5.5.3).
+const MAX_QUEUED_FOR_PONG: usize = 64 << 10;
+
+/// Bytes of messages that JavaScript has to hold for a handler that is not ready for them, above
+/// which nothing more is taken from that peer.
+pub(super) const MAX_HELD: usize = 64 << 10;
+
+/// While messages are held, so many bytes are read at a time, or as many as there is room for: not one
+/// by one for a long message that is the last to fit.
+const READ_WHILE_HELD: usize = 4 << 10;
+
+/// What a held message costs beside its content, so that empty ones count as well.
+const HELD_MESSAGE: usize = 64;
+
+/// Takes the messages of a session, in the order of the wire.
+pub trait Events {
+    /// A message that lies in the input: copy what is to be kept. Text is valid UTF-8.
+    fn message(&mut self, is_text: bool, payload: &[u8]);
+    /// A message that has its own memory.
+    fn assembled(&mut self, is_text: bool, payload: Vec<u8>);
+    /// Whether it takes no more for now. Asked between two messages: a kilobyte of input may be a
+    /// megabyte of one.
+    fn is_full(&self) -> bool;
+}
+
+/// Whether a session wants bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appetite {
+    /// Bytes that came before wait to be parsed: [`Session::go_on`](super::Session::go_on).
+    Unread,
+    /// It takes the next bytes of the peer, but no more than this many.
+    Hungry(usize),
+    /// It takes none until JavaScript's handler is ready for messages.
+    Held,
+    /// It takes none any more.
+    Done,
+}
+
+/// How far JavaScript is with the connection's handler.
+#[derive(Debug)]
+enum Handler {
+    /// It is not ready for messages: so many bytes of them are held for it.
+    Awaited(usize),
+    /// Messages go to listeners as they come.
+    Ready,
+}
+
+#[derive(Debug)]
+pub(super) struct Receiver {
+    assembler: Assembler,
+    /// What has come and not been parsed, because JavaScript took no more.
+    unread: BytesMut,
+    handler: Handler,
+}
+
+/// What came of some bytes.
+pub(super) struct Received {
+    /// The peer closes, or has to be told that it broke the protocol.
+    pub over: Option<Result<CloseFrame, Violation>>,
+    /// There is something to be written: pongs.
+    pub write: bool,
+}
+
+impl Receiver {
+    pub fn new(assembler: Assembler) -> Self {
+        Self { assembler, unread: BytesMut::new(), handler: Handler::Awaited(0) }
+    }
+
+    pub fn appetite(&self) -> Appetite {
+        let room = self.handler.room();
+        match (room, self.unread.is_empty()) {
+            (0, _) => Appetite::Held,
+            (_, false) => Appetite::Unread,
+            (room, true) => Appetite::Hungry(room.max(READ_WHILE_HELD)),
+        }
+    }
+
+    /// Bytes that have come and not been parsed.
+    pub fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// Memory of what is unfinished, or has not been parsed, in bytes.
+    pub fn kept(&self) -> usize {
+        self.assembler.kept() + self.unread.capacity()
+    }
+
+    /// JavaScript holds no more messages.
+    pub fn handler_is_ready(&mut self) {
+        self.handler = Handler::Ready;
+    }
+
+    /// Nothing is taken any more.
+    pub fn stop(&mut self) {
+        self.assembler.abandon();
+        self.unread = BytesMut::new();
+    }
+
+    /// Takes bytes of the peer, and keeps those that JavaScript has no room for.
+    pub fn receive(&mut self, bytes: &mut [u8], intake: Intake<'_, impl Events>) -> Received {
+        debug_assert!(self.unread.is_empty());
+        let (taken, received) = self.parse(bytes, intake);
+        if received.over.is_none() {
+            self.unread.extend_from_slice(&bytes[taken..]);
+        }
+        received
+    }
+
+    /// Goes on with the bytes that were kept.
+    pub fn go_on(&mut self, intake: Intake<'_, impl Events>) -> Received {
+        let mut unread = std::mem::take(&mut self.unread);
+        let (taken, received) = self.parse(&mut unread, intake);
+        if received.over.is_none() && taken < unread.len() {
+            unread.advance(taken);
+            self.unread = unread;
+        }
+        received
+    }
+
+    fn parse(&mut self, bytes: &mut [u8], intake: Intake<'_, impl Events>) -> (usize, Received) {
+        let Intake { sender, liveness, resources, events, open } = intake;
+        liveness.heard();
+        let handler = &mut self.handler;
+        let mut parsing = Parsing {
+            handler,
+            sender,
+            liveness,
+            resources,
+            events,
+            open,
+            write: false,
+            close: None,
+        };
+        let result = self.assembler.feed(bytes, &mut parsing);
+        let over = match (result, parsing.close.take()) {
+            (Err(violation), _) => Some(Err(violation)),
+            (Ok(_), Some(frame)) => Some(Ok(frame)),
+            (Ok(_), None) => None,
+        };
+        // Of the pings that had to wait for each other, the last one.
+        parsing.write |= parsing.sender.answer_ping(parsing.liveness, parsing.resources);
+        (result.unwrap_or(0), Received { over, write: parsing.write })
+    }
+}
+
+impl Handler {
+    /// How many bytes of messages may be held for it.
+    fn room(&self) -> usize {
+        match self {
+            Self::Awaited(held) => MAX_HELD.saturating_sub(*held),
+            Self::Ready => usize::MAX,
+        }
+    }
+
+    fn took(&mut self, len: usize) {
+        if let Self::Awaited(held) = self {
+            *held += len + HELD_MESSAGE;
+        }
+    }
+}
+
+/// What bytes of the peer have to do with beside the [`Receiver`].
+pub(super) struct Intake<'a, E> {
+    pub sender: &'a mut Sender,
+    pub liveness: &'a mut Liveness,
+    pub resources: &'a mut Resources,
+    pub events: &'a mut E,
+    /// Whether messages count: what arrives after we started to close is dropped, as in browsers.
+    pub open: bool,
+}
+
+/// Where the assembler puts what it finds.
+struct Parsing<'a, E> {
+    handler: &'a mut Handler,
+    sender: &'a mut Sender,
+    liveness: &'a mut Liveness,
+    resources: &'a mut Resources,
+    events: &'a mut E,
+    open: bool,
+    write: bool,
+    close: Option<CloseFrame>,
+}
+
+impl<E: Events> Sink for Parsing<'_, E> {
+    fn message(&mut self, is_text: bool, payload: &[u8]) {
+        if self.open {
+            self.handler.took(payload.len());
+            self.events.message(is_text, payload);
+        }
+    }
+
+    fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
+        if self.open {
+            self.handler.took(payload.len());
+            self.events.assembled(is_text, payload);
+        }
+    }
+
+    fn ping(&mut self, payload: &[u8]) {
+        if !self.open {
+            return;
+        }
+        if self.sender.is_blocked() || self.sender.queued() >= MAX_QUEUED_FOR_PONG {
+            self.liveness.unanswered = Some(payload.into());
+        } else {
+            self.sender.queue_control(Opcode::Pong, payload, self.resources);
+            self.write = true;
+        }
+    }
+
+    fn pong(&mut self, _payload: &[u8]) {
+        self.sender.account.mark_alive();
+    }
+
+    fn close(&mut self, frame: CloseFrame) {
+        self.close = Some(frame);
+    }
+
+    fn is_full(&self) -> bool {
+        self.open && self.handler.room() == 0 || self.events.is_full()
+    }
+}

@@ -1,0 +1,240 @@
+//! The sending half of a session: every way into its queue, and the rule that all of them obey.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::account::Account;
+use super::liveness::Liveness;
+use super::outbox::{Outbox, SLICES};
+use super::resources::{Overflow, Resources};
+use crate::protocol::{
+    DeflateParams, Deflater, EncodedFrame, Frames, MAX_CONTROL_PAYLOAD, Opcode, encode_frame,
+};
+
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub account: Arc<Account>,
+    outbox: Outbox,
+    /// The transport takes no more for now.
+    blocked: bool,
+    /// What is given to the transport still waits in a stream of JavaScript's, which counts it.
+    pumped: bool,
+    /// What was agreed on compression, if anything.
+    deflate: Option<DeflateParams>,
+    /// The compressor, made by the first message that needs it, where messages share a context.
+    deflater: Option<Box<Deflater>>,
+}
+
+/// Frames for many connections. Compressed once for all that share no context with earlier
+/// messages, by window size.
+#[derive(Debug)]
+pub struct Outgoing {
+    frames: Frames,
+    compressed: Vec<(u8, Frames)>,
+}
+
+impl From<Frames> for Outgoing {
+    fn from(frames: Frames) -> Self {
+        Self { frames, compressed: Vec::new() }
+    }
+}
+
+/// What became of frames for one connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Messages that were queued.
+    pub messages: u64,
+    /// Bytes of their frames.
+    pub bytes: u64,
+    /// Messages that the queue had no room for.
+    pub dropped: u64,
+}
+
+impl Sender {
+    pub fn new(account: Arc<Account>, pumped: bool, deflate: Option<DeflateParams>) -> Self {
+        let outbox = Outbox::default();
+        Self { account, outbox, blocked: false, pumped, deflate, deflater: None }
+    }
+
+    /// Queues the 101 response, which comes before all frames and is never dropped.
+    pub fn queue_response(&mut self, response: &[u8], resources: &mut Resources) {
+        self.account.add(response.len());
+        self.outbox.push_response(response, &mut resources.pool);
+    }
+
+    /// Bytes that wait here.
+    pub fn queued(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Memory of what waits here, in bytes, without what is shared.
+    pub fn kept(&self) -> usize {
+        self.outbox.kept()
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Queues a frame that JavaScript has counted, after having asked [`Account::admits`]; `shared`
+    /// is the same frame where it has its own memory. Returns its length as it leaves.
+    pub fn send(
+        &mut self,
+        frame: EncodedFrame<'_>,
+        shared: Option<&Bytes>,
+        resources: &mut Resources,
+    ) -> usize {
+        if let Some(params) = self.deflate.filter(|_| resources.is_worth_compressing(frame)) {
+            let compressed = self.compress(params, std::iter::once(frame), resources);
+            self.account.remove(frame.len());
+            self.queue_shared(compressed.bytes(), resources);
+            return compressed.len();
+        }
+        match shared {
+            Some(shared) => self.outbox.push_shared(shared, &mut resources.pool),
+            None => self.outbox.push(frame.bytes(), &mut resources.pool),
+        }
+        frame.len()
+    }
+
+    /// A frame that JavaScript has counted is not going to be sent.
+    pub fn refuse(&mut self, len: usize) {
+        self.account.remove(len);
+    }
+
+    /// Queues frames for many, as far as they fit.
+    pub fn broadcast(&mut self, outgoing: &mut Outgoing, resources: &mut Resources) -> Delivered {
+        let max = resources.limits.max_backpressure;
+        let count = outgoing.frames.count();
+        let fits = if count == 1 {
+            self.account.admits(outgoing.frames.len(), max)
+        } else {
+            // Together they must fit even into an empty queue: the rule is for each of them.
+            self.account.buffered().saturating_add(outgoing.frames.len()) <= max
+        };
+        if !fits {
+            return self.broadcast_what_fits(&outgoing.frames, max, resources);
+        }
+        let delivered = |len| Delivered { messages: count as u64, bytes: len as u64, dropped: 0 };
+        let worth = |resources: &Resources| {
+            outgoing.frames.iter().any(|frame| resources.is_worth_compressing(frame))
+        };
+        let Some(params) = self.deflate.filter(|_| worth(resources)) else {
+            self.queue_shared(outgoing.frames.bytes(), resources);
+            return delivered(outgoing.frames.len());
+        };
+        if !params.server_no_context_takeover {
+            let compressed = self.compress(params, outgoing.frames.iter(), resources);
+            self.queue_shared(compressed.bytes(), resources);
+            return delivered(compressed.len());
+        }
+        let bits = params.server_max_window_bits;
+        let known = outgoing.compressed.iter().position(|(of, _)| *of == bits);
+        let at = known.unwrap_or_else(|| {
+            let compressed = resources.compress_alone(params, outgoing.frames.iter());
+            outgoing.compressed.push((bits, compressed));
+            outgoing.compressed.len() - 1
+        });
+        let (_, compressed) = &outgoing.compressed[at];
+        self.queue_shared(compressed.bytes(), resources);
+        delivered(compressed.len())
+    }
+
+    /// One frame after the other. Where the first that does not fit ends the connection, those
+    /// behind it are lost as well; otherwise a shorter one may fit.
+    fn broadcast_what_fits(
+        &mut self,
+        frames: &Frames,
+        max: usize,
+        resources: &mut Resources,
+    ) -> Delivered {
+        let mut delivered = Delivered::default();
+        for frame in frames.iter() {
+            let ends = delivered.dropped > 0 && resources.limits.overflow == Overflow::Close;
+            if ends || !self.account.admits(frame.len(), max) {
+                delivered.dropped += 1;
+                continue;
+            }
+            // As if JavaScript had sent it.
+            self.account.add(frame.len());
+            delivered.messages += 1;
+            delivered.bytes += self.send(frame, None, resources) as u64;
+        }
+        delivered
+    }
+
+    fn compress<'a>(
+        &mut self,
+        params: DeflateParams,
+        frames: impl Iterator<Item = EncodedFrame<'a>>,
+        resources: &mut Resources,
+    ) -> Frames {
+        if params.server_no_context_takeover {
+            return resources.compress_alone(params, frames);
+        }
+        let deflater = self.deflater.get_or_insert_with(|| resources.new_deflater(params));
+        resources.compress(deflater, frames)
+    }
+
+    fn queue_shared(&mut self, bytes: &Bytes, resources: &mut Resources) {
+        self.account.add(bytes.len());
+        self.outbox.push_shared(bytes, &mut resources.pool);
+    }
+
+    /// Queues a control frame: there are few of them, so they always fit.
+    pub fn queue_control(&mut self, opcode: Opcode, payload: &[u8], resources: &mut Resources) {
+        let mut frame = Vec::with_capacity(2 + MAX_CONTROL_PAYLOAD);
+        encode_frame(&mut frame, opcode, payload);
+        self.account.add(frame.len());
+        self.outbox.push(&frame, &mut resources.pool);
+    }
+
+    /// Queues the pong that is owed, unless the peer does not read. Returns `true` if it did.
+    pub fn answer_ping(&mut self, liveness: &mut Liveness, resources: &mut Resources) -> bool {
+        if self.blocked {
+            return false;
+        }
+        let Some(ping) = liveness.unanswered.take() else { return false };
+        self.queue_control(Opcode::Pong, &ping, resources);
+        true
+    }
+
+    /// The bytes to write next.
+    pub fn slices(&self) -> SmallVec<[IoSlice<'_>; SLICES]> {
+        self.outbox.slices()
+    }
+
+    /// The transport has taken so many of them.
+    pub fn wrote(&mut self, count: usize, resources: &mut Resources) {
+        self.outbox.consume(count, &mut resources.pool);
+        if !self.pumped {
+            self.account.remove(count);
+        }
+    }
+
+    /// The transport takes no more for now.
+    pub fn block(&mut self) {
+        self.blocked = true;
+        self.outbox.settle();
+    }
+
+    /// The transport has taken everything.
+    pub fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Drops what has not begun to leave, except the response.
+    pub fn drop_unsent(&mut self) {
+        let dropped = self.outbox.drop_unsent();
+        self.account.remove(dropped);
+    }
+
+    /// Drops everything: nothing is going to be written any more.
+    pub fn clear(&mut self) {
+        let len = std::mem::take(&mut self.outbox).len();
+        self.account.remove(len);
+    }
+}

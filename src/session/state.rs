@@ -1,0 +1,535 @@
+//! The phases of a connection, and what brings it from one to the next.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::account::Account;
+use super::liveness::{Deadline, Liveness, Question};
+use super::outbox::SLICES;
+use super::receiving::{Appetite, Events, Intake, Received, Receiver};
+use super::resources::{Overflow, Resources};
+use super::sending::{Delivered, Outgoing, Sender};
+use crate::protocol::{Assembler, CloseFrame, DeflateParams, EncodedFrame, Opcode, close};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    receiver: Receiver,
+    sender: Sender,
+    liveness: Liveness,
+    /// Bytes of memory that are counted as kept for this connection.
+    kept: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Messages go both ways.
+    Open,
+    /// We sent a close frame and wait for the peer's. Once it is answered, ours is what JavaScript
+    /// is told: many clients answer without the reason.
+    Closing(Box<CloseFrame>),
+    /// JavaScript has been told of the end, but may still be busy with messages that came before:
+    /// what it sends in answer to them goes out before the close frame.
+    Answering {
+        /// The close frame that is due then. `None` where the peer has ended its side without one;
+        /// it may well go on reading.
+        reply: Option<Box<CloseFrame>>,
+    },
+    /// What is queued goes out, and nothing else.
+    Draining,
+    /// Nothing goes out any more.
+    Over,
+}
+
+/// What somebody else has to do after a call.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Effects {
+    /// There is something to be written.
+    pub write: bool,
+    /// The time that this kind of limit has starts now.
+    pub start: Option<Deadline>,
+    /// JavaScript is to say so once it has written and read what there is for this connection:
+    /// [`Session::answered`].
+    pub ask: bool,
+    /// JavaScript is to be told that the connection has ended, with this code and reason. Once only,
+    /// and nothing follows it.
+    pub ended: Option<CloseFrame>,
+    /// No more is to be read.
+    pub course: Option<Course>,
+}
+
+/// How a connection leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// What is queued is written first, in bounded time.
+    Drain,
+    /// At once.
+    HangUp,
+}
+
+impl Effects {
+    fn write() -> Self {
+        Self { write: true, ..Self::default() }
+    }
+}
+
+impl Session {
+    /// A connection whose 101 response is queued first. With `pumped`, JavaScript moves its bytes,
+    /// and takes those from the account that it has written.
+    pub fn new(
+        account: Arc<Account>,
+        response: &[u8],
+        deflate: Option<DeflateParams>,
+        pumped: bool,
+        resources: &mut Resources,
+    ) -> Self {
+        let limit = resources.limits.max_message_size;
+        let assembler = match deflate {
+            Some(params) => Assembler::with_deflate(limit, params),
+            None => Assembler::new(limit),
+        };
+        let mut sender = Sender::new(account, pumped, deflate);
+        sender.queue_response(response, resources);
+        let receiver = Receiver::new(assembler);
+        let liveness = Liveness::new(pumped);
+        let mut session = Self { phase: Phase::Open, receiver, sender, liveness, kept: 0 };
+        session.recount(resources);
+        session
+    }
+
+    /// Whether messages go both ways.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether it waits for the end of a close handshake.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_) | Phase::Answering { .. })
+    }
+
+    /// Whether nothing goes out any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// Whether it wants bytes of the peer.
+    pub fn appetite(&self) -> Appetite {
+        match self.phase {
+            Phase::Open | Phase::Closing(_) => self.receiver.appetite(),
+            Phase::Answering { .. } | Phase::Draining | Phase::Over => Appetite::Done,
+        }
+    }
+
+    /// Bytes that came and have not been parsed.
+    pub fn unread(&self) -> usize {
+        self.receiver.unread()
+    }
+
+    /// What it would set free to end this connection, in bytes: its queue, also where others share
+    /// what is in it, and what of it is unfinished.
+    pub fn weight(&self) -> usize {
+        self.sender.queued() + self.receiver.kept()
+    }
+
+    fn recount(&mut self, resources: &mut Resources) {
+        let kept = self.sender.kept() + self.receiver.kept();
+        if kept != self.kept {
+            resources.recount(self.kept, kept);
+            self.kept = kept;
+        }
+    }
+
+    // Bytes of the peer.
+
+    /// Takes bytes of the peer, as [`Self::appetite`] allowed. What JavaScript has no room for is
+    /// kept.
+    pub fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        events: &mut impl Events,
+        resources: &mut Resources,
+    ) -> Effects {
+        if !self.reads() {
+            return Effects::default();
+        }
+        let (receiver, intake) = self.intake(events, resources);
+        let received = receiver.receive(bytes, intake);
+        self.after(received, resources)
+    }
+
+    /// Goes on with bytes that were kept.
+    pub fn go_on(&mut self, events: &mut impl Events, resources: &mut Resources) -> Effects {
+        if !self.reads() {
+            return Effects::default();
+        }
+        let (receiver, intake) = self.intake(events, resources);
+        let received = receiver.go_on(intake);
+        self.after(received, resources)
+    }
+
+    fn reads(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing(_))
+    }
+
+    fn intake<'a, E>(
+        &'a mut self,
+        events: &'a mut E,
+        resources: &'a mut Resources,
+    ) -> (&'a mut Receiver, Intake<'a, E>) {
+        let open = self.is_open();
+        let Self { receiver, sender, liveness, .. } = self;
+        (receiver, Intake { sender, liveness, resources, events, open })
+    }
+
+    fn after(&mut self, received: Received, resources: &mut Resources) -> Effects {
+        let Received { over, write } = received;
+        let mut effects = match over {
+            None => Effects::default(),
+            Some(Ok(frame)) => self.peer_is_done(frame),
+            Some(Err(violation)) => {
+                let reason = violation.reason.into();
+                self.peer_is_done(CloseFrame { code: violation.code, reason })
+            }
+        };
+        effects.write |= write;
+        self.recount(resources);
+        effects
+    }
+
+    /// The peer closed, or has to be told that it broke the protocol.
+    fn peer_is_done(&mut self, frame: CloseFrame) -> Effects {
+        if let Phase::Closing(ours) = &self.phase {
+            let ours = CloseFrame::clone(ours);
+            return self.end(ours, Course::Drain);
+        }
+        // It is owed a close frame, and nothing that it does not take at once.
+        if self.sender.is_blocked() {
+            self.sender.drop_unsent();
+        }
+        self.answer_later(frame.clone(), Some(Box::new(frame)))
+    }
+
+    /// The peer's side has ended without a close frame.
+    pub fn peer_ended(&mut self, resources: &mut Resources) -> Effects {
+        let effects = match self.phase {
+            Phase::Open => self.answer_later(lost(), None),
+            Phase::Closing(_) => self.end(lost(), Course::Drain),
+            Phase::Answering { .. } | Phase::Draining | Phase::Over => Effects::default(),
+        };
+        self.recount(resources);
+        effects
+    }
+
+    fn answer_later(&mut self, report: CloseFrame, reply: Option<Box<CloseFrame>>) -> Effects {
+        self.receiver.stop();
+        self.enter(Phase::Answering { reply });
+        Effects { start: Some(Deadline::Close), ended: Some(report), ..Effects::default() }
+    }
+
+    // What JavaScript wants.
+
+    /// Queues a frame that JavaScript has counted; `shared` is the same frame where it has its own
+    /// memory. Returns how many bytes that were, or `None` where the connection sends no more.
+    pub fn send(
+        &mut self,
+        frame: EncodedFrame<'_>,
+        shared: Option<&Bytes>,
+        resources: &mut Resources,
+    ) -> Option<usize> {
+        if !self.takes_data() {
+            self.sender.refuse(frame.len());
+            return None;
+        }
+        let sent = self.sender.send(frame, shared, resources);
+        self.recount(resources);
+        Some(sent)
+    }
+
+    /// Queues frames that go to many, as far as they fit.
+    pub fn broadcast(
+        &mut self,
+        outgoing: &mut Outgoing,
+        resources: &mut Resources,
+    ) -> (Delivered, Effects) {
+        if !self.takes_data() {
+            return Default::default();
+        }
+        let delivered = self.sender.broadcast(outgoing, resources);
+        let effects = if delivered.dropped > 0 && resources.limits.overflow == Overflow::Close {
+            self.overflow(resources)
+        } else {
+            Effects::default()
+        };
+        self.recount(resources);
+        (delivered, effects)
+    }
+
+    /// Whether data may still be sent. A peer that is done is sent what it takes at once: it would
+    /// hold a queue for as long as it likes to, without a connection.
+    fn takes_data(&self) -> bool {
+        match &self.phase {
+            Phase::Open => true,
+            Phase::Answering { reply } => reply.is_none() || !self.sender.is_blocked(),
+            Phase::Closing(_) | Phase::Draining | Phase::Over => false,
+        }
+    }
+
+    /// Queues a ping, but no more than one for a peer that does not read.
+    pub fn ping(&mut self, resources: &mut Resources) -> Effects {
+        let waits =
+            self.sender.is_blocked() && std::mem::replace(&mut self.liveness.ping_waits, true);
+        if !self.is_open() || waits {
+            return Effects::default();
+        }
+        self.sender.queue_control(Opcode::Ping, b"", resources);
+        self.recount(resources);
+        Effects::write()
+    }
+
+    /// Starts the close handshake, unless one has begun.
+    pub fn close(&mut self, frame: CloseFrame, resources: &mut Resources) -> Effects {
+        if !self.is_open() {
+            return Effects::default();
+        }
+        // The peer's answer has to be read, and messages do not count any more.
+        self.receiver.handler_is_ready();
+        self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
+        self.phase = Phase::Closing(Box::new(frame));
+        self.recount(resources);
+        Effects { start: Some(Deadline::Close), ..Effects::write() }
+    }
+
+    /// JavaScript counts the peer as alive.
+    pub fn mark_alive(&mut self) {
+        self.liveness.heard();
+    }
+
+    /// JavaScript's handler is ready for messages.
+    pub fn handler_is_ready(&mut self) {
+        self.receiver.handler_is_ready();
+    }
+
+    /// The queue is over its limit: what has not begun to leave is dropped, and the peer is told
+    /// with 1008, should it read again.
+    pub fn overflow(&mut self, resources: &mut Resources) -> Effects {
+        let reason = "maxBackpressure exceeded: the peer reads too slowly";
+        self.cut_off(close::POLICY_VIOLATION, reason, resources)
+    }
+
+    /// All connections together keep too much, and this one keeps the most.
+    pub fn shed(&mut self, resources: &mut Resources) -> Effects {
+        let reason = "maxBufferedBytes exceeded: the server keeps too much for its connections";
+        match self.phase {
+            Phase::Open => self.cut_off(close::TRY_AGAIN_LATER, reason, resources),
+            _ => self.lose(resources),
+        }
+    }
+
+    fn cut_off(&mut self, code: u16, reason: &str, resources: &mut Resources) -> Effects {
+        if !self.is_open() {
+            return Effects::default();
+        }
+        self.sender.drop_unsent();
+        let frame = CloseFrame { code, reason: reason.into() };
+        self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
+        let effects = self.end(frame, Course::Drain);
+        self.recount(resources);
+        Effects { write: true, ..effects }
+    }
+
+    /// JavaScript has heard of the end, and everything that it had to say before: the peer is sent
+    /// the close frame that it is owed.
+    pub fn release(&mut self, resources: &mut Resources) -> Effects {
+        let Phase::Answering { reply } = &mut self.phase else { return Effects::default() };
+        if let Some(reply) = reply.take() {
+            self.sender.queue_control(Opcode::Close, &reply.payload(), resources);
+        }
+        self.enter(Phase::Draining);
+        self.recount(resources);
+        Effects { course: Some(Course::Drain), ..Effects::write() }
+    }
+
+    /// The connection is gone, or is to be: reset, out of time, or ended by force.
+    pub fn lose(&mut self, resources: &mut Resources) -> Effects {
+        let effects = match self.phase {
+            Phase::Over => Effects::default(),
+            Phase::Open | Phase::Closing(_) => self.end(lost(), Course::HangUp),
+            Phase::Answering { .. } | Phase::Draining => {
+                Effects { course: Some(Course::HangUp), ..Effects::default() }
+            }
+        };
+        self.enter(Phase::Over);
+        self.sender.clear();
+        self.recount(resources);
+        effects
+    }
+
+    /// Leaves [`Phase::Open`] or [`Phase::Closing`].
+    fn end(&mut self, report: CloseFrame, course: Course) -> Effects {
+        debug_assert!(self.reads());
+        self.receiver.stop();
+        self.enter(Phase::Draining);
+        Effects { ended: Some(report), course: Some(course), ..Effects::default() }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if matches!(phase, Phase::Draining | Phase::Over) {
+            self.sender.account.set_ended();
+        }
+        self.phase = phase;
+    }
+
+    // Writing.
+
+    /// The bytes to write next; none where nothing waits.
+    pub fn slices(&self) -> SmallVec<[IoSlice<'_>; SLICES]> {
+        self.sender.slices()
+    }
+
+    /// The transport has taken so many of them.
+    pub fn wrote(&mut self, count: usize, resources: &mut Resources) {
+        if count > 0 && self.sender.is_blocked() {
+            // The peer reads, so it lives, even if its pong waits behind our data.
+            self.liveness.heard();
+        }
+        self.sender.wrote(count, resources);
+        self.recount(resources);
+    }
+
+    /// Whether the transport takes no more for now.
+    pub fn is_blocked(&self) -> bool {
+        self.sender.is_blocked()
+    }
+
+    /// The transport takes no more for now.
+    pub fn block(&mut self, resources: &mut Resources) {
+        self.sender.block();
+        self.recount(resources);
+    }
+
+    /// The transport has taken everything after a [`Self::block`]. Returns `true` if there is more
+    /// now: a pong that waited.
+    pub fn unblock(&mut self, resources: &mut Resources) -> bool {
+        self.sender.unblock();
+        self.liveness.ping_waits = false;
+        // Nothing follows a close frame.
+        let owed = self.takes_data() && self.sender.answer_ping(&mut self.liveness, resources);
+        self.recount(resources);
+        owed
+    }
+
+    // Time.
+
+    /// Whether a limit that started at `started` still matters.
+    pub fn counts(&self, deadline: Deadline, started: u64) -> bool {
+        match deadline {
+            Deadline::Heartbeat => self.is_open(),
+            Deadline::Pong => self.is_open() && self.liveness.waits_since(started),
+            Deadline::Close => self.is_closing(),
+        }
+    }
+
+    /// A limit has run out at `now`. `reads` tells whether bytes of peers are read: otherwise a
+    /// pong may well be there.
+    pub fn tick(
+        &mut self,
+        deadline: Deadline,
+        now: u64,
+        reads: bool,
+        resources: &mut Resources,
+    ) -> Effects {
+        match (deadline, &self.phase) {
+            (Deadline::Close, Phase::Closing(_)) => self.lose(resources),
+            (Deadline::Close, Phase::Answering { .. }) => self.release(resources),
+            (Deadline::Heartbeat, Phase::Open) => self.beat(now, resources),
+            (Deadline::Pong, Phase::Open) => {
+                let overdue = self.liveness.is_overdue(now, resources.limits.pong_timeout);
+                if !overdue { Effects::default() } else { self.miss_pong(now, reads, resources) }
+            }
+            _ => Effects::default(),
+        }
+    }
+
+    fn beat(&mut self, now: u64, resources: &mut Resources) -> Effects {
+        let mut effects = self.ping(resources);
+        if self.liveness.is_certain() && resources.limits.pong_timeout > 0 {
+            self.liveness.wait_from(now);
+            if self.liveness.ask(Question::PingWritten) {
+                effects.ask = true;
+            } else {
+                effects.start = Some(Deadline::Pong);
+            }
+        }
+        effects
+    }
+
+    fn miss_pong(&mut self, now: u64, reads: bool, resources: &mut Resources) -> Effects {
+        if let Some(again) = self.give_time_again(now, reads) {
+            again
+        } else if self.liveness.ask(Question::PongRead) {
+            Effects { ask: true, ..Effects::default() }
+        } else {
+            self.give_up(resources)
+        }
+    }
+
+    /// Where nobody reads, the pong may well be there: the peer gets its time again.
+    fn give_time_again(&mut self, now: u64, reads: bool) -> Option<Effects> {
+        if reads && self.receiver.appetite() != Appetite::Held {
+            return None;
+        }
+        self.liveness.wait_from(now);
+        Some(Effects { start: Some(Deadline::Pong), ..Effects::default() })
+    }
+
+    /// The peer is silent for too long: it is told with 1001, if that can be written.
+    fn give_up(&mut self, resources: &mut Resources) -> Effects {
+        if self.sender.is_blocked() {
+            return self.lose(resources);
+        }
+        let frame = CloseFrame { code: close::GOING_AWAY, reason: "no pong in time".into() };
+        self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
+        let effects = self.end(frame, Course::Drain);
+        self.recount(resources);
+        Effects { write: true, ..effects }
+    }
+
+    /// JavaScript has written and read what there was when it was asked. Returns what that answers,
+    /// if it is the last answer to come: [`Self::conclude`].
+    pub fn answered(&mut self) -> Option<Question> {
+        self.liveness.answered()
+    }
+
+    /// What JavaScript has read by the time of its answer has been parsed.
+    pub fn conclude(
+        &mut self,
+        question: Question,
+        now: u64,
+        reads: bool,
+        resources: &mut Resources,
+    ) -> Effects {
+        if !self.is_open() || self.liveness.is_certain() {
+            return Effects::default();
+        }
+        match question {
+            Question::PingWritten => {
+                self.liveness.wait_from(now);
+                Effects { start: Some(Deadline::Pong), ..Effects::default() }
+            }
+            Question::PongRead => match self.give_time_again(now, reads) {
+                Some(again) => again,
+                None => self.give_up(resources),
+            },
+        }
+    }
+}
+
+/// What JavaScript is told of an end without a close handshake.
+fn lost() -> CloseFrame {
+    CloseFrame { code: close::ABNORMAL, reason: "".into() }
+}
