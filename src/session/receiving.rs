@@ -210,7 +210,8 @@ impl<E: Events> Sink for Parsing<'_, E> {
         if !self.open {
             return;
         }
-        if self.sender.is_blocked() || self.sender.queued() >= MAX_QUEUED_FOR_PONG {
+        let queued = self.sender.account.buffered();
+        if self.sender.is_blocked() || queued >= MAX_QUEUED_FOR_PONG {
             self.liveness.unanswered = Some(payload.into());
         } else {
             self.sender.queue_control(Opcode::Pong, payload, self.resources);

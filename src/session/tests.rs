@@ -1,1 +1,565 @@
+//! Whole dialogues: what the peer, JavaScript and the clock do, and what comes of each step.
+//!
+//! The peer's frames are masked with zeros, so that they can be read.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::receiving::MAX_HELD;
+use super::*;
+use crate::protocol::{CloseFrame, DeflateParams, EncodedFrame, Frames, Opcode, encode_frame};
+
+use Step::*;
+
+/// What happens to a session.
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    /// Bytes of the peer. They come only where the session takes them.
+    Peer(&'a [u8]),
+    /// The end of the peer's side.
+    PeerEnds,
+    /// JavaScript takes no more events, or does so again.
+    InboxFull(bool),
+    /// Bytes that were kept are parsed.
+    GoOn,
+    HandlerReady,
+    Send(&'a str),
+    /// Messages to a room, made one behind the other.
+    Broadcast(&'a [&'a str]),
+    Close(u16, &'a str),
+    Ping,
+    MarkAlive,
+    Release,
+    /// The transport takes so many bytes, and then no more.
+    Takes(usize),
+    /// The transport takes everything.
+    TakesAll,
+    Runs(Deadline, u64),
+    /// A limit, while bytes of peers are not read.
+    RunsUnread(Deadline, u64),
+    /// JavaScript's answer to a question, and its conclusion at a time.
+    Answers(u64),
+    Lost,
+    Shed,
+}
+
+/// What a session has done, in words.
+#[derive(Default)]
+struct Heard {
+    words: Vec<String>,
+    full: bool,
+}
+
+impl Events for Heard {
+    fn message(&mut self, is_text: bool, payload: &[u8]) {
+        let kind = if is_text { "text" } else { "binary" };
+        self.words.push(format!("{kind} {}", payload.escape_ascii()));
+    }
+
+    fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
+        self.message(is_text, &payload);
+    }
+
+    fn is_full(&self) -> bool {
+        self.full
+    }
+}
+
+struct Rig {
+    session: Session,
+    resources: Resources,
+    account: Arc<Account>,
+    heard: Heard,
+    /// The transport takes no more.
+    stuck: bool,
+}
+
+const LIMITS: Limits = Limits {
+    max_message_size: 1 << 20,
+    max_backpressure: 100,
+    overflow: Overflow::Drop,
+    pong_timeout: 50,
+    deflate_threshold: 0,
+    deflate_level: 6,
+};
+
+const DEFLATE: DeflateParams = DeflateParams {
+    server_no_context_takeover: true,
+    client_no_context_takeover: false,
+    server_max_window_bits: 15,
+    client_max_window_bits: 15,
+};
+
+impl Rig {
+    fn new(limits: Limits) -> Self {
+        Self::of(limits, None, false)
+    }
+
+    fn of(limits: Limits, deflate: Option<DeflateParams>, pumped: bool) -> Self {
+        let memory = Arc::new(Memory::new(1 << 20));
+        let mut resources = Resources::new(limits, memory);
+        let account = Arc::new(Account::default());
+        let session = Session::new(account.clone(), b"", deflate, pumped, &mut resources);
+        Self { session, resources, account, heard: Heard::default(), stuck: false }
+    }
+
+    /// Takes a step, and tells what came of it.
+    fn step(&mut self, step: Step<'_>) -> String {
+        self.heard.words.clear();
+        let effects = self.act(step);
+        let mut words = std::mem::take(&mut self.heard.words);
+        let written = if self.stuck { Vec::new() } else { self.write(usize::MAX) };
+        if !written.is_empty() {
+            words.push(format!("write {}", written.escape_ascii()));
+        }
+        words.extend(effects.start.map(|deadline| format!("start {deadline:?}")));
+        words.extend(effects.ask.then(|| "ask".into()));
+        words.extend(effects.ended.map(|frame| match &*frame.reason {
+            "" => format!("ended {}", frame.code),
+            reason => format!("ended {} {reason}", frame.code),
+        }));
+        words.extend(effects.course.map(|course| format!("{course:?}")));
+        words.join("; ")
+    }
+
+    fn act(&mut self, step: Step<'_>) -> Effects {
+        let Self { session, resources, account, heard, .. } = self;
+        match step {
+            Peer(bytes) => {
+                return session.receive(&mut bytes.to_vec(), heard, resources);
+            }
+            PeerEnds => return session.peer_ended(resources),
+            InboxFull(full) => heard.full = full,
+            GoOn => return session.go_on(heard, resources),
+            HandlerReady => session.handler_is_ready(),
+            Send(text) => {
+                let frame = encoded(text);
+                if account.is_alive() && account.admits(frame.len(), LIMITS.max_backpressure) {
+                    account.add(frame.len());
+                    let _ = session.send(EncodedFrame::new(&frame), None, resources);
+                } else {
+                    heard.words.push("refused".into());
+                }
+            }
+            Broadcast(texts) => {
+                let mut frames = Frames::from(Bytes::from(encoded(texts[0])));
+                texts[1..].iter().for_each(|text| frames.push(&encoded(text)));
+                let (delivered, effects) =
+                    session.broadcast(&mut Outgoing::from(frames), resources);
+                if delivered.dropped > 0 {
+                    heard.words.push(format!("{} dropped", delivered.dropped));
+                }
+                return effects;
+            }
+            Close(code, reason) => {
+                return session.close(CloseFrame { code, reason: reason.into() }, resources);
+            }
+            Ping => return session.ping(resources),
+            MarkAlive => session.mark_alive(),
+            Release => return session.release(resources),
+            Takes(count) => {
+                self.stuck = false;
+                let written = self.write(count);
+                self.stuck = true;
+                self.session.block(&mut self.resources);
+                if !written.is_empty() {
+                    self.heard.words.push(format!("write {}", written.escape_ascii()));
+                }
+            }
+            TakesAll => {
+                self.stuck = false;
+                let mut written = self.write(usize::MAX);
+                if self.session.unblock(&mut self.resources) {
+                    written.append(&mut self.write(usize::MAX));
+                }
+                self.heard.words.push(format!("write {}", written.escape_ascii()));
+            }
+            Runs(deadline, now) => return session.tick(deadline, now, true, resources),
+            RunsUnread(deadline, now) => return session.tick(deadline, now, false, resources),
+            Answers(now) => {
+                if let Some(question) = session.answered() {
+                    return session.conclude(question, now, true, resources);
+                }
+            }
+            Lost => return session.lose(resources),
+            Shed => return session.shed(resources),
+        }
+        Effects::default()
+    }
+
+    /// What the transport takes of what is queued.
+    fn write(&mut self, most: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        loop {
+            let bytes: Vec<u8> =
+                self.session.slices().iter().flat_map(|slice| slice.to_vec()).collect();
+            let count = bytes.len().min(most - written.len());
+            if count == 0 {
+                return written;
+            }
+            written.extend_from_slice(&bytes[..count]);
+            self.session.wrote(count, &mut self.resources);
+        }
+    }
+
+    /// Takes all steps of a dialogue and compares what comes of them.
+    #[track_caller]
+    fn dialogue(&mut self, steps: &[(Step<'_>, &str)]) {
+        for (number, (step, expected)) in steps.iter().enumerate() {
+            let came = self.step(*step);
+            assert_eq!(came, *expected, "step {number}, {step:?}");
+        }
+    }
+}
+
+fn encoded(text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(&mut frame, Opcode::Text, text.as_bytes());
+    frame
+}
+
+/// A frame of a client, masked with zeros. `first` is its first byte.
+fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(&mut frame, Opcode::Binary, payload);
+    frame[0] = first;
+    frame[1] |= 0x80;
+    let header = frame.len() - payload.len();
+    frame.splice(header..header, [0; 4]);
+    frame
+}
+
+const HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
+const PING: &[u8] = b"\x89\x81\0\0\0\0p";
+const BYE: &[u8] = b"\x88\x85\0\0\0\0\x03\xe8bye";
+
+#[test]
+fn messages_go_both_ways_and_the_peer_closes() {
+    Rig::new(LIMITS).dialogue(&[
+        (HandlerReady, ""),
+        (Peer(HELLO), "text hello"),
+        (Peer(b"\x82\x80\0\0\0\0"), "binary "),
+        (Send("hi"), r"write \x81\x02hi"),
+        (Peer(PING), r"write \x8a\x01p"),
+        (Peer(BYE), "start Close; ended 1000 bye"),
+        // JavaScript is still busy with a message that came before.
+        (Send("late"), r"write \x81\x04late"),
+        (Release, r"write \x88\x05\x03\xe8bye; Drain"),
+        (Send("too late"), "refused"),
+        (Peer(HELLO), ""),
+        (PeerEnds, ""),
+    ]);
+}
+
+#[test]
+fn we_close_and_what_comes_until_the_answer_is_dropped() {
+    Rig::new(LIMITS).dialogue(&[
+        (Close(4000, "enough"), r"write \x88\x08\x0f\xa0enough; start Close"),
+        (Close(1000, ""), ""),
+        (Send("late"), ""),
+        (Peer(HELLO), ""),
+        (Peer(PING), ""),
+        // It is answered without the reason, as many clients do.
+        (Peer(b"\x88\x82\0\0\0\0\x03\xe8"), "ended 4000 enough; Drain"),
+        (Release, ""),
+        (Lost, "HangUp"),
+        (Lost, ""),
+    ]);
+}
+
+#[test]
+fn a_close_handshake_has_its_time() {
+    Rig::new(LIMITS).dialogue(&[
+        (Close(1000, ""), r"write \x88\x02\x03\xe8; start Close"),
+        (Runs(Deadline::Close, 9), "ended 1006; HangUp"),
+        (Runs(Deadline::Close, 9), ""),
+    ]);
+    // JavaScript does not come so far: the answer goes without it.
+    Rig::new(LIMITS).dialogue(&[
+        (Peer(BYE), "start Close; ended 1000 bye"),
+        (Runs(Deadline::Close, 9), r"write \x88\x05\x03\xe8bye; Drain"),
+        (Release, ""),
+    ]);
+}
+
+#[test]
+fn a_breach_of_the_protocol_is_answered_as_a_close_is() {
+    Rig::new(LIMITS).dialogue(&[
+        (HandlerReady, ""),
+        (
+            Peer(b"\x81\x81\0\0\0\0a\x81\x01b"),
+            "text a; start Close; ended 1002 client frame is not masked",
+        ),
+        (Release, r"write \x88\x1c\x03\xeaclient frame is not masked; Drain"),
+    ]);
+}
+
+#[test]
+fn whoever_ends_its_side_is_sent_all_that_is_queued_and_what_answers_its_last_message() {
+    Rig::new(LIMITS).dialogue(&[
+        (HandlerReady, ""),
+        (Send("queued"), r"write \x81\x06queued"),
+        (Takes(0), ""),
+        (Send("waits"), ""),
+        (Peer(HELLO), "text hello"),
+        (PeerEnds, "start Close; ended 1006"),
+        (Send("reply"), ""),
+        (Release, "Drain"),
+        (TakesAll, r"write \x81\x05waits\x81\x05reply"),
+    ]);
+}
+
+#[test]
+fn whoever_closes_first_and_does_not_read_is_owed_a_close_frame_and_nothing_else() {
+    for (over, told, close) in [
+        (BYE, "start Close; ended 1000 bye", r"\x88\x05\x03\xe8bye"),
+        (
+            b"\x83\x80\0\0\0\0",
+            "start Close; ended 1002 reserved opcode",
+            r"\x88\x11\x03\xeareserved opcode",
+        ),
+    ] {
+        let mut rig = Rig::new(LIMITS);
+        rig.dialogue(&[(Takes(0), ""), (Send("begun"), ""), (Takes(3), r"write \x81\x05b")]);
+        rig.dialogue(&[(Send("queued"), ""), (Broadcast(&["queued too"]), "")]);
+        rig.dialogue(&[(Peer(over), told), (Send("reply"), ""), (Broadcast(&["more"]), "")]);
+        // What has begun stays whole, with what was copied behind it.
+        rig.dialogue(&[(Release, "Drain")]);
+        let written = rig.step(TakesAll);
+        assert!(written.starts_with("write egun"), "{written}");
+        assert!(written.ends_with(close), "{written}");
+        assert!(!written.contains("reply") && !written.contains("more"), "{written}");
+        assert_eq!(rig.account.buffered(), 0);
+    }
+    let mut rig = Rig::new(Limits { max_backpressure: 1 << 20, ..LIMITS });
+    rig.dialogue(&[(Takes(0), "")]);
+    for _ in 0..100 {
+        let frame = encoded(&"x".repeat(5000));
+        rig.account.add(frame.len());
+        assert!(rig.session.send(EncodedFrame::new(&frame), None, &mut rig.resources).is_some());
+    }
+    let _ = rig.act(Peer(BYE));
+    assert!(rig.account.buffered() < 100 && rig.session.weight() < 100);
+}
+
+#[test]
+fn sends_and_broadcasts_obey_one_rule_whether_they_are_joined_or_not() {
+    let texts = ["a".repeat(48), "b".repeat(48), "c".repeat(48)];
+    let [a, b, c] = texts.each_ref().map(String::as_str);
+    let mut one_by_one = Rig::new(LIMITS);
+    one_by_one.dialogue(&[(Takes(0), ""), (Send(a), ""), (Send(b), ""), (Send(c), "refused")]);
+    let mut broadcasts = Rig::new(LIMITS);
+    broadcasts.dialogue(&[
+        (Takes(0), ""),
+        (Broadcast(&[a]), ""),
+        (Broadcast(&[b]), ""),
+        (Broadcast(&[c]), "1 dropped"),
+    ]);
+    let mut joined = Rig::new(LIMITS);
+    joined.dialogue(&[(Takes(0), ""), (Broadcast(&[a, b, c]), "1 dropped")]);
+    let written = one_by_one.step(TakesAll);
+    assert_eq!(written, broadcasts.step(TakesAll));
+    assert_eq!(written, joined.step(TakesAll));
+    // A shorter one behind one that does not fit is sent.
+    joined.dialogue(&[(Takes(0), ""), (Broadcast(&[a, &"d".repeat(99), b]), "1 dropped")]);
+    // One that is alone always fits.
+    let long = "e".repeat(120);
+    let mut alone = Rig::new(LIMITS);
+    alone.dialogue(&[(Takes(0), ""), (Broadcast(&[&long, b]), "1 dropped")]);
+}
+
+#[test]
+fn a_queue_that_runs_over_under_the_policy_close_ends_the_connection() {
+    let limits = Limits { overflow: Overflow::Close, ..LIMITS };
+    let long = "x".repeat(60);
+    let reason = "maxBackpressure exceeded: the peer reads too slowly";
+    let ended = format!("ended 1008 {reason}; Drain");
+    let dropped = format!("2 dropped; {ended}");
+    let mut rig = Rig::new(limits.clone());
+    rig.dialogue(&[(Takes(0), ""), (Broadcast(&[&long, &long, "y"]), &dropped)]);
+    rig.dialogue(&[(TakesAll, &format!(r"write \x885\x03\xf0{reason}"))]);
+    assert_eq!(rig.account.buffered(), 0);
+}
+
+#[test]
+fn a_response_is_written_first_and_never_dropped() {
+    let mut resources = Resources::new(LIMITS, Arc::new(Memory::new(1 << 20)));
+    let account = Arc::new(Account::default());
+    let session = Session::new(account.clone(), b"101", None, false, &mut resources);
+    let mut rig = Rig { session, resources, account, heard: Heard::default(), stuck: false };
+    rig.dialogue(&[
+        (Takes(1), "write 1"),
+        (Send("x"), ""),
+        (Peer(BYE), "start Close; ended 1000 bye"),
+        (Release, "Drain"),
+        (TakesAll, r"write 01\x88\x05\x03\xe8bye"),
+    ]);
+}
+
+#[test]
+fn pings_and_pongs_do_not_pile_up_for_a_peer_that_does_not_read() {
+    Rig::new(LIMITS).dialogue(&[
+        (Takes(0), ""),
+        (Ping, ""),
+        (Ping, ""),
+        (Peer(b"\x89\x81\0\0\0\0a\x89\x81\0\0\0\0b"), ""),
+        (Peer(b"\x89\x81\0\0\0\0c"), ""),
+        // The latest one is answered.
+        (TakesAll, r"write \x89\x00\x8a\x01c"),
+        (Ping, r"write \x89\x00"),
+    ]);
+}
+
+#[test]
+fn a_peer_that_is_silent_is_told_so_and_lost_if_it_takes_nothing() {
+    let silent = "no pong in time";
+    Rig::new(LIMITS).dialogue(&[
+        (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; start Pong"),
+        (Runs(Deadline::Pong, 49), ""),
+        (Peer(b"\x8a\x80\0\0\0\0"), ""),
+        (Runs(Deadline::Pong, 50), ""),
+        (Runs(Deadline::Heartbeat, 60), r"write \x89\x00; start Pong"),
+        // Nobody reads: the pong may be there.
+        (RunsUnread(Deadline::Pong, 110), "start Pong"),
+        (Runs(Deadline::Pong, 120), ""),
+        (
+            Runs(Deadline::Pong, 160),
+            &format!(r"write \x88\x11\x03\xe9{silent}; ended 1001 {silent}; Drain"),
+        ),
+    ]);
+    Rig::new(LIMITS).dialogue(&[
+        (Takes(0), ""),
+        (Send("x"), ""),
+        (Runs(Deadline::Heartbeat, 0), "start Pong"),
+        // It reads, so it lives.
+        (Takes(1), r"write \x81"),
+        (Runs(Deadline::Pong, 50), ""),
+        (Runs(Deadline::Heartbeat, 60), "start Pong"),
+        (Runs(Deadline::Pong, 110), "ended 1006; HangUp"),
+    ]);
+    Rig::new(LIMITS).dialogue(&[
+        (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; start Pong"),
+        (MarkAlive, ""),
+        (Runs(Deadline::Pong, 50), ""),
+    ]);
+}
+
+#[test]
+fn where_javascript_pumps_the_bytes_it_is_asked_first() {
+    let mut rig = Rig::of(LIMITS, None, true);
+    rig.dialogue(&[
+        (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; ask"),
+        // It was busy: only now has the ping been written.
+        (Answers(40), "start Pong"),
+        (Runs(Deadline::Pong, 50), ""),
+        (Runs(Deadline::Pong, 90), "ask"),
+        (Peer(b"\x8a\x80\0\0\0\0"), ""),
+        (Answers(200), ""),
+    ]);
+    // What was written counts until JavaScript says that its stream has taken it.
+    assert_eq!(rig.account.buffered(), 2);
+}
+
+#[test]
+fn messages_are_held_for_a_handler_up_to_a_limit() {
+    let long = client_frame(0x82, &[b'x'; MAX_HELD / 2]);
+    let wire = [&long[..], &long, &long, HELLO, BYE].concat();
+    let mut rig = Rig::new(LIMITS);
+    assert_eq!(rig.session.appetite(), Appetite::Hungry(MAX_HELD));
+    assert_eq!(rig.step(Peer(&wire)).matches("binary").count(), 2);
+    assert_eq!(rig.session.appetite(), Appetite::Held);
+    rig.dialogue(&[(HandlerReady, "")]);
+    assert_eq!(rig.session.appetite(), Appetite::Unread);
+    let rest = rig.step(GoOn);
+    assert!(rest.ends_with("text hello; start Close; ended 1000 bye"), "{rest}");
+    assert_eq!(rig.session.appetite(), Appetite::Done);
+    assert_eq!(rig.session.weight(), 0);
+    // Where we close meanwhile, the peer's answer is found behind what is held.
+    let mut rig = Rig::new(LIMITS);
+    rig.step(Peer(&wire));
+    rig.step(Close(1000, "done"));
+    rig.dialogue(&[(GoOn, "ended 1000 done; Drain")]);
+}
+
+#[test]
+fn parsing_stops_between_two_messages_while_javascript_takes_no_more() {
+    let wire = [HELLO, PING, HELLO].concat();
+    Rig::new(LIMITS).dialogue(&[
+        (HandlerReady, ""),
+        (InboxFull(true), ""),
+        (Peer(&wire), ""),
+        (GoOn, ""),
+        (InboxFull(false), ""),
+        (GoOn, r"text hello; text hello; write \x8a\x01p"),
+        (GoOn, ""),
+    ]);
+}
+
+#[test]
+fn a_message_of_a_kilobyte_that_inflates_is_counted_as_it_comes_out() {
+    // Nothing but zeros: 1 MiB out of about 1 kB, of which the last byte is missing.
+    let mut deflater = crate::protocol::Deflater::new(9, 15, true);
+    let frame = deflater.frame(Opcode::Binary, &vec![0; 1 << 20]);
+    let payload = &frame[4..];
+    let unfinished = client_frame(0x42, payload);
+    let mut rig = Rig::of(LIMITS, Some(DEFLATE), false);
+    rig.dialogue(&[(HandlerReady, ""), (Peer(&unfinished[..unfinished.len() - 1]), "")]);
+    assert!(rig.session.weight() >= 1 << 20, "{}", rig.session.weight());
+    rig.resources.tell();
+    assert!(rig.resources.memory.used() >= 1 << 20);
+    let reason = "maxBufferedBytes exceeded: the server keeps too much for its connections";
+    let told = format!(r"write \x88J\x03\xf5{reason}; ended 1013 {reason}; Drain");
+    rig.dialogue(&[(Shed, &told), (Shed, "HangUp")]);
+    rig.resources.tell();
+    assert_eq!((rig.session.weight(), rig.resources.memory.used()), (0, 0));
+}
+
+#[test]
+fn messages_that_are_complete_are_told_without_waiting_for_more_bytes() {
+    Rig::of(LIMITS, Some(DEFLATE), false).dialogue(&[
+        (HandlerReady, ""),
+        // No bytes at all, which stands for an empty message.
+        (Peer(b"\xc1\x80\0\0\0\0"), "text "),
+        // Ends with a final block.
+        (Peer(b"\xc1\x87\0\0\0\0\xf3\x48\xcd\xc9\xc9\x07\x00"), "text Hello"),
+        (Peer(b"\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\x00"), "text Hello"),
+        (Peer(b"\x01\x81\0\0\0\0a\x80\x80\0\0\0\0"), "text a"),
+    ]);
+}
+
+#[test]
+fn what_is_shared_is_compressed_once_for_a_window_and_counted_once() {
+    let mut resources = Resources::new(
+        Limits { max_backpressure: 1 << 20, ..LIMITS },
+        Arc::new(Memory::new(1 << 20)),
+    );
+    let mut sessions: Vec<Session> = (0..10)
+        .map(|_| Session::new(Arc::default(), b"", Some(DEFLATE), false, &mut resources))
+        .collect();
+    let mut state = 1u64;
+    let random: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(33 + ((state >> 33) % 90) as u8)
+    })
+    .take(20_000)
+    .collect();
+    let mut outgoing = Outgoing::from(Frames::from(Bytes::from(encoded(&random))));
+    let mut bytes = 0;
+    for session in &mut sessions {
+        let (delivered, _) = session.broadcast(&mut outgoing, &mut resources);
+        assert_eq!(delivered.messages, 1);
+        bytes = delivered.bytes as usize;
+        session.block(&mut resources);
+    }
+    drop(outgoing);
+    resources.tell();
+    let used = resources.memory.used();
+    assert!(used >= bytes && used < 2 * bytes, "{used} for {bytes}");
+    for session in &mut sessions {
+        assert_eq!(session.weight(), bytes);
+        let _ = session.lose(&mut resources);
+    }
+    resources.tell();
+    assert_eq!(resources.memory.used(), 0);
+}
