@@ -492,3 +492,94 @@ seeds('path_and_origin', {
     'Oa',
   ),
 });
+
+/** Two bytes, the lower one first. */
+const number = (value) => [value & 0xff, value >> 8];
+
+// A byte of settings (1 drops, 2 compresses, 4 and 8 without context, 16 over a bridge), then steps.
+const step = {
+  bytes: (bytes) => join(0, number(bytes.length), bytes),
+  frame: (first, payload = '') => join(1, first, number(Buffer.byteLength(payload)), payload),
+  peerEnds: [2],
+  inboxFull: [3],
+  goOn: [4],
+  handlerReady: [5],
+  send: (length) => join(6, number(length)),
+  broadcast: (first, ...others) =>
+    join(7, number(first), others.length, ...others.map((length) => number(length))),
+  close: (reason = 0) => [8, reason],
+  ping: [9],
+  release: [11],
+  takes: (count) => join(12, number(count)),
+  takesAll: [13],
+  beat: (time) => [14, 0, time],
+  pongLimit: (time) => [14, 1, time],
+  closeLimit: (time) => [14, 2, time],
+  answer: [15],
+  lost: [16, 0],
+  shed: [17, 0],
+};
+const compressed = (data, flush) => deflateRawSync(data, { finishFlush: flush });
+const bomb = compressed(Buffer.alloc(60_000), constants.Z_SYNC_FLUSH).subarray(0, -4);
+
+seeds('session_dialogue', {
+  echo: join(0, step.handlerReady, step.frame(FIN | TEXT, 'hello'), step.send(64), step.takesAll),
+  'we-close': join(0, step.close(5), step.frame(FIN | TEXT, 'late'), step.frame(FIN | CLOSE)),
+  'we-close-in-vain': join(0, step.takes(9), step.send(64), step.close(), step.closeLimit(1)),
+  'silent-peer': join(0, step.beat(1), step.pongLimit(200), step.release),
+  'silent-peer-over-a-bridge': join(
+    ...[16, step.beat(1), step.answer, step.pongLimit(200), step.answer],
+  ),
+  'regression-peer-that-ends-its-side': join(
+    ...[0, step.handlerReady, step.takes(40), step.send(800), step.frame(FIN | TEXT, 'go')],
+    ...[step.peerEnds, step.send(80), step.release, step.takesAll],
+  ),
+  'regression-queue-of-who-closes-first': join(
+    ...[1, step.takes(50), step.send(3000), step.send(900), step.frame(FIN | CLOSE), step.send(80)],
+    ...[step.broadcast(80), step.release, step.takesAll],
+  ),
+  'regression-queue-of-who-breaks-the-protocol': join(
+    ...[1, step.takes(50), step.send(3000), step.bytes(join(FIN | TEXT, 1, 'x')), step.release],
+  ),
+  'regression-joined-broadcasts': join(
+    ...[1, step.takes(50), step.broadcast(2000, 2000, 2000), step.takesAll],
+  ),
+  'regression-joined-broadcasts-that-close': join(
+    ...[0, step.takes(50), step.broadcast(2000, 2000, 2000), step.takesAll],
+  ),
+  'regression-bombs-for-a-handler': join(
+    ...[2, step.frame(FIN | RSV1 | BINARY, bomb), step.frame(FIN | RSV1 | BINARY, bomb)],
+    ...[step.frame(FIN | RSV1 | BINARY, bomb), step.handlerReady, step.goOn],
+  ),
+  'regression-unfinished-bomb': join(
+    2,
+    step.handlerReady,
+    step.frame(RSV1 | BINARY, bomb),
+    step.shed,
+  ),
+  'regression-full-inbox': join(
+    ...[0, step.handlerReady, step.inboxFull, step.frame(FIN | TEXT, 'a'), step.goOn],
+    ...[step.inboxFull, step.goOn],
+  ),
+  'regression-compressed-nothing': join(2, step.handlerReady, step.frame(FIN | RSV1 | TEXT)),
+  'regression-final-block': join(
+    ...[
+      2,
+      step.handlerReady,
+      step.frame(FIN | RSV1 | TEXT, compressed('Hello', constants.Z_FINISH)),
+    ],
+    step.frame(FIN | RSV1 | TEXT, compressed('Hello', constants.Z_SYNC_FLUSH).subarray(0, -4)),
+  ),
+  'pings-while-blocked': join(
+    ...[
+      0,
+      step.takes(9),
+      step.ping,
+      step.ping,
+      step.frame(FIN | PING, 'a'),
+      step.frame(FIN | PING),
+    ],
+    step.takesAll,
+  ),
+  'shared-context': join(2, step.send(800), step.broadcast(800, 64), step.send(800), step.lost),
+});
