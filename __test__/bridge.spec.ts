@@ -140,6 +140,21 @@ describe('a stream', () => {
     stream.destroy();
   });
 
+  test('has what it has not taken counted, however little that is', async () => {
+    const { client, socket, url } = await streamPair({}, echo);
+    client.socket.pause();
+    const payload = Buffer.alloc(100 * KILOBYTE);
+    socket.send(payload);
+    socket.send('more');
+    await settled(await connect(url()), () => socket.bufferedAmount);
+    // Its own buffer, and that of the peer's half, have the first bytes at most.
+    expect(socket.bufferedAmount).toBeGreaterThan(60 * KILOBYTE);
+    client.socket.resume();
+    expect((await client.frame()).payload.equals(payload)).toBe(true);
+    expect((await client.frame()).payload.toString()).toBe('more');
+    await until(() => socket.bufferedAmount === 0);
+  });
+
   test('whose peer does not read runs into maxBackpressure, and is told once it reads', async () => {
     const { client, socket, ends, stream } = await streamPair({ maxBackpressure: MEGABYTE });
     client.socket.pause();

@@ -3,11 +3,8 @@ import { deflateRawSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { deferred, queue } from './support/events.js';
-import { upgradeStatus } from './support/http.js';
 import { script } from './support/process.js';
 import {
-  CLOSE,
-  closePayload,
   frame,
   type RawClient,
   rawConnect,
@@ -110,32 +107,6 @@ test('messages of a byte from many at once cost a few megabytes while JavaScript
   for (const client of clients) client.write(frames);
   expect((await blocked).peak - before.peak).toBeLessThan(40);
   await untilAll(server, clients.length * count);
-});
-
-test('who closes and does not read has a place until its queue has gone', async () => {
-  const { port, plugin } = await serve({ maxConnections: 2, closeTimeoutMs: 1500 }, ({ wsApp }) => {
-    wsApp.ws('/ws', (socket) => socket.onMessage((data) => socket.send(data)));
-    wsApp.ws('/flood', (socket) => {
-      for (let index = 0; index < 12; index++) socket.send(Buffer.alloc(MEGABYTE));
-    });
-  });
-  const ended = queue<number>();
-  plugin.on('close', (_socket, code) => ended.push(code));
-  for (const leave of [
-    (client: RawClient) => client.write(frame(CLOSE, closePayload(1000))),
-    (client: RawClient) => client.write(frame(TEXT, 'x', { mask: false })),
-  ]) {
-    const client = await rawConnect(port);
-    client.socket.pause();
-    client.write(upgradeRequest('/flood'));
-    leave(client);
-    await ended.next();
-  }
-  expect(plugin.getStats().totalConnections).toBe(0);
-  expect(await upgradeStatus(port)).toBe(503);
-  // It has closeTimeoutMs to take what is there, and no more.
-  await until(() => plugin.getStats().bufferedAmount === 0);
-  while ((await upgradeStatus(port)) !== 101);
 });
 
 test.each([1, 12])('who ends its side is sent all that is queued, %s MiB', async (megabytes) => {
