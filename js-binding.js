@@ -837,5 +837,6 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.WebSocketPlugin = nativeBinding.WebSocketPlugin
 module.exports.NativePlugin = nativeBinding.NativePlugin
+module.exports.constants = nativeBinding.constants
 module.exports.hasWebSocketSupport = nativeBinding.hasWebSocketSupport
 module.exports.withWebSocket = nativeBinding.withWebSocket

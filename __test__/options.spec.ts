@@ -57,8 +57,7 @@ function upgradeOf(path: string): [IncomingMessage, Socket, Buffer] {
   const req = new IncomingMessage(socket);
   req.url = path;
   req.method = 'GET';
-  req.httpVersionMajor = 1;
-  req.httpVersionMinor = 1;
+  req.httpVersion = '1.1';
   Object.assign(req.headers, {
     host: '127.0.0.1',
     upgrade: 'websocket',

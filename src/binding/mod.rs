@@ -4,9 +4,10 @@
 //! `WebSocketPlugin`; [`hot`] holds the functions that run for every message, written against raw
 //! Node-API because napi-rs class methods cost eight times as much per call; [`waker`] wakes the
 //! JavaScript thread. `unsafe` is in those last two. [`options`] reads what the constructor is given;
-//! [`describe`] and [`option_names`] find the words for what does not fit.
+//! [`constants`] is what the facade shares with it. [`describe`] and [`option_names`] find the words for what does not fit.
 
 mod application;
+mod constants;
 mod describe;
 mod hot;
 mod option_names;

@@ -15,7 +15,8 @@ use super::describe::{Intrinsics, describe};
 use super::option_names::nearest;
 use crate::engine::{Overflow, Settings};
 use crate::handshake::{
-    DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, offered_protocols, shown,
+    DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, SubprotocolRule,
+    offered_protocols, shown,
 };
 
 /// Longest timer that Node and the engine agree on, in milliseconds.
@@ -36,23 +37,12 @@ pub(super) struct Options {
     /// `None` is no limit.
     pub max_connections: Option<u32>,
     pub handshake_timeout_ms: u32,
-    pub protocols: Protocols,
+    pub protocols: SubprotocolRule,
     /// `None` is no compression.
     pub deflate: Option<DeflateOptions>,
     pub max_rooms_per_connection: Option<u32>,
     pub max_room_name_length: Option<u32>,
     pub debug: bool,
-}
-
-/// How a subprotocol is chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Protocols {
-    /// The option is absent: the client's first choice.
-    Any,
-    /// The first of these that the client offers.
-    Preferred(Vec<String>),
-    /// A function of the application's.
-    Function,
 }
 
 /// What kind of error a bad option is.
@@ -355,13 +345,13 @@ impl<'env> Reader<'env> {
         }))
     }
 
-    fn protocols(&self) -> Checked<Protocols> {
+    fn protocols(&self) -> Checked<SubprotocolRule> {
         const NAME: &str = "protocols";
         const ACCEPTED: &str =
             "a function or a non-empty array of distinct subprotocol names (HTTP tokens)";
-        let Some(value) = self.get(NAME)? else { return Ok(Protocols::Any) };
+        let Some(value) = self.get(NAME)? else { return Ok(SubprotocolRule::First) };
         if value.get_type()? == ValueType::Function {
-            return Ok(Protocols::Function);
+            return Ok(SubprotocolRule::Application);
         }
         if !value.is_array()? {
             return Err(self.wrong_type(NAME, ACCEPTED, value));
@@ -383,7 +373,7 @@ impl<'env> Reader<'env> {
         if names.is_empty() {
             return Err(self.wrong_type(NAME, ACCEPTED, value));
         }
-        Ok(Protocols::Preferred(names))
+        Ok(SubprotocolRule::Preferred(names))
     }
 
     fn overflow(&self) -> Checked<Overflow> {

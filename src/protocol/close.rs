@@ -1,6 +1,7 @@
 //! Close codes and the close frame (RFC 6455 §5.5.1 and §7.4).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::frame::MAX_CONTROL_PAYLOAD;
 
@@ -26,9 +27,12 @@ pub const INTERNAL_ERROR: u16 = 1011;
 /// Longest reason in bytes: a control frame's payload less the two bytes of the code.
 pub const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
-/// Whether `code` may stand in a close frame on the wire (RFC 6455 §7.4 and the IANA registry).
+/// The codes that may stand in a close frame on the wire (RFC 6455 §7.4 and the IANA registry).
+pub const SENDABLE: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1014, 3000..=4999];
+
+/// Whether `code` is one of [`SENDABLE`].
 pub fn is_sendable(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    SENDABLE.iter().any(|codes| codes.contains(&code))
 }
 
 /// Why a connection has to be failed (RFC 6455 §7.1.7): the code that the peer is sent, and words
