@@ -839,4 +839,5 @@ module.exports.WebSocketPlugin = nativeBinding.WebSocketPlugin
 module.exports.NativePlugin = nativeBinding.NativePlugin
 module.exports.constants = nativeBinding.constants
 module.exports.hasWebSocketSupport = nativeBinding.hasWebSocketSupport
+module.exports.optionTables = nativeBinding.optionTables
 module.exports.withWebSocket = nativeBinding.withWebSocket

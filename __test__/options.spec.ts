@@ -553,7 +553,6 @@ describe('a name that is no option', () => {
 
   test.each([
     ['zlibDeflateOptions', 'level'],
-    ['concurrencyLimit', 'concurrency'],
     ['treshold', 'threshold'],
     ['serverMaxWindowbits', 'serverMaxWindowBits'],
   ])('perMessageDeflate.%s is refused as well', (name, meant) => {

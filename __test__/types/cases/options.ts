@@ -66,7 +66,6 @@ const deflate: Same<
     clientNoContextTakeover?: boolean;
     serverMaxWindowBits?: number;
     clientMaxWindowBits?: number;
-    concurrency?: number;
   }
 > = true;
 
