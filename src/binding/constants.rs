@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use napi_derive::napi;
 
+use super::application;
 use crate::handshake::{REQUEST_HEADERS, RejectReason, SHOWN_CHARS};
 use crate::protocol::close;
 
@@ -18,6 +19,8 @@ pub struct Constants {
     pub sendable_close_codes: Vec<Vec<u32>>,
     /// Longest close reason in bytes of UTF-8.
     pub max_close_reason_bytes: u32,
+    /// Names of the methods that an application gets.
+    pub application_methods: Vec<&'static str>,
     /// How many characters of a value are shown in logs and error messages.
     pub shown_characters: u32,
 }
@@ -34,6 +37,7 @@ pub fn constants() -> Constants {
             .map(|codes| vec![u32::from(*codes.start()), u32::from(*codes.end())])
             .collect(),
         max_close_reason_bytes: close::MAX_REASON as u32,
+        application_methods: application::METHODS.to_vec(),
         shown_characters: SHOWN_CHARS as u32,
     }
 }

@@ -648,7 +648,7 @@ impl NativePlugin {
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),
-            handlers: self.routes.borrow().len() as u32,
+            handlers: self.routes.borrow().count() as u32,
             messages_received: totals.messages_received as f64,
             messages_sent: totals.messages_sent as f64,
             bytes_received: totals.bytes_received as f64,

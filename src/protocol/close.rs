@@ -5,8 +5,6 @@ use std::ops::RangeInclusive;
 
 use super::frame::MAX_CONTROL_PAYLOAD;
 
-/// Normal closure.
-pub const NORMAL: u16 = 1000;
 /// An endpoint goes away: a server shuts down, a page is left, a peer stopped answering.
 pub const GOING_AWAY: u16 = 1001;
 /// The peer broke the protocol.
@@ -21,8 +19,6 @@ pub const INVALID_PAYLOAD: u16 = 1007;
 pub const POLICY_VIOLATION: u16 = 1008;
 /// A message was larger than this server accepts.
 pub const MESSAGE_TOO_BIG: u16 = 1009;
-/// The server met a condition that kept it from serving the connection.
-pub const INTERNAL_ERROR: u16 = 1011;
 
 /// Longest reason in bytes: a control frame's payload less the two bytes of the code.
 pub const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
