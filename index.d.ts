@@ -273,12 +273,6 @@ interface PerMessageDeflateOptions {
    * @default undefined
    */
   clientMaxWindowBits?: number;
-
-  /**
-   * Accepted for compatibility with `ws`, where it limits the use of the thread pool. Here all
-   * compression runs on the I/O thread.
-   */
-  concurrency?: number;
 }
 
 /**

@@ -837,5 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.WebSocketPlugin = nativeBinding.WebSocketPlugin
 module.exports.NativePlugin = nativeBinding.NativePlugin
+module.exports.constants = nativeBinding.constants
 module.exports.hasWebSocketSupport = nativeBinding.hasWebSocketSupport
+module.exports.optionTables = nativeBinding.optionTables
 module.exports.withWebSocket = nativeBinding.withWebSocket

@@ -312,7 +312,7 @@ test.each<[unknown, ErrorConstructor, string]>([
   [{ serverMaxWindowBits: 8 }, RangeError, 'option "perMessageDeflate.serverMaxWindowBits"'],
   [{ clientMaxWindowBits: 16 }, RangeError, 'option "perMessageDeflate.clientMaxWindowBits"'],
   [{ serverNoContextTakeover: 1 }, TypeError, 'must be a boolean, got 1'],
-  [{ concurrency: 0 }, RangeError, 'option "perMessageDeflate.concurrency"'],
+  [{ concurrency: 10 }, TypeError, 'unknown option "perMessageDeflate.concurrency"; accepted are '],
 ])('perMessageDeflate %j is refused by the constructor', (perMessageDeflate, kind, message) => {
   const make = () => new WebSocketPlugin({ perMessageDeflate } as WebSocketPluginOptions);
   expect(make).toThrow(kind);

@@ -44,6 +44,7 @@ const allUndefined: WebSocketPluginOptions = {
   closeTimeoutMs: undefined,
   maxBackpressure: undefined,
   backpressurePolicy: undefined,
+  maxBufferedBytes: undefined,
   ioThreads: undefined,
   maxRoomsPerConnection: undefined,
   maxRoomNameLength: undefined,
@@ -57,8 +58,7 @@ function upgradeOf(path: string): [IncomingMessage, Socket, Buffer] {
   const req = new IncomingMessage(socket);
   req.url = path;
   req.method = 'GET';
-  req.httpVersionMajor = 1;
-  req.httpVersionMinor = 1;
+  req.httpVersion = '1.1';
   Object.assign(req.headers, {
     host: '127.0.0.1',
     upgrade: 'websocket',
@@ -166,6 +166,13 @@ const numberOptions: NumberOption[] = [
   { name: 'maxRoomNameLength', unit: 'UTF-16 units', least: 1, most: 4294967295, infinity: true },
   {
     name: 'maxBackpressure',
+    unit: 'bytes',
+    least: 1,
+    most: Number.MAX_SAFE_INTEGER,
+    infinity: true,
+  },
+  {
+    name: 'maxBufferedBytes',
     unit: 'bytes',
     least: 1,
     most: Number.MAX_SAFE_INTEGER,
@@ -554,7 +561,6 @@ describe('a name that is no option', () => {
 
   test.each([
     ['zlibDeflateOptions', 'level'],
-    ['concurrencyLimit', 'concurrency'],
     ['treshold', 'threshold'],
     ['serverMaxWindowbits', 'serverMaxWindowBits'],
   ])('perMessageDeflate.%s is refused as well', (name, meant) => {

@@ -344,22 +344,25 @@ describe('the answers', () => {
 
 describe('a refusal by the application', () => {
   const native = createRequire(import.meta.url)('../lib/native.js') as {
+    constants(): { rejectReasons: { unauthorized: number } };
     WebSocketPlugin: new () => {
       reject(
-        reason: string,
+        reason: number,
         message: string,
-        method: string,
         status?: number,
         phrase?: string,
+        method?: string,
       ): { reason: string; message: string; response: Buffer };
       rejections(): Record<string, number>;
     };
   };
 
+  const { unauthorized } = native.constants().rejectReasons;
+
   /** The response to a refusal by verifyClient with a status of its own. */
-  function refusal(status?: number, phrase?: string, method = 'GET') {
+  function refusal(status?: number, phrase?: string, method?: string) {
     const plugin = new native.WebSocketPlugin();
-    const { response } = plugin.reject('unauthorized', 'no', method, status, phrase);
+    const { response } = plugin.reject(unauthorized, 'no', status, phrase, method);
     expect(plugin.rejections()).toMatchObject({ unauthorized: 1 });
     const [head = '', body] = response.toString().split('\r\n\r\n');
     return parseResponse(head, body);
@@ -400,7 +403,7 @@ describe('a refusal by the application', () => {
     'with the status %s is a RangeError and counts as nothing',
     (status) => {
       const plugin = new native.WebSocketPlugin();
-      const act = () => plugin.reject('unauthorized', 'no', 'GET', status);
+      const act = () => plugin.reject(unauthorized, 'no', status);
       expect(act).toThrow(RangeError);
       expect(act).toThrow(/status must be a whole number from 200 to 599, got /);
       expect(plugin.rejections()).toMatchObject({ unauthorized: 0 });

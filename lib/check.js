@@ -4,10 +4,8 @@
 
 const { types } = require('node:util');
 
+const { maxCloseReasonBytes, sendableCloseCodes } = require('./constants.js');
 const { describe } = require('./text.js');
-
-/** Longest close reason in bytes of UTF-8 (RFC 6455 §5.5.1). */
-const MAX_REASON_BYTES = 123;
 
 function wrongType(method, argument, accepted, value) {
   return new TypeError(`${method}: ${argument} must be ${accepted}, got ${describe(value)}`);
@@ -63,28 +61,30 @@ function checkMessage(method, data, argument) {
   return typeof data === 'string' ? data : binaryView(method, data, argument);
 }
 
-/** Codes that may be sent in a close frame (RFC 6455 §7.4). */
+/** Whether a code may be sent in a close frame (RFC 6455 §7.4). */
 function isSendableCloseCode(code) {
   return (
     Number.isInteger(code) &&
-    ((code >= 1000 && code <= 1003) ||
-      (code >= 1007 && code <= 1014) ||
-      (code >= 3000 && code <= 4999))
+    sendableCloseCodes.some(([first, last]) => code >= first && code <= last)
   );
 }
+
+/** As in `1000-1003, 1007-1014 or 3000-4999`. */
+const ACCEPTED_CODES = sendableCloseCodes
+  .map((range) => range.join('-'))
+  .join(', ')
+  .replace(/, (?=[^,]*$)/, ' or ');
 
 function checkClose(code, reason) {
   if (typeof code !== 'number') throw wrongType('close', 'code', 'a number', code);
   if (!isSendableCloseCode(code)) {
-    throw new RangeError(
-      `close: code must be 1000-1003, 1007-1014 or 3000-4999, got ${String(code)}`,
-    );
+    throw new RangeError(`close: code must be ${ACCEPTED_CODES}, got ${String(code)}`);
   }
   checkString('close', 'reason', reason);
   const bytes = Buffer.byteLength(reason);
-  if (bytes > MAX_REASON_BYTES) {
+  if (bytes > maxCloseReasonBytes) {
     throw new RangeError(
-      `close: reason must be at most ${MAX_REASON_BYTES} bytes of UTF-8, got ${bytes} bytes`,
+      `close: reason must be at most ${maxCloseReasonBytes} bytes of UTF-8, got ${bytes} bytes`,
     );
   }
 }

@@ -1,13 +1,11 @@
 'use strict';
 
+const { applicationMethods } = require('./constants.js');
 const { promiseOf } = require('./errors.js');
 const { tell } = require('./emitter.js');
 const { hasConnections } = require('./node-internals.js');
 const { describe } = require('./text.js');
 const { UPGRADE } = require('./upgrade/upgrade.js');
-
-/** What is added to an application. */
-const METHODS = ['ws', 'wsUse', 'wsBroadcast'];
 
 /** On a method that a plugin of ours, from whatever copy of this package, has added. */
 const IS_OURS = Symbol.for('nextrush-websocket.method.1');
@@ -141,7 +139,7 @@ class Host {
   constructor(app, name) {
     this.#app = app;
     this.#name = name;
-    const taken = METHODS.find((method) => isForeign(app[method]));
+    const taken = applicationMethods.find((method) => isForeign(app[method]));
     if (taken !== undefined) {
       throw new Error(
         `${name}.install: the application has a method ${taken}() of another package; install one WebSocket plugin per application, this one or the one that is built into NextRush`,
@@ -335,4 +333,4 @@ function remove(list, item) {
   return index >= 0;
 }
 
-module.exports = { Host, METHODS, isServer };
+module.exports = { Host, isServer };

@@ -4,6 +4,7 @@ const { totalmem } = require('node:os');
 const { types } = require('node:util');
 
 const binding = require('./native.js');
+const { rejectReasons, requestHeaders } = require('./constants.js');
 const { version } = require('../package.json');
 const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
 const { internals } = require('./connection.js');
@@ -316,37 +317,33 @@ class WebSocketPlugin extends Emitter {
       upgrades: new Set(),
       /** The form of a request target that everyone is to see; itself where it cannot be read. */
       normalise: (url) => (NORMAL.test(url) ? url : (native.normalised(url) ?? url)),
-      /** Number of the route, -1 for none, or a rejection. From then on it counts. */
+      /**
+       * Decides as far as that needs no user code, on the request as it is now: user code may change
+       * it later. Returns the number of a handshake, which counts until it is withdrawn or adopted, or
+       * a rejection.
+       */
       admit: (req) => {
         const { headers, rawHeaders } = req;
         const admission = native.admit(
           req.url,
           req.method,
-          req.httpVersionMajor,
-          req.httpVersionMinor,
-          headers.host,
+          req.httpVersion,
           countOf(rawHeaders, 'host'),
-          headers.upgrade,
-          headers.connection,
-          headers['sec-websocket-key'],
-          headers['sec-websocket-version'],
-          headers['sec-websocket-protocol'],
-          headers['sec-websocket-extensions'],
-          headers.origin,
+          requestHeaders.map((name) => headers[name]),
           matchesPattern,
         );
         if (typeof admission !== 'number') this.#logRejection(req, admission);
         return admission;
       },
-      /** Counts a rejection and returns it. */
-      refuse: (req, method, reason, message, { status, phrase } = {}) => {
-        const rejection = native.reject(reason, message, method, status, phrase);
+      /** Counts a rejection, by a key of the statistics, and returns it. */
+      refuse: (req, reason, message, { status, phrase, method } = {}) => {
+        const rejection = native.reject(rejectReasons[reason], message, status, phrase, method);
         this.#logRejection(req, rejection);
         return rejection;
       },
-      /** The subprotocol of an admitted request that has offered some, or undefined for none. */
-      chooseProtocol: (offered, req) => {
-        const choices = native.protocolChoices(offered);
+      /** The subprotocol of an admitted request, or undefined for none. */
+      chooseProtocol: (handshake, req) => {
+        const choices = native.protocolChoices(handshake);
         if (typeof options?.protocols !== 'function') return choices[0];
         if (choices.length === 0) return undefined;
         const chosen = options.protocols([...choices], req);
@@ -355,8 +352,10 @@ class WebSocketPlugin extends Emitter {
         const accepted = `false or one of the offered subprotocols (${printable(choices.join(', '))})`;
         throw wrongType('protocols', 'the result', accepted, chosen);
       },
-      withdraw: () => native.withdraw(),
-      adopt: (fd, handOff) => this.#engine.adopt(fd, handOff),
+      /** Number of the route of a handshake, or `null`. */
+      routeOf: (handshake) => native.routeOf(handshake),
+      withdraw: (handshake) => native.withdraw(handshake),
+      adopt: (fd, handshake, handOff) => this.#engine.adopt(fd, { key: handshake, ...handOff }),
       /** What keeps Node's socket of a connection for its `close` event. */
       closeWith: (connection) => (socket) => internals.closeWith(connection, socket),
       connected: (upgrade) => this.#connected(upgrade),
@@ -380,7 +379,7 @@ class WebSocketPlugin extends Emitter {
       connection,
       req,
       [...this.#middleware],
-      route < 0 ? undefined : this.#handlers[route],
+      route === null ? undefined : this.#handlers[route],
       handshakeTimeoutMs,
     );
   }
@@ -407,15 +406,16 @@ class WebSocketPlugin extends Emitter {
   #refuseUnserved(req) {
     const admission = this.#internals.admit(req);
     if (typeof admission !== 'number') return admission.response;
-    this.#internals.withdraw();
+    this.#internals.withdraw(admission);
     const message = 'no WebSocket was served at this path';
-    return this.#internals.refuse(req, req.method, 'path', message).response;
+    return this.#internals.refuse(req, 'path', message).response;
   }
 
   #refuseCut(req) {
-    const answer = { status: 431, phrase: 'Request Header Fields Too Large' };
+    const { method } = req;
+    const answer = { status: 431, phrase: 'Request Header Fields Too Large', method };
     const message = 'the request has too many headers';
-    return this.#internals.refuse(req, req.method, 'badRequest', message, answer).response;
+    return this.#internals.refuse(req, 'badRequest', message, answer).response;
   }
 
   /** Cleans up, unless another of the plugin's servers still listens. */

@@ -5,8 +5,7 @@
  * comes out of here is one printable line of bounded length, and nothing in here throws.
  */
 
-/** Characters of a value that are shown. Enough to recognise it; nobody can fill a log with it. */
-const SHOWN = 80;
+const { shownCharacters } = require('./constants.js');
 
 /**
  * Control and format characters (line ends, escapes, directions and zero widths among them),
@@ -15,7 +14,7 @@ const SHOWN = 80;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}/gu;
 
 /** Text on one line: what cannot be seen is escaped, and what exceeds `limit` is left out. */
-function printable(text, limit = SHOWN) {
+function printable(text, limit = shownCharacters) {
   const whole = typeof text === 'string' ? text : describe(text);
   const shown = whole.slice(0, limit).replace(UNPRINTABLE, escapeCharacter);
   return whole.length > limit ? `${shown}...` : shown;

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use libfuzzer_sys::fuzz_target;
 use nextrush_websocket::handshake::{
-    DeflateOptions, RejectReason, Rejection, UpgradeRequest, accept_response, negotiate,
+    DeflateOptions, Handshake, RejectReason, Rejection, UpgradeRequest, accept_response, negotiate,
     offered_protocols, quoted,
 };
 use nextrush_websocket_fuzz::authority::is_host_and_port;
@@ -37,11 +37,12 @@ fuzz_target!(|input: &[u8]| {
         version: first(&fields, 'v'),
         protocols: first(&fields, 'p'),
         extensions: first(&fields, 'x'),
+        origin: None,
     };
-    let checked = request.check();
-    assert_eq!(checked.is_ok(), is_opening_handshake(&request), "{checked:?}");
-    match checked {
-        Ok(()) => tungstenite_accepts_it_too(&request),
+    let read = Handshake::read(&request, None, None);
+    assert_eq!(read.is_ok(), is_opening_handshake(&request), "{read:?}");
+    match read {
+        Ok(handshake) => tungstenite_accepts_it_too(&request, &handshake),
         Err(rejection) => a_rejection_of_ours_is_short_and_printable(&rejection),
     }
 
@@ -99,6 +100,7 @@ fn is_opening_handshake(request: &UpgradeRequest<'_>) -> bool {
         && request.key.is_some_and(is_key)
         && request.version == Some("13")
         && request.protocols.is_none_or(is_offer_of_protocols)
+        && request.extensions.is_none_or(|offers| negotiate(offers, None).is_ok())
 }
 
 fn is_offer_of_protocols(value: &str) -> bool {
@@ -111,7 +113,7 @@ fn is_offer_of_protocols(value: &str) -> bool {
 
 /// tungstenite wants `Upgrade` to be nothing but `websocket`, does not know tabs in lists, and wants
 /// the unused low bits of the key to be zero.
-fn tungstenite_accepts_it_too(request: &UpgradeRequest<'_>) {
+fn tungstenite_accepts_it_too(request: &UpgradeRequest<'_>, handshake: &Handshake) {
     let (Some(upgrade), Some(connection), Some(key)) =
         (request.upgrade, request.connection, request.key)
     else {
@@ -135,7 +137,7 @@ fn tungstenite_accepts_it_too(request: &UpgradeRequest<'_>) {
         return;
     }
     let theirs = create_response(&theirs).expect("tungstenite accepts it too");
-    let response = accept_response(key, None, None, &[]);
+    let response = handshake.response(None, &[]);
     let (_, headers) = parsed(&response, 101);
     let accept = &headers.iter().find(|(name, _)| name == "Sec-WebSocket-Accept").expect("it").1;
     assert_eq!(accept, theirs.headers()["Sec-WebSocket-Accept"].as_bytes());

@@ -36,13 +36,11 @@ class Upgrade {
 
   #server;
   #head;
-  /** What the handshake needs of the headers, read once: user code may change them. */
-  #handshake;
+  /** What the native half knows the request by that it has read and admitted; until that is over. */
+  #handshake = null;
   #response = null;
   /** Neither accepted nor refused. */
   #pending = true;
-  /** Counts against the limit. */
-  #admitted = false;
   #accepting = null;
   #waitsFor = WAITS_FOR.response;
   #timer;
@@ -59,8 +57,8 @@ class Upgrade {
     this.#head = head;
   }
 
-  /** Number of the route, or -1 where the path has no handler. */
-  route = -1;
+  /** Number of the route, or `null` where the path has no handler. */
+  route = null;
 
   /** The connection's bytes go through Node's socket. */
   bridged = false;
@@ -76,23 +74,12 @@ class Upgrade {
     socket.once('close', this.#onSocketClose);
     // One reading for guards, middleware, routes and handlers.
     req.url = plugin.normalise(req.url);
-    const { headers } = req;
-    this.#handshake = {
-      method: req.method,
-      key: headers['sec-websocket-key'],
-      protocols: headers['sec-websocket-protocol'],
-      extensions: headers['sec-websocket-extensions'],
-    };
     const admission = plugin.admit(req);
-    const admitted = typeof admission === 'number';
-    if (admitted) {
-      this.route = admission;
-      this.#admitted = true;
-    }
+    if (typeof admission === 'number') this.#handshake = admission;
     afterEarlierResponses(req, () => {
       if (!this.#pending) return;
       this.#waitsFor = WAITS_FOR.middleware;
-      if (admitted) this.#run();
+      if (this.#handshake !== null) this.#run();
       else this.#refuseWith(admission);
     });
     // Most have been decided by now.
@@ -126,9 +113,8 @@ class Upgrade {
     if (!this.#pending) return;
     this.#settle();
     const { statusCode } = this.#response;
-    const { method } = this.#handshake;
     const message = `the application answered with ${statusCode}`;
-    this.plugin.refuse(this.req, method, 'application', message);
+    this.plugin.refuse(this.req, 'application', message);
     endGracefully(this.socket);
   };
 
@@ -148,10 +134,10 @@ class Upgrade {
     this.#pending = false;
     clearTimeout(this.#timer);
     this.socket.removeListener('close', this.#onSocketClose);
-    if (this.#admitted && this.connection === null) {
-      this.#admitted = false;
-      this.plugin.withdraw();
+    if (this.#handshake !== null && this.connection === null) {
+      this.plugin.withdraw(this.#handshake);
     }
+    this.#handshake = null;
     this.plugin.upgrades.delete(this);
   }
 
@@ -163,9 +149,8 @@ class Upgrade {
   refuse(reason, message, answer) {
     if (!this.#pending) return;
     // Refused already, and waiting to be told.
-    if (!this.#admitted) return this.#cut();
-    const { method } = this.#handshake;
-    this.#refuseWith(this.plugin.refuse(this.req, method, reason, message, answer));
+    if (this.#handshake === null) return this.#cut();
+    this.#refuseWith(this.plugin.refuse(this.req, reason, message, answer));
   }
 
   #cut() {
@@ -228,16 +213,14 @@ class Upgrade {
         this.refuse('unauthorized', 'verifyClient refused this client', refusal);
         return false;
       }
-      const { key, protocols, extensions } = this.#handshake;
       handOff = {
         socket,
-        key,
-        protocol: plugin.chooseProtocol(protocols, req),
-        extensions,
+        protocol: plugin.chooseProtocol(this.#handshake, req),
         headers: headersOf(this.#response),
         replay: null,
         url: req.url,
       };
+      this.route = plugin.routeOf(this.#handshake);
       rememberAddresses(socket);
     } catch (error) {
       return this.#onUserError(error);
@@ -253,7 +236,7 @@ class Upgrade {
       if (!this.#pending) return false;
       // From here on no byte may get into Node's hands.
       if (!this.bridged) stopReading(socket);
-      this.connection = plugin.adopt(fd, handOff);
+      this.connection = plugin.adopt(fd, this.#handshake, handOff);
     } catch (error) {
       plugin.reportError(error);
       this.refuse('limit', 'the server has no resources left for this connection');

@@ -5,7 +5,7 @@ use napi::{Env, JsValue, ValueType};
 use napi_derive::napi;
 
 /// What `install` adds to an application.
-const METHODS: [&str; 3] = ["ws", "wsUse", "wsBroadcast"];
+pub(super) const METHODS: [&str; 3] = ["ws", "wsUse", "wsBroadcast"];
 
 /// Whether `app` has `ws`, `wsUse` and `wsBroadcast`.
 #[napi]

@@ -3,13 +3,16 @@
 //! JavaScript values live here and nowhere below. [`plugin`] is the class behind
 //! `WebSocketPlugin`; [`hot`] holds the functions that run for every message, written against raw
 //! Node-API because napi-rs class methods cost eight times as much per call; [`waker`] wakes the
-//! JavaScript thread. `unsafe` is in those last two. [`options`] reads what the constructor is given;
-//! [`describe`] and [`option_names`] find the words for what does not fit.
+//! JavaScript thread. `unsafe` is in those last two. [`options`] reads what the constructor is given,
+//! [`option_table`] lists what that may be, and [`describe`] and [`option_names`] find the words for
+//! what does not fit. [`constants`] is what the facade has to know as well.
 
 mod application;
+mod constants;
 mod describe;
 mod hot;
 mod option_names;
+mod option_table;
 mod options;
 mod plugin;
 mod waker;

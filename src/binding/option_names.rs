@@ -47,10 +47,9 @@ const ELSEWHERE: [(&str, &str); 37] = [
 ];
 
 /// The same for the options of `perMessageDeflate`.
-const ELSEWHERE_IN_DEFLATE: [(&str, &str); 6] = [
+const ELSEWHERE_IN_DEFLATE: [(&str, &str); 5] = [
     ("zlibdeflateoptions", "level"),
     ("compressionlevel", "level"),
-    ("concurrencylimit", "concurrency"),
     ("minsize", "threshold"),
     ("windowbits", "serverMaxWindowBits"),
     ("nocontexttakeover", "serverNoContextTakeover"),

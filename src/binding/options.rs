@@ -1,11 +1,9 @@
-//! Reads and checks `WebSocketPluginOptions`.
+//! Reads and checks `WebSocketPluginOptions`, which [`super::option_table`] lists.
 //!
 //! `undefined` always means the default. Everything else that does not fit is refused when the
 //! plugin is constructed, with an error that names the option, the value and what is accepted; so
 //! is what is no option.
 
-use std::cell::RefCell;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use napi::bindgen_prelude::*;
@@ -13,18 +11,13 @@ use napi::{Env, JsValue, ValueType};
 
 use super::describe::{Intrinsics, describe};
 use super::option_names::nearest;
+use super::option_table::{Accepts, DEFLATE_OPTIONS, OPTIONS, OptionRow};
 use crate::exchange::Settings;
 use crate::handshake::{
-    DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, offered_protocols, shown,
+    DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, SubprotocolRule,
+    offered_protocols, shown,
 };
 use crate::session::{Limits, Overflow};
-
-/// Longest timer that Node and the engine agree on, in milliseconds.
-const MAX_MS: f64 = i32::MAX as f64;
-
-/// Longest JavaScript string on 64-bit platforms, in characters; a longer message could not be
-/// delivered as text.
-const MAX_MESSAGE: f64 = 536_870_888.0;
 
 /// Options after checking.
 pub(super) struct Options {
@@ -37,23 +30,12 @@ pub(super) struct Options {
     /// `None` is no limit.
     pub max_connections: Option<u32>,
     pub handshake_timeout_ms: u32,
-    pub protocols: Protocols,
+    pub protocols: SubprotocolRule,
     /// `None` is no compression.
     pub deflate: Option<DeflateOptions>,
     pub max_rooms_per_connection: Option<u32>,
     pub max_room_name_length: Option<u32>,
     pub debug: bool,
-}
-
-/// How a subprotocol is chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Protocols {
-    /// The option is absent: the client's first choice.
-    Any,
-    /// The first of these that the client offers.
-    Preferred(Vec<String>),
-    /// A function of the application's.
-    Function,
 }
 
 /// What kind of error a bad option is.
@@ -69,15 +51,9 @@ impl From<Error> for Bad {
     }
 }
 
-/// More threads than this cannot be fed by one JavaScript thread on any machine there is.
-const MAX_IO_THREADS: f64 = 64.0;
-
 /// The share of the process's memory that connections may have it keep, unless the option says
 /// otherwise.
 const SHARE_OF_MEMORY: f64 = 0.25;
-
-/// Most bytes that a number of JavaScript's can say exactly.
-const MAX_BYTES: f64 = 9_007_199_254_740_991.0;
 
 type Checked<T> = std::result::Result<T, Bad>;
 
@@ -96,30 +72,29 @@ impl Options {
 
     fn check(env: &Env, value: Unknown<'_>, memory: f64) -> Checked<Self> {
         let reader = Reader::new(env, value)?;
-        // In the order of the documentation, which is the order in which they are listed.
+        // In the order of the table: of several faults the first is named.
         let paths = reader.paths()?;
-        let heartbeat = reader.duration("heartbeatMs", 30_000.0, 0.0)?;
-        let pong_timeout = reader.duration("pongTimeoutMs", 45_000.0, 0.0)?;
-        let max_connections = reader.limit("maxConnections", 0.0, "connections", 10_000)?;
-        let max_message_size = reader.bytes("maxMessageSize", 1_048_576.0)?;
+        let heartbeat = reader.duration("heartbeatMs")?;
+        let pong_timeout = reader.duration("pongTimeoutMs")?;
+        let max_connections = reader.limit("maxConnections")?;
+        let max_message_size = reader.count("maxMessageSize")? as u64;
         let (origins, regexps_for_javascript) = reader.origins()?;
         reader.check_function("verifyClient")?;
         let debug = reader.flag("debug")?;
-        let handshake_timeout = reader.duration("handshakeTimeoutMs", 10_000.0, 1.0)?;
-        let close_timeout = reader.duration("closeTimeoutMs", 5_000.0, 1.0)?;
-        let max_backpressure = reader.memory("maxBackpressure", 16 << 20)?;
-        let overflow = reader.overflow()?;
+        let handshake_timeout = reader.duration("handshakeTimeoutMs")?;
+        let close_timeout = reader.duration("closeTimeoutMs")?;
+        let max_backpressure = reader.count("maxBackpressure")? as usize;
+        let overflow = match reader.one_of("backpressurePolicy")? {
+            "drop" => Overflow::Drop,
+            _ => Overflow::Close,
+        };
         let max_buffered_bytes =
-            reader.memory("maxBufferedBytes", (memory * SHARE_OF_MEMORY) as usize)?;
-        let io_threads = reader
-            .number("ioThreads", 1.0..=MAX_IO_THREADS, false, "threads")?
-            .map_or(1, |threads| threads as u32);
-        let max_rooms_per_connection =
-            reader.limit("maxRoomsPerConnection", 1.0, "rooms", 10_000)?;
-        let max_room_name_length =
-            reader.limit("maxRoomNameLength", 1.0, "UTF-16 units", 65_536)?;
-        let deflate = reader.deflate()?;
+            reader.number("maxBufferedBytes")?.unwrap_or(memory * SHARE_OF_MEMORY) as usize;
+        let io_threads = reader.count("ioThreads")? as u32;
         let protocols = reader.protocols()?;
+        let deflate = reader.deflate()?;
+        let max_rooms_per_connection = reader.limit("maxRoomsPerConnection")?;
+        let max_room_name_length = reader.limit("maxRoomNameLength")?;
         reader.refuse_unknown()?;
         Ok(Self {
             settings: Settings {
@@ -164,8 +139,8 @@ struct Reader<'env> {
     options: Option<Object<'env>>,
     /// What stands before an option's name in an error: empty, or the option it belongs to.
     prefix: &'static str,
-    /// The options that were asked for.
-    known: RefCell<Vec<&'static str>>,
+    /// The options that there are.
+    table: &'static [OptionRow],
 }
 
 impl<'env> Reader<'env> {
@@ -180,28 +155,31 @@ impl<'env> Reader<'env> {
                 )));
             }
         };
-        Ok(Self { env: *env, options, prefix: "", known: RefCell::default() })
+        Ok(Self { env: *env, options, prefix: "", table: &OPTIONS })
     }
 
-    /// The option `name`, or `None` for `undefined`.
-    fn get(&self, name: &'static str) -> Checked<Option<Unknown<'env>>> {
-        self.known.borrow_mut().push(name);
+    /// The row of an option, which has to be in the table.
+    fn row(&self, name: &str) -> &'static OptionRow {
+        self.table.iter().find(|row| row.name == name).expect("only options of the table are read")
+    }
+
+    /// The option's value, or `None` for `undefined`.
+    fn get(&self, row: &OptionRow) -> Checked<Option<Unknown<'env>>> {
         match &self.options {
             None => Ok(None),
-            Some(options) => Ok(options.get(name)?),
+            Some(options) => Ok(options.get(row.name)?),
         }
     }
 
-    /// Refuses everything that was not asked for, also what is inherited, unless from
-    /// `Object.prototype`. To be called after everything has been.
+    /// Refuses everything that is not in the table, also what is inherited, unless from
+    /// `Object.prototype`.
     fn refuse_unknown(&self) -> Checked<()> {
         let Some(options) = &self.options else { return Ok(()) };
         let intrinsics = Intrinsics::new(&self.env)?;
-        let known = self.known.borrow();
         let mut level = Some(options.to_unknown());
         while let Some(object) = level {
             for key in intrinsics.own_keys(object)? {
-                let is_known = known.iter().any(|known| *known == key);
+                let is_known = self.table.iter().any(|row| row.name == key);
                 let is_given = || -> Result<bool> {
                     let value = intrinsics.property(options.to_unknown(), &key)?;
                     Ok(value.get_type()? != ValueType::Undefined)
@@ -220,7 +198,7 @@ impl<'env> Reader<'env> {
 
     fn unknown(&self, key: &str) -> Bad {
         let prefix = self.prefix;
-        let known = self.known.borrow();
+        let known: Vec<&str> = self.table.iter().map(|row| row.name).collect();
         let hint = match nearest(key, &known) {
             Some(nearest) => format!("did you mean \"{prefix}{nearest}\"?"),
             None => {
@@ -233,156 +211,126 @@ impl<'env> Reader<'env> {
         Bad::Type(format!("WebSocketPlugin: unknown option {name}; {hint}"))
     }
 
-    fn wrong_type(&self, name: &str, accepted: &str, value: Unknown<'_>) -> Bad {
-        self.wrong(name, accepted, &describe(&self.env, value))
+    fn wrong_type(&self, row: &OptionRow, value: Unknown<'_>) -> Bad {
+        self.wrong(row, &describe(&self.env, value))
     }
 
     /// As [`Self::wrong_type`], for an element of an array.
-    fn wrong_element(
-        &self,
-        name: &str,
-        accepted: &str,
-        element: Option<Unknown<'_>>,
-        index: usize,
-    ) -> Bad {
+    fn wrong_element(&self, row: &OptionRow, element: Option<Unknown<'_>>, index: usize) -> Bad {
         let got = element.map_or("undefined".into(), |value| describe(&self.env, value));
-        self.wrong(name, accepted, &format!("{got} at index {index}"))
+        self.wrong(row, &format!("{got} at index {index}"))
     }
 
-    fn wrong(&self, name: &str, accepted: &str, got: &str) -> Bad {
-        let prefix = self.prefix;
-        Bad::Type(format!(
-            "WebSocketPlugin: option \"{prefix}{name}\" must be {accepted}, got {got}"
-        ))
+    fn wrong(&self, row: &OptionRow, got: &str) -> Bad {
+        Bad::Type(self.message(row, got))
     }
 
-    fn check_function(&self, name: &'static str) -> Checked<()> {
-        match self.get(name)? {
+    fn message(&self, row: &OptionRow, got: &str) -> String {
+        let (prefix, name, accepted) = (self.prefix, row.name, &row.accepts);
+        format!("WebSocketPlugin: option \"{prefix}{name}\" must be {accepted}, got {got}")
+    }
+
+    fn check_function(&self, name: &str) -> Checked<()> {
+        let row = self.row(name);
+        match self.get(row)? {
             Some(value) if value.get_type()? != ValueType::Function => {
-                Err(self.wrong_type(name, "a function", value))
+                Err(self.wrong_type(row, value))
             }
             _ => Ok(()),
         }
     }
 
-    /// A whole number of `unit`, if it has one, within `range`, or `Infinity` where that is allowed.
-    fn number(
-        &self,
-        name: &'static str,
-        range: RangeInclusive<f64>,
-        infinity: bool,
-        unit: &str,
-    ) -> Checked<Option<f64>> {
-        let Some(value) = self.get(name)? else { return Ok(None) };
-        let of = if unit.is_empty() { "" } else { " of " };
-        let accepted = format!(
-            "a whole number{of}{unit} from {} to {}{}",
-            range.start(),
-            range.end(),
-            if infinity { " or Infinity" } else { "" }
-        );
+    /// A number, or the default, where there is one.
+    fn number(&self, name: &str) -> Checked<Option<f64>> {
+        let row = self.row(name);
+        let Accepts::Number(accepted) = &row.accepts else {
+            unreachable!("{name} is a number in the table")
+        };
+        let Some(value) = self.get(row)? else { return Ok(accepted.default) };
         if value.get_type()? != ValueType::Number {
-            return Err(self.wrong_type(name, &accepted, value));
+            return Err(self.wrong_type(row, value));
         }
         let number = value.coerce_to_number()?.get_double()?;
-        let fits = range.contains(&number) && number.fract() == 0.0;
-        if fits || (infinity && number == f64::INFINITY) {
+        let fits = (accepted.from..=accepted.to).contains(&number) && number.fract() == 0.0;
+        if fits || (accepted.infinity && number == f64::INFINITY) {
             Ok(Some(number))
         } else {
-            Err(Bad::Range(format!(
-                "WebSocketPlugin: option \"{}{name}\" must be {accepted}, got {}",
-                self.prefix,
-                describe(&self.env, value)
-            )))
+            Err(Bad::Range(self.message(row, &describe(&self.env, value))))
         }
     }
 
-    fn duration(&self, name: &'static str, default: f64, least: f64) -> Checked<Duration> {
-        let number = self.number(name, least..=MAX_MS, false, "milliseconds")?;
-        Ok(Duration::from_millis(number.unwrap_or(default) as u64))
+    /// A number that has a default. `Infinity` is more than any integer can be.
+    fn count(&self, name: &str) -> Checked<f64> {
+        Ok(self.number(name)?.expect("the table has a default"))
     }
 
-    fn bytes(&self, name: &'static str, default: f64) -> Checked<u64> {
-        Ok(self.number(name, 1.0..=MAX_MESSAGE, false, "bytes")?.unwrap_or(default) as u64)
+    fn duration(&self, name: &str) -> Checked<Duration> {
+        Ok(Duration::from_millis(self.count(name)? as u64))
     }
 
-    /// A limit of memory in bytes with a default; `Infinity` is none.
-    fn memory(&self, name: &'static str, default: usize) -> Checked<usize> {
-        let bytes = self.number(name, 1.0..=MAX_BYTES, true, "bytes")?;
-        // `Infinity` becomes the largest number there is.
-        Ok(bytes.map_or(default, |bytes| bytes as usize))
+    /// A limit; `Infinity` is none.
+    fn limit(&self, name: &str) -> Checked<Option<u32>> {
+        let limit = self.count(name)?;
+        Ok((limit != f64::INFINITY).then_some(limit as u32))
     }
 
-    /// A limit with a default; `Infinity` is none.
-    fn limit(
-        &self,
-        name: &'static str,
-        least: f64,
-        unit: &str,
-        default: u32,
-    ) -> Checked<Option<u32>> {
-        Ok(match self.number(name, least..=4_294_967_295.0, true, unit)? {
-            None => Some(default),
-            Some(f64::INFINITY) => None,
-            Some(limit) => Some(limit as u32),
-        })
-    }
-
-    fn flag(&self, name: &'static str) -> Checked<bool> {
-        match self.get(name)? {
+    fn flag(&self, name: &str) -> Checked<bool> {
+        let row = self.row(name);
+        match self.get(row)? {
             None => Ok(false),
             Some(value) if value.get_type()? == ValueType::Boolean => Ok(value.coerce_to_bool()?),
-            Some(value) => Err(self.wrong_type(name, "a boolean", value)),
+            Some(value) => Err(self.wrong_type(row, value)),
         }
+    }
+
+    /// One of the texts of the table, or the first by default.
+    fn one_of(&self, name: &str) -> Checked<&'static str> {
+        let row = self.row(name);
+        let Accepts::OneOf(texts) = row.accepts else {
+            unreachable!("{name} is one of some texts in the table")
+        };
+        let Some(value) = self.get(row)? else { return Ok(texts[0]) };
+        let given = text(value)?;
+        let known = texts.iter().find(|known| given.as_deref() == Some(**known));
+        known.copied().ok_or_else(|| self.wrong_type(row, value))
     }
 
     fn deflate(&self) -> Checked<Option<DeflateOptions>> {
-        const NAME: &str = "perMessageDeflate";
-        let Some(value) = self.get(NAME)? else { return Ok(None) };
-        match value.get_type()? {
-            ValueType::Boolean => {
-                return Ok(value.coerce_to_bool()?.then(DeflateOptions::default));
-            }
-            ValueType::Object if !value.is_array()? => {}
-            _ => return Err(self.wrong_type(NAME, "a boolean or an object", value)),
-        }
-        let own = Reader {
-            env: self.env,
-            options: Some(value.coerce_to_object()?),
-            prefix: "perMessageDeflate.",
-            known: RefCell::default(),
+        let row = self.row("perMessageDeflate");
+        let Some(value) = self.get(row)? else { return Ok(None) };
+        let options = match value.get_type()? {
+            ValueType::Boolean if value.coerce_to_bool()? => None,
+            ValueType::Boolean => return Ok(None),
+            ValueType::Object if !value.is_array()? => Some(value.coerce_to_object()?),
+            _ => return Err(self.wrong_type(row, value)),
         };
-        let default = DeflateOptions::default();
-        let threshold = own.number("threshold", 0.0..=MAX_MESSAGE, false, "bytes")?;
-        let level = own.number("level", 0.0..=9.0, false, "")?;
-        let server_bits = own.number("serverMaxWindowBits", 9.0..=15.0, false, "bits")?;
-        let client_bits = own.number("clientMaxWindowBits", 9.0..=15.0, false, "bits")?;
-        // Known from `ws`. Here all compression runs on the I/O thread, so it limits nothing.
-        own.number("concurrency", 1.0..=MAX_MS, true, "tasks")?;
+        let prefix = "perMessageDeflate.";
+        let own = Reader { env: self.env, options, prefix, table: &DEFLATE_OPTIONS };
+        let threshold = own.count("threshold")? as usize;
+        let level = own.count("level")? as u32;
         let server_no_context_takeover = own.flag("serverNoContextTakeover")?;
         let client_no_context_takeover = own.flag("clientNoContextTakeover")?;
+        let server_max_window_bits = own.count("serverMaxWindowBits")? as u8;
+        let client_max_window_bits = own.number("clientMaxWindowBits")?.map(|bits| bits as u8);
         own.refuse_unknown()?;
         Ok(Some(DeflateOptions {
-            threshold: threshold.map_or(default.threshold, |bytes| bytes as usize),
-            level: level.map_or(default.level, |level| level as u32),
+            threshold,
+            level,
             server_no_context_takeover,
             client_no_context_takeover,
-            server_max_window_bits: server_bits
-                .map_or(default.server_max_window_bits, |bits| bits as u8),
-            client_max_window_bits: client_bits.map(|bits| bits as u8),
+            server_max_window_bits,
+            client_max_window_bits,
         }))
     }
 
-    fn protocols(&self) -> Checked<Protocols> {
-        const NAME: &str = "protocols";
-        const ACCEPTED: &str =
-            "a function or a non-empty array of distinct subprotocol names (HTTP tokens)";
-        let Some(value) = self.get(NAME)? else { return Ok(Protocols::Any) };
+    fn protocols(&self) -> Checked<SubprotocolRule> {
+        let row = self.row("protocols");
+        let Some(value) = self.get(row)? else { return Ok(SubprotocolRule::First) };
         if value.get_type()? == ValueType::Function {
-            return Ok(Protocols::Function);
+            return Ok(SubprotocolRule::Application);
         }
         if !value.is_array()? {
-            return Err(self.wrong_type(NAME, ACCEPTED, value));
+            return Err(self.wrong_type(row, value));
         }
         let mut names: Vec<String> = Vec::new();
         for (index, element) in self.elements(value)?.into_iter().enumerate() {
@@ -391,26 +339,16 @@ impl<'env> Reader<'env> {
                 |name: &String| offered_protocols(name).is_ok_and(|read| read == [name.as_str()]);
             match element.map(text).transpose()?.flatten().filter(is_name) {
                 Some(name) if names.contains(&name) => {
-                    let got = format!("{} twice", shown(&name));
-                    return Err(self.wrong(NAME, ACCEPTED, &got));
+                    return Err(self.wrong(row, &format!("{} twice", shown(&name))));
                 }
                 Some(name) => names.push(name),
-                None => return Err(self.wrong_element(NAME, ACCEPTED, element, index)),
+                None => return Err(self.wrong_element(row, element, index)),
             }
         }
         if names.is_empty() {
-            return Err(self.wrong_type(NAME, ACCEPTED, value));
+            return Err(self.wrong_type(row, value));
         }
-        Ok(Protocols::Preferred(names))
-    }
-
-    fn overflow(&self) -> Checked<Overflow> {
-        let Some(value) = self.get("backpressurePolicy")? else { return Ok(Overflow::Close) };
-        match text(value)?.as_deref() {
-            Some("close") => Ok(Overflow::Close),
-            Some("drop") => Ok(Overflow::Drop),
-            _ => Err(self.wrong_type("backpressurePolicy", "'close' or 'drop'", value)),
-        }
+        Ok(SubprotocolRule::Preferred(names))
     }
 
     /// The elements of an array option.
@@ -421,14 +359,14 @@ impl<'env> Reader<'env> {
     }
 
     fn paths(&self) -> Checked<RouteTable> {
-        const ACCEPTED: &str = "a path such as '/ws' or a non-empty array of paths";
+        let row = self.row("path");
         let mut table = RouteTable::default();
         let mut insert = |pattern: &str| match table.insert(pattern, 0) {
             // Twice the same path does no harm here, where no handler is lost.
             Ok(()) | Err(RouteError::Taken { .. }) => Ok(()),
             Err(error) => Err(Bad::Type(format!("WebSocketPlugin: option \"path\": {error}"))),
         };
-        let Some(value) = self.get("path")? else {
+        let Some(value) = self.get(row)? else {
             insert("/ws")?;
             return Ok(table);
         };
@@ -437,30 +375,30 @@ impl<'env> Reader<'env> {
         } else if value.is_array()? {
             let elements = self.elements(value)?;
             if elements.is_empty() {
-                return Err(self.wrong_type("path", ACCEPTED, value));
+                return Err(self.wrong_type(row, value));
             }
             for (index, element) in elements.into_iter().enumerate() {
                 match element.map(text).transpose()?.flatten() {
                     Some(pattern) => insert(&pattern)?,
-                    None => return Err(self.wrong_element("path", ACCEPTED, element, index)),
+                    None => return Err(self.wrong_element(row, element, index)),
                 }
             }
         } else {
-            return Err(self.wrong_type("path", ACCEPTED, value));
+            return Err(self.wrong_type(row, value));
         }
         Ok(table)
     }
 
     fn origins(&self) -> Checked<(OriginRules, Vec<u32>)> {
-        const ACCEPTED: &str = "an array of strings and regular expressions";
+        let row = self.row("allowOrigins");
         let mut rules = OriginRules::default();
         let mut for_javascript = Vec::new();
-        let Some(value) = self.get("allowOrigins")? else { return Ok((rules, for_javascript)) };
+        let Some(value) = self.get(row)? else { return Ok((rules, for_javascript)) };
         if !value.is_array()? {
-            return Err(self.wrong_type("allowOrigins", ACCEPTED, value));
+            return Err(self.wrong_type(row, value));
         }
         for (index, element) in self.elements(value)?.into_iter().enumerate() {
-            let wrong = || self.wrong_element("allowOrigins", ACCEPTED, element, index);
+            let wrong = || self.wrong_element(row, element, index);
             let element = element.ok_or_else(wrong)?;
             if let Some(pattern) = text(element)? {
                 rules.add_text(&pattern).map_err(|error| {

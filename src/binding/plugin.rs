@@ -12,15 +12,15 @@ use napi_derive::napi;
 use uuid::Uuid;
 
 use super::hot::{EngineHandle, text_frame};
-use super::options::{Options, Protocols, pending};
+use super::options::{Options, pending};
 use super::waker::Waker;
 use crate::engine::Engine;
 use crate::engine::rooms::RoomName;
 use crate::exchange::oplog::Source;
 use crate::exchange::{ConnectionId, Generations, Totals};
 use crate::handshake::{
-    OriginVerdict, PatternError, RejectReason, Rejection, RouteError, RouteTable, UpgradeRequest,
-    accept_response, negotiate, normalised, offered_protocols, origin, shape_of,
+    Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
+    RouteTable, UpgradeRequest, normalised, origin, shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 #[cfg(unix)]
@@ -37,8 +37,8 @@ pub struct NativePlugin {
     options: Options,
     /// Handlers registered with `ws`, by pattern.
     routes: RefCell<RouteTable>,
-    /// Admitted requests that have not become connections.
-    admitted: Cell<u32>,
+    /// Admitted requests that have not become connections. They count against the limit.
+    handshakes: RefCell<Pending>,
     /// Adopted connections whose end has not been delivered.
     open: Cell<u32>,
     shutting_down: Cell<bool>,
@@ -130,13 +130,13 @@ pub struct TransportStats {
 #[napi]
 impl NativePlugin {
     /// Checks the options. Throws a TypeError or RangeError that names the option at fault. `memory`
-    /// is what the process may use, in bytes.
+    /// is what the process may use, in bytes, where that is known.
     #[napi(constructor)]
-    pub fn new(env: Env, options: Unknown<'_>, memory: f64) -> Result<Self> {
+    pub fn new(env: Env, options: Unknown<'_>, memory: Option<f64>) -> Result<Self> {
         Ok(Self {
-            options: Options::read(&env, options, memory)?,
+            options: Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?,
             routes: RefCell::default(),
-            admitted: Cell::new(0),
+            handshakes: RefCell::default(),
             open: Cell::new(0),
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
@@ -224,91 +224,68 @@ impl NativePlugin {
     }
 
     /// Decides on an upgrade request as far as that needs no user code: path, request, origin and
-    /// limit, in this order. Returns the route's number, or -1 for a path without a handler; from
-    /// then on the connection counts against the limit, until `withdraw` or its end.
+    /// limit, in this order. Returns the number of a handshake, which counts against the limit until
+    /// it is withdrawn, or its connection ends.
     ///
-    /// The facade takes the headers out of the request: a property costs about 300 ns from here.
+    /// `headers` are the values of `constants().requestHeaders`: the facade takes them out of the
+    /// request, because a property costs about 300 ns from here. `http_version` is written as `1.1`.
     /// `hosts` counts the header lines `Host`, of which Node only keeps the first. `by_regexp` tells
     /// whether a RegExp that only JavaScript can run matches an origin.
     #[napi]
-    #[allow(clippy::too_many_arguments)] // One call instead of an object with thirteen properties.
     pub fn admit(
         &self,
         url: String,
         method: String,
-        http_version_major: u32,
-        http_version_minor: u32,
-        host: Option<String>,
+        http_version: String,
         hosts: u32,
-        upgrade: Option<String>,
-        connection: Option<String>,
-        key: Option<String>,
-        version: Option<String>,
-        protocols: Option<String>,
-        extensions: Option<String>,
-        origin: Option<String>,
+        headers: Vec<Option<String>>,
         by_regexp: Function<'_, FnArgs<(String,)>, bool>,
-    ) -> Result<Either<i32, UpgradeRejection>> {
-        let request = UpgradeRequest {
-            method: &method,
-            http_version: (http_version_major as u8, http_version_minor as u8),
-            host: host.as_deref(),
-            hosts,
-            upgrade: upgrade.as_deref(),
-            connection: connection.as_deref(),
-            key: key.as_deref(),
-            version: version.as_deref(),
-            protocols: protocols.as_deref(),
-            extensions: extensions.as_deref(),
-        };
-        match self.decide(&url, &request, origin, &by_regexp)? {
-            Ok(route) => Ok(Either::A(route)),
-            Err(rejection) => Ok(Either::B(self.count_rejection(&rejection, &method))),
-        }
+    ) -> Result<Either<f64, UpgradeRejection>> {
+        let headers: Vec<Option<&str>> = headers.iter().map(Option::as_deref).collect();
+        let headers = headers
+            .try_into()
+            .map_err(|_| Error::new(Status::InvalidArg, "other headers than are asked for"))?;
+        let request = UpgradeRequest::new(&method, &http_version, hosts, headers);
+        Ok(match self.decide(&url, &request, &by_regexp)? {
+            Ok(handshake) => Either::A(self.handshakes.borrow_mut().add(handshake) as f64),
+            Err(rejection) => Either::B(self.count_rejection(&rejection, &method)),
+        })
     }
 
     fn decide(
         &self,
         url: &str,
         request: &UpgradeRequest<'_>,
-        origin: Option<String>,
         by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
-    ) -> Result<std::result::Result<i32, Rejection>> {
-        let reject = |reason, message: String| Ok(Err(Rejection::new(reason, message)));
+    ) -> Result<std::result::Result<Handshake, Rejection>> {
+        let reject = |reason, message: &str| Ok(Err(Rejection::new(reason, message)));
         let route = match self.find(url) {
-            Ok(Some(route)) => route.map_or(-1, |route| route as i32),
-            Ok(None) => {
-                return reject(RejectReason::Path, "no WebSocket is served at this path".into());
-            }
+            Ok(Some(route)) => route,
+            Ok(None) => return reject(RejectReason::Path, "no WebSocket is served at this path"),
             Err(rejection) => return Ok(Err(rejection)),
         };
-        if let Err(rejection) = request.check() {
-            return Ok(Err(rejection));
-        }
-        if let Some(Err(rejection)) = request.extensions.map(|offers| negotiate(offers, None)) {
-            return Ok(Err(rejection));
-        }
-        if !self.allows(origin.as_deref(), by_regexp)? {
-            return Ok(Err(origin::refusal(origin.as_deref())));
+        let handshake = match Handshake::read(request, route, self.options.deflate.as_ref()) {
+            Ok(handshake) => handshake,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        if !self.allows(request.origin, by_regexp)? {
+            return Ok(Err(origin::refusal(request.origin)));
         }
         if self.shutting_down.get() {
-            return reject(RejectReason::ShuttingDown, "the server is shutting down".into());
+            return reject(RejectReason::ShuttingDown, "the server is shutting down");
         }
         if self.options.max_connections.is_some_and(|limit| self.count() >= u64::from(limit)) {
-            return reject(
-                RejectReason::Limit,
-                "too many WebSocket connections: maxConnections is reached".into(),
-            );
+            let message = "too many WebSocket connections: maxConnections is reached";
+            return reject(RejectReason::Limit, message);
         }
-        self.admitted.set(self.admitted.get() + 1);
-        Ok(Ok(route))
+        Ok(Ok(handshake))
     }
 
     /// What counts against the limit: requests being verified, and connections until JavaScript has been
     /// told of their end and their peers have taken what was sent before.
     fn count(&self) -> u64 {
         let living = self.with_engine(Engine::living).unwrap_or(0);
-        u64::from(self.admitted.get()) + living.max(u64::from(self.open.get()))
+        self.handshakes.borrow().count() as u64 + living.max(u64::from(self.open.get()))
     }
 
     fn allows(
@@ -327,30 +304,31 @@ impl NativePlugin {
         }
     }
 
-    /// Counts a rejection that the facade decided on and returns its response to a request by
-    /// `method`. `reason` is a key of the statistics. With `status`, the response has that status
-    /// instead of the reason's own, and `phrase` behind it. Throws a RangeError where that is no
-    /// status that ends a request.
+    /// Counts a rejection that the facade decided on and returns its response. `reason` is one of
+    /// `constants().rejectReasons`. With `status`, the response has that status instead of the
+    /// reason's own, and `phrase` behind it. `method` is that of the request, by default the one of
+    /// every request that has been admitted, GET. Throws a RangeError where `status` is none that
+    /// ends a request.
     #[napi]
     pub fn reject(
         &self,
         env: Env,
-        reason: String,
+        reason: u32,
         message: String,
-        method: String,
         status: Option<f64>,
         phrase: Option<String>,
+        method: Option<String>,
     ) -> Result<UpgradeRejection> {
-        let reason = RejectReason::ALL
-            .into_iter()
-            .find(|known| known.name() == reason)
+        let reason = *RejectReason::ALL
+            .get(reason as usize)
             .ok_or_else(|| Error::new(Status::InvalidArg, format!("no such reason: {reason}")))?;
+        let method = method.as_deref().unwrap_or("GET");
         let rejection = Rejection::new(reason, message);
-        let Some(status) = status else { return Ok(self.count_rejection(&rejection, &method)) };
+        let Some(status) = status else { return Ok(self.count_rejection(&rejection, method)) };
         // What is no u16 becomes 0, which no status is.
         let whole = if status.fract() == 0.0 { status as u16 } else { 0 };
         match rejection.with_status(whole, phrase.as_deref()) {
-            Some(rejection) => Ok(self.count_rejection(&rejection, &method)),
+            Some(rejection) => Ok(self.count_rejection(&rejection, method)),
             None => {
                 let message =
                     format!("reject: status must be a whole number from 200 to 599, got {status}");
@@ -369,27 +347,27 @@ impl NativePlugin {
         }
     }
 
-    /// The subprotocols that an admitted request offers, in the client's order, where a function of
-    /// the application chooses; otherwise the one chosen, or none.
+    /// Number of the route of a handshake; `null` where its path has no handler, or it is over.
     #[napi]
-    pub fn protocol_choices(&self, offered: Option<String>) -> Vec<String> {
-        let Some(offered) = &offered else { return Vec::new() };
-        // The header has been checked on admission.
-        let offered = offered_protocols(offered).unwrap_or_default();
-        let chosen = match &self.options.protocols {
-            Protocols::Function => return offered.into_iter().map(str::to_owned).collect(),
-            Protocols::Any => offered.first().map(|first| (*first).to_owned()),
-            Protocols::Preferred(names) => {
-                names.iter().find(|name| offered.contains(&name.as_str())).cloned()
-            }
-        };
-        chosen.into_iter().collect()
+    pub fn route_of(&self, handshake: f64) -> Option<u32> {
+        self.handshakes.borrow().get(handshake as u64)?.route()
     }
 
-    /// An admitted request did not become a connection.
+    /// The subprotocols that a handshake offers, in the client's order, where a function of the
+    /// application chooses; otherwise the one chosen, or none.
     #[napi]
-    pub fn withdraw(&self) {
-        self.admitted.set(self.admitted.get().saturating_sub(1));
+    pub fn protocol_choices(&self, handshake: f64) -> Vec<String> {
+        let handshakes = self.handshakes.borrow();
+        let Some(handshake) = handshakes.get(handshake as u64) else { return Vec::new() };
+        let choices = handshake.protocol_choices(&self.options.protocols);
+        choices.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A handshake did not become a connection, and its place is free. Does nothing where it did, or
+    /// has been withdrawn before.
+    #[napi]
+    pub fn withdraw(&self, handshake: f64) {
+        self.handshakes.borrow_mut().take(handshake as u64);
     }
 
     /// Bytes that may be under way over a bridge, in each direction.
@@ -468,31 +446,33 @@ impl NativePlugin {
         handle.waker.keep_alive(&env, false)
     }
 
-    /// Takes the connection over: duplicates the descriptor, or makes a bridge where there is none,
-    /// writes the 101 response and replays `replay`, the bytes that Node has read already.
+    /// Makes a connection of a handshake, which is over then: duplicates the descriptor, or makes a
+    /// bridge where there is none, writes the 101 response and replays `replay`, the bytes that Node
+    /// has read already. Where that throws, the handshake is as it was, unless it was over before.
     ///
-    /// `extensions` is the request's `Sec-WebSocket-Extensions`; `headers` alternates names and
-    /// values of further response headers.
+    /// `protocol` is one of the handshake's choices; `headers` alternates names and values of further
+    /// response headers.
     #[napi]
-    #[allow(clippy::too_many_arguments)] // One call instead of an object with eight properties.
+    #[allow(clippy::too_many_arguments)] // One call instead of an object with as many properties.
     pub fn adopt(
         &self,
         env: Env,
         fd: Option<i32>,
-        key: String,
+        handshake: f64,
         protocol: Option<String>,
-        extensions: Option<String>,
+        _extensions: Option<String>,
         headers: Vec<String>,
         replay: &[u8],
     ) -> Result<AdoptedConnection> {
         let descriptor = fd.map(descriptor).transpose()?;
         let headers: Vec<(String, String)> =
             headers.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-        let agreement = extensions
-            .and_then(|offers| negotiate(&offers, self.options.deflate.as_ref()).ok().flatten());
-        let agreed = agreement.as_ref().map(|agreement| agreement.header.as_str());
-        let response = accept_response(&key, protocol.as_deref(), agreed, &headers);
-        let deflate = agreement.map(|agreement| agreement.params);
+        let number = handshake as u64;
+        let mut handshakes = self.handshakes.borrow_mut();
+        let handshake =
+            handshakes.get(number).ok_or_else(|| Error::from_reason("this handshake is over"))?;
+        let response = handshake.response(protocol.as_deref(), &headers);
+        let deflate = handshake.deflate();
         let engine = self.engine.borrow();
         let handle =
             engine.as_ref().ok_or_else(|| Error::from_reason("the engine has not been started"))?;
@@ -511,7 +491,7 @@ impl NativePlugin {
             .flatten()
             .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
         // From now on it counts as a connection.
-        self.withdraw();
+        handshakes.take(number);
         if self.open.replace(self.open.get() + 1) == 0 {
             handle.waker.keep_alive(&env, true)?;
         }
@@ -678,7 +658,7 @@ impl NativePlugin {
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),
-            handlers: self.routes.borrow().len() as u32,
+            handlers: self.routes.borrow().count() as u32,
             messages_received: totals.messages_received as f64,
             messages_sent: totals.messages_sent as f64,
             bytes_received: totals.bytes_received as f64,

@@ -26,7 +26,7 @@ const HANDSHAKE_PREFIX: &[u8] = b"sec-websocket-";
 /// The complete 101 response (RFC 6455 §4.2.2).
 ///
 /// `key` is the client's `Sec-WebSocket-Key`, which
-/// [`UpgradeRequest::check`](super::UpgradeRequest::check) has approved. `protocol` is the chosen
+/// [`Handshake::read`](super::Handshake::read) has approved. `protocol` is the chosen
 /// one of the [offered](super::offered_protocols) subprotocols; it is left out where it is not a
 /// token. `extensions` is the value of `Sec-WebSocket-Extensions` that was
 /// [agreed](super::negotiate).

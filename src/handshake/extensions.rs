@@ -30,16 +30,21 @@ pub struct DeflateOptions {
     pub client_max_window_bits: Option<u8>,
 }
 
+impl DeflateOptions {
+    /// What is wanted where nothing else is said.
+    pub const DEFAULT: Self = Self {
+        threshold: 1024,
+        level: 6,
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: MAX_WINDOW_BITS,
+        client_max_window_bits: None,
+    };
+}
+
 impl Default for DeflateOptions {
     fn default() -> Self {
-        Self {
-            threshold: 1024,
-            level: 6,
-            server_no_context_takeover: false,
-            client_no_context_takeover: false,
-            server_max_window_bits: MAX_WINDOW_BITS,
-            client_max_window_bits: None,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// How many characters of a client's value a message repeats. Enough to recognise an origin or a
 /// key; a client cannot make us echo, or log, kilobytes.
-const SHOWN_CHARS: usize = 80;
+pub const SHOWN_CHARS: usize = 80;
 
 /// The statuses that end a request, unlike 100 to 199 (RFC 9110 §15).
 const FINAL_STATUSES: std::ops::RangeInclusive<u16> = 200..=599;

@@ -1,7 +1,5 @@
 //! The server's reading of the client's opening handshake (RFC 6455 §4.2.1).
 
-use std::collections::HashSet;
-
 use super::host::is_host_and_port;
 use super::reject::{RejectReason, Rejection, quoted};
 
@@ -13,6 +11,19 @@ const PROTOCOL_VERSION: &str = "13";
 
 /// Base64 digits that 16 bytes need; two `=` follow them.
 const KEY_DIGITS: usize = 22;
+
+/// The headers that are decided on, by the names under which Node hands them on, and in the order in
+/// which [`UpgradeRequest::new`] takes their values.
+pub const REQUEST_HEADERS: [&str; 8] = [
+    "host",
+    "upgrade",
+    "connection",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+    "origin",
+];
 
 /// The parts of an upgrade request that RFC 6455 rules.
 ///
@@ -38,26 +49,51 @@ pub struct UpgradeRequest<'a> {
     pub version: Option<&'a str>,
     /// `Sec-WebSocket-Protocol`.
     pub protocols: Option<&'a str>,
-    /// `Sec-WebSocket-Extensions`. Not checked here: a server may ignore any offer (RFC 6455 §9.1).
+    /// `Sec-WebSocket-Extensions`.
     pub extensions: Option<&'a str>,
+    /// `Origin`. What is allowed is a matter of [`OriginRules`](super::OriginRules).
+    pub origin: Option<&'a str>,
 }
 
-impl UpgradeRequest<'_> {
-    /// Whether this is an opening handshake that a server of RFC 6455 may accept (§4.2.1).
+impl<'a> UpgradeRequest<'a> {
+    /// The request with these values of [`REQUEST_HEADERS`]. `http_version` is written as `1.1`; `hosts`
+    /// counts the header lines `Host`.
+    pub fn new(
+        method: &'a str,
+        http_version: &str,
+        hosts: u32,
+        headers: [Option<&'a str>; REQUEST_HEADERS.len()],
+    ) -> Self {
+        let [host, upgrade, connection, key, version, protocols, extensions, origin] = headers;
+        Self {
+            method,
+            http_version: parse_http_version(http_version).unwrap_or_default(),
+            host,
+            hosts,
+            upgrade,
+            connection,
+            key,
+            version,
+            protocols,
+            extensions,
+            origin,
+        }
+    }
+
+    /// Returns the key of an opening handshake that a server of RFC 6455 may accept (§4.2.1), apart
+    /// from what the client offers.
     ///
     /// # Errors
-    /// [`RejectReason::Method`] for anything but GET, [`RejectReason::Version`] for another
-    /// protocol version than 13, and [`RejectReason::BadRequest`] for a header that is missing or
-    /// malformed.
-    pub fn check(&self) -> Result<(), Rejection> {
+    /// As [`Handshake::read`](super::Handshake::read).
+    pub(super) fn check(&self) -> Result<&'a str, Rejection> {
         self.check_method()?;
         self.check_http_version()?;
         self.check_host()?;
         check_listed("Upgrade", self.upgrade, "websocket")?;
         check_listed("Connection", self.connection, "upgrade")?;
-        check_key(self.key)?;
+        let key = check_key(self.key)?;
         check_version(self.version)?;
-        self.protocols.map_or(Ok(()), |value| offered_protocols(value).map(drop))
+        Ok(key)
     }
 
     fn check_method(&self) -> Result<(), Rejection> {
@@ -99,30 +135,9 @@ impl UpgradeRequest<'_> {
     }
 }
 
-/// The subprotocols that a `Sec-WebSocket-Protocol` header offers, in the client's order of
-/// preference (RFC 6455 §4.1, item 10). Empty elements of the list are ignored (RFC 9110 §5.6.1.2).
-///
-/// # Errors
-/// [`RejectReason::BadRequest`] where the value is not a comma-separated list of at least one
-/// token, or names a subprotocol twice.
-pub fn offered_protocols(value: &str) -> Result<Vec<&str>, Rejection> {
-    let elements = value.split(',').map(trim_list_space);
-    let offered: Vec<&str> = elements.filter(|element| !element.is_empty()).collect();
-    let well_formed = !offered.is_empty() && offered.iter().all(|protocol| is_token(protocol));
-    if !well_formed || has_duplicate(&offered) {
-        return Err(bad_header(
-            "Sec-WebSocket-Protocol",
-            Some(value),
-            "a comma-separated list of distinct tokens",
-        ));
-    }
-    Ok(offered)
-}
-
-/// A set rather than a scan for each element: 16 KB of header hold thousands of them.
-fn has_duplicate(elements: &[&str]) -> bool {
-    let mut seen = HashSet::with_capacity(elements.len());
-    !elements.iter().all(|element| seen.insert(element))
+fn parse_http_version(version: &str) -> Option<(u8, u8)> {
+    let (major, minor) = version.split_once('.')?;
+    major.parse().ok().zip(minor.parse().ok())
 }
 
 fn check_listed(header: &str, value: Option<&str>, token: &str) -> Result<(), Rejection> {
@@ -136,11 +151,10 @@ fn check_listed(header: &str, value: Option<&str>, token: &str) -> Result<(), Re
     Err(bad_header(header, value, &accepted))
 }
 
-fn check_key(key: Option<&str>) -> Result<(), Rejection> {
-    if key.is_some_and(is_key) {
-        return Ok(());
-    }
-    Err(bad_header("Sec-WebSocket-Key", key, "16 bytes in base64, which is 22 digits and \"==\""))
+fn check_key(key: Option<&str>) -> Result<&str, Rejection> {
+    key.filter(|key| is_key(key)).ok_or_else(|| {
+        bad_header("Sec-WebSocket-Key", key, "16 bytes in base64, which is 22 digits and \"==\"")
+    })
 }
 
 /// As lenient as the `ws` library about the unused low bits of the last digit: some clients send
@@ -175,11 +189,11 @@ fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Removes the white space that a list may have around its elements (RFC 9110 §5.6.1).
-fn trim_list_space(element: &str) -> &str {
+pub(super) fn trim_list_space(element: &str) -> &str {
     element.trim_matches([' ', '\t'])
 }
 
-fn bad_header(header: &str, value: Option<&str>, accepted: &str) -> Rejection {
+pub(super) fn bad_header(header: &str, value: Option<&str>, accepted: &str) -> Rejection {
     bad_request(header_problem(header, value, accepted))
 }
 
@@ -205,11 +219,13 @@ mod tests {
         hosts: 1,
         upgrade: Some("websocket"),
         connection: Some("Upgrade"),
-        key: Some("dGhlIHNhbXBsZSBub25jZQ=="),
+        key: Some(KEY),
         version: Some("13"),
         protocols: None,
         extensions: None,
+        origin: None,
     };
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
     #[track_caller]
     fn assert_refused(request: UpgradeRequest<'_>, reason: RejectReason, message: &str) {
@@ -220,7 +236,29 @@ mod tests {
 
     #[test]
     fn the_sample_handshake_is_accepted() {
-        assert_eq!(GOOD.check(), Ok(()));
+        assert_eq!(GOOD.check(), Ok(KEY));
+    }
+
+    #[test]
+    fn values_are_taken_in_the_order_of_the_names() {
+        let values = REQUEST_HEADERS.map(Some);
+        let request = UpgradeRequest::new("GET", "1.1", 1, values);
+        assert_eq!((request.method, request.http_version, request.hosts), ("GET", (1, 1), 1));
+        assert_eq!((request.host, request.upgrade), (Some("host"), Some("upgrade")));
+        assert_eq!(request.connection, Some("connection"));
+        assert_eq!(request.key, Some("sec-websocket-key"));
+        assert_eq!(request.version, Some("sec-websocket-version"));
+        assert_eq!(request.protocols, Some("sec-websocket-protocol"));
+        assert_eq!(request.extensions, Some("sec-websocket-extensions"));
+        assert_eq!(request.origin, Some("origin"));
+    }
+
+    #[test]
+    fn an_http_version_that_is_none_is_older_than_all() {
+        for version in ["", "1", "one.two", "1.1.1", "999.0"] {
+            let request = UpgradeRequest::new("GET", version, 1, REQUEST_HEADERS.map(Some));
+            assert_eq!(request.http_version, (0, 0), "{version:?}");
+        }
     }
 
     #[test]
@@ -245,14 +283,14 @@ mod tests {
             "HTTP/1.0 cannot be upgraded: HTTP/1.1 or later is needed",
         );
         let later = UpgradeRequest { http_version: (2, 0), ..GOOD };
-        assert_eq!(later.check(), Ok(()));
+        assert_eq!(later.check(), Ok(KEY));
     }
 
     #[test]
     fn the_upgrade_token_is_found_in_a_list_in_any_case() {
         for value in ["WebSocket", "h2c, WEBSOCKET", "h2c,\twebsocket ,", "websocket, websocket"] {
             let request = UpgradeRequest { upgrade: Some(value), ..GOOD };
-            assert_eq!(request.check(), Ok(()), "{value:?}");
+            assert_eq!(request.check(), Ok(KEY), "{value:?}");
         }
     }
 
@@ -279,7 +317,7 @@ mod tests {
     fn the_connection_token_is_found_in_a_list_in_any_case() {
         for value in ["upgrade", "keep-alive, Upgrade", "UPGRADE,close"] {
             let request = UpgradeRequest { connection: Some(value), ..GOOD };
-            assert_eq!(request.check(), Ok(()), "{value:?}");
+            assert_eq!(request.check(), Ok(KEY), "{value:?}");
         }
         assert_refused(
             UpgradeRequest { connection: Some("keep-alive"), ..GOOD },
@@ -294,7 +332,7 @@ mod tests {
             ["AAAAAAAAAAAAAAAAAAAAAA==", "zzzzzzzzzzzzzzzzzzzzzz==", "+/+/+/+/+/+/+/+/+/+/+/=="]
         {
             let request = UpgradeRequest { key: Some(key), ..GOOD };
-            assert_eq!(request.check(), Ok(()), "{key:?}");
+            assert_eq!(request.check(), Ok(key));
         }
     }
 
@@ -345,47 +383,10 @@ mod tests {
     }
 
     #[test]
-    fn offered_protocols_keep_the_order_of_the_client() {
-        assert_eq!(
-            offered_protocols("graphql-ws, chat.v2 ,\tmqtt"),
-            Ok(vec!["graphql-ws", "chat.v2", "mqtt"])
-        );
-    }
-
-    #[test]
-    fn subprotocols_differ_by_case() {
-        assert_eq!(offered_protocols("chat, Chat"), Ok(vec!["chat", "Chat"]));
-    }
-
-    #[test]
-    fn a_malformed_protocol_list_is_refused() {
-        for value in
-            ["", " ", ",", " ,\t, ", "a b", "a;b", "a, a", "a,,a", "chät", "a\u{7f}", "a\r\nb"]
-        {
-            let request = UpgradeRequest { protocols: Some(value), ..GOOD };
-            let rejection = request.check().unwrap_err();
-            assert_eq!(rejection.reason(), RejectReason::BadRequest, "{value:?}");
-        }
-        assert_refused(
-            UpgradeRequest { protocols: Some("a, a"), ..GOOD },
-            RejectReason::BadRequest,
-            "header Sec-WebSocket-Protocol is \"a, a\": accepted is a \
-             comma-separated list of distinct tokens",
-        );
-    }
-
-    #[test]
-    fn empty_elements_of_an_offer_are_ignored() {
-        for value in ["a,b", "a,,b", ",a,b", "a,b,", " , a ,\t, b , "] {
-            assert_eq!(offered_protocols(value), Ok(vec!["a", "b"]), "{value:?}");
-        }
-    }
-
-    #[test]
     fn there_is_one_host_and_it_is_well_formed() {
         for host in ["example.com", "example.com:8080", "[::1]:80", "localhost:"] {
             let request = UpgradeRequest { host: Some(host), ..GOOD };
-            assert_eq!(request.check(), Ok(()), "{host:?}");
+            assert_eq!(request.check(), Ok(KEY), "{host:?}");
         }
         assert_refused(
             UpgradeRequest { host: None, hosts: 0, ..GOOD },
@@ -414,12 +415,6 @@ mod tests {
         assert!(request.check().unwrap_err().message().starts_with("HTTP/1.0"));
         let request = UpgradeRequest { host: None, upgrade: None, ..GOOD };
         assert!(request.check().unwrap_err().message().starts_with("header Host"));
-    }
-
-    #[test]
-    fn extensions_are_left_to_their_negotiation() {
-        let request = UpgradeRequest { extensions: Some(";;;"), ..GOOD };
-        assert_eq!(request.check(), Ok(()));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! Close codes and the close frame (RFC 6455 §5.5.1 and §7.4).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::frame::MAX_CONTROL_PAYLOAD;
 
-/// Normal closure.
-pub const NORMAL: u16 = 1000;
 /// An endpoint goes away: a server shuts down, a page is left, a peer stopped answering.
 pub const GOING_AWAY: u16 = 1001;
 /// The peer broke the protocol.
@@ -20,8 +19,6 @@ pub const INVALID_PAYLOAD: u16 = 1007;
 pub const POLICY_VIOLATION: u16 = 1008;
 /// A message was larger than this server accepts.
 pub const MESSAGE_TOO_BIG: u16 = 1009;
-/// The server met a condition that kept it from serving the connection.
-pub const INTERNAL_ERROR: u16 = 1011;
 
 /// The server is overloaded for now: the peer may come again later (IANA registry).
 pub const TRY_AGAIN_LATER: u16 = 1013;
@@ -29,9 +26,12 @@ pub const TRY_AGAIN_LATER: u16 = 1013;
 /// Longest reason in bytes: a control frame's payload less the two bytes of the code.
 pub const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
-/// Whether `code` may stand in a close frame on the wire (RFC 6455 §7.4 and the IANA registry).
+/// The codes that may stand in a close frame on the wire (RFC 6455 §7.4 and the IANA registry).
+pub const SENDABLE: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1014, 3000..=4999];
+
+/// Whether `code` is one of [`SENDABLE`].
 pub fn is_sendable(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    SENDABLE.iter().any(|codes| codes.contains(&code))
 }
 
 /// Why a connection has to be failed (RFC 6455 §7.1.7): the code that the peer is sent, and words

@@ -23,6 +23,7 @@ new WebSocketPlugin({
   closeTimeoutMs: 1_000,
   maxBackpressure: Infinity,
   backpressurePolicy: 'drop',
+  maxBufferedBytes: 1e9,
   protocols: ['chat.v2', 'chat.v1'],
   perMessageDeflate: { threshold: 512, level: 3, serverNoContextTakeover: true },
   maxRoomsPerConnection: 10,
@@ -49,6 +50,7 @@ const all: Same<
     closeTimeoutMs?: number;
     maxBackpressure?: number;
     backpressurePolicy?: 'close' | 'drop';
+    maxBufferedBytes?: number;
     ioThreads?: number;
     protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
     perMessageDeflate?: boolean | PerMessageDeflateOptions;
@@ -66,7 +68,6 @@ const deflate: Same<
     clientNoContextTakeover?: boolean;
     serverMaxWindowBits?: number;
     clientMaxWindowBits?: number;
-    concurrency?: number;
   }
 > = true;
 

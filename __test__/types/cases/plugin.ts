@@ -88,6 +88,8 @@ const stats: Same<
     droppedMessages: number;
     bufferedAmount: number;
     backpressuredConnections: number;
+    closingConnections: number;
+    memory: { used: number; limit: number; shed: number };
     transports: { adopted: number; bridged: number };
     rejected: Record<WSRejectReason, number>;
   }

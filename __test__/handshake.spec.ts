@@ -1,0 +1,164 @@
+/** A request is read once, when it comes; what was read becomes a connection or is withdrawn, once. */
+
+import type { IncomingMessage } from 'node:http';
+import { createRequire } from 'node:module';
+import { describe, expect, test } from 'vitest';
+import type { WebSocketPluginOptions } from '../index.js';
+import { rawConnect, upgradeRequest } from './support/raw.js';
+import { serve } from './support/server.js';
+
+interface NativePlugin {
+  ws(path: string, route: number): void;
+  admit(
+    url: string,
+    method: string,
+    httpVersion: string,
+    hosts: number,
+    headers: (string | undefined)[],
+    matchesOrigin: (origin: string) => boolean,
+  ): number | { reason: string };
+  routeOf(handshake: number): number | null;
+  protocolChoices(handshake: number): string[];
+  withdraw(handshake: number): void;
+  adopt(
+    fd: number | undefined,
+    handshake: number,
+    protocol: string | undefined,
+    extensions: undefined,
+    headers: string[],
+    replay: Buffer,
+  ): unknown;
+}
+
+const native = createRequire(import.meta.url)('../lib/native.js') as {
+  constants(): { requestHeaders: string[] };
+  WebSocketPlugin: new (options?: WebSocketPluginOptions) => NativePlugin;
+};
+
+const HEADERS: Record<string, string> = {
+  host: '127.0.0.1',
+  upgrade: 'websocket',
+  connection: 'Upgrade',
+  'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+  'sec-websocket-version': '13',
+};
+
+/** What a plugin makes of a request. */
+function admit(plugin: NativePlugin, more: Record<string, string> = {}, url = '/ws') {
+  const headers = { ...HEADERS, ...more };
+  const values = native.constants().requestHeaders.map((name) => headers[name]);
+  return plugin.admit(url, 'GET', '1.1', 1, values, () => false);
+}
+
+function admitted(...args: Parameters<typeof admit>): number {
+  const handshake = admit(...args);
+  if (typeof handshake !== 'number') throw new Error('refused');
+  return handshake;
+}
+
+describe('what user code makes of the headers', () => {
+  /** Everything that the answer could be made of. */
+  const rewrite = ({ headers }: IncomingMessage) => {
+    headers['sec-websocket-key'] = 'AAAAAAAAAAAAAAAAAAAAAA==';
+    headers['sec-websocket-protocol'] = 'theirs';
+    delete headers['sec-websocket-extensions'];
+  };
+  const offer = {
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    'Sec-WebSocket-Protocol': 'ours',
+    'Sec-WebSocket-Extensions': 'permessage-deflate',
+  };
+  const answer = [
+    'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
+    'Sec-WebSocket-Protocol: ours',
+    'Sec-WebSocket-Extensions: permessage-deflate',
+  ];
+
+  test.each<[string, WebSocketPluginOptions]>([
+    ['verifyClient', { verifyClient: (req) => [rewrite(req), true][1] as boolean }],
+    [
+      'the choice of a subprotocol',
+      { protocols: ([first = ''], req) => [rewrite(req), first][1] as string },
+    ],
+  ])('in %s changes nothing about the answer', async (_name, options) => {
+    const { port } = await serve({ ...options, perMessageDeflate: true });
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws', offer));
+    expect((await client.head()).split('\r\n').slice(3)).toEqual(answer);
+  });
+
+  test('in HTTP middleware changes nothing either', async () => {
+    const { port } = await serve({
+      perMessageDeflate: true,
+      before: (app) =>
+        app.use((ctx: { req: IncomingMessage }, next: () => unknown) => {
+          rewrite(ctx.req);
+          return next();
+        }),
+    });
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws', offer));
+    expect((await client.head()).split('\r\n').slice(3)).toEqual(answer);
+  });
+});
+
+describe('an admitted handshake', () => {
+  test('has the number of its route, and none for a path without a handler', () => {
+    const plugin = new native.WebSocketPlugin({ path: '/open' });
+    plugin.ws('/chat', 0);
+    plugin.ws('/game/:id', 7);
+    const routeOf = (url: string) => plugin.routeOf(admitted(plugin, {}, url));
+    expect(routeOf('/chat')).toBe(0);
+    expect(routeOf('/game/1')).toBe(7);
+    expect(routeOf('/open')).toBe(null);
+  });
+
+  test('has the subprotocols to choose from', () => {
+    const choices = (options: WebSocketPluginOptions, offered?: string) => {
+      const plugin = new native.WebSocketPlugin(options);
+      const headers = offered === undefined ? undefined : { 'sec-websocket-protocol': offered };
+      return plugin.protocolChoices(admitted(plugin, headers));
+    };
+    expect(choices({}, 'b, a')).toEqual(['b']);
+    expect(choices({ protocols: ['a', 'b'] }, 'b, a')).toEqual(['a']);
+    expect(choices({ protocols: ['c'] }, 'b, a')).toEqual([]);
+    expect(choices({ protocols: () => false }, 'b, a')).toEqual(['b', 'a']);
+    expect(choices({ protocols: () => false })).toEqual([]);
+  });
+
+  test('has a place until it is withdrawn, and gives it back once', () => {
+    const plugin = new native.WebSocketPlugin({ maxConnections: 2 });
+    const first = admitted(plugin);
+    admitted(plugin);
+    expect(admit(plugin)).toMatchObject({ reason: 'limit' });
+    plugin.withdraw(first);
+    plugin.withdraw(first);
+    admitted(plugin);
+    plugin.withdraw(first);
+    expect(admit(plugin)).toMatchObject({ reason: 'limit' });
+  });
+
+  test('that was withdrawn becomes no connection', () => {
+    const plugin = new native.WebSocketPlugin();
+    const handshake = admitted(plugin);
+    plugin.withdraw(handshake);
+    const adopt = () =>
+      plugin.adopt(undefined, handshake, undefined, undefined, [], Buffer.alloc(0));
+    expect(adopt).toThrow('this handshake is over');
+    expect(plugin.protocolChoices(handshake)).toEqual([]);
+    expect(plugin.routeOf(handshake)).toBe(null);
+  });
+
+  test('that could not become a connection keeps its place until it is withdrawn', () => {
+    const plugin = new native.WebSocketPlugin({ maxConnections: 1 });
+    const handshake = admitted(plugin);
+    // The engine has not been started.
+    expect(() =>
+      plugin.adopt(undefined, handshake, undefined, undefined, [], Buffer.alloc(0)),
+    ).toThrow('the engine has not been started');
+    expect(admit(plugin)).toMatchObject({ reason: 'limit' });
+    plugin.withdraw(handshake);
+    admitted(plugin);
+    expect(admit(plugin)).toMatchObject({ reason: 'limit' });
+  });
+});
