@@ -3,7 +3,17 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Client, connect } from './support/client.js';
 import { echo, pair, rawPair } from './support/pair.js';
-import { CLOSE, closePayload, frame, PING, PONG, type RawClient, TEXT } from './support/raw.js';
+import {
+  BINARY,
+  CLOSE,
+  CONTINUATION,
+  closePayload,
+  frame,
+  PING,
+  PONG,
+  type RawClient,
+  TEXT,
+} from './support/raw.js';
 import { serve } from './support/server.js';
 import { clientSource } from './support/transport.js';
 import { until } from './support/until.js';
@@ -107,7 +117,7 @@ describe('the heartbeat', () => {
     ['a message', (client: RawClient) => client.write(frame(TEXT, 'here'))],
     ['a ping of its own', (client: RawClient) => client.write(frame(PING, 'you?'))],
     ['a pong with other words', (client: RawClient) => client.write(frame(PONG, 'me'))],
-    ['a fragment', (client: RawClient) => client.write(frame(2, 'x', { fin: false }))],
+    ['a fragment', (client: RawClient) => client.write(frame(BINARY, 'x', { fin: false }))],
   ])('takes %s for a sign of life', async (name, sign) => {
     const { client, socket, ends } = await rawPair({ heartbeatMs: 50, pongTimeoutMs: 150 });
     const before = socket.lastPong;
@@ -117,7 +127,7 @@ describe('the heartbeat', () => {
       if (opcode === PONG) continue;
       seen += 1;
       // A second first fragment would be a breach of the protocol.
-      if (name === 'a fragment' && seen > 1) client.write(frame(0, 'x', { fin: false }));
+      if (name === 'a fragment' && seen > 1) client.write(frame(CONTINUATION, 'x', { fin: false }));
       else sign(client);
     }
     expect(ends.waiting).toEqual([]);

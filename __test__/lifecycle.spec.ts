@@ -19,6 +19,7 @@ import {
   frame,
   rawConnect,
   rawUpgrade,
+  TEXT,
   upgradeRequest,
 } from './support/raw.js';
 import { serve } from './support/server.js';
@@ -257,7 +258,7 @@ describe('cleanup()', () => {
     const client = await rawUpgrade(port);
     const cleaning = plugin.cleanup();
     await client.frame();
-    client.write(Buffer.concat([frame(1, 'crossing'), frame(CLOSE, closePayload(1001))]));
+    client.write(Buffer.concat([frame(TEXT, 'crossing'), frame(CLOSE, closePayload(1001))]));
     await cleaning;
     expect(await events.next()).toBe(1001);
     expect(events.waiting).toEqual([]);
