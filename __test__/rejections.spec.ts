@@ -13,6 +13,7 @@ import {
   frame,
   rawConnect,
   rawUpgrade,
+  rawUpgradeOncePossible,
   upgradeRequest,
 } from './support/raw.js';
 import { serve } from './support/server.js';
@@ -241,6 +242,8 @@ describe('the answers', () => {
     expect(plugin.getStats().rejected).toMatchObject({ limit: 1 });
     first.close();
     await ended.next();
+    // Its place is free once it has taken what was sent to it, the close frame included.
+    await first.closed;
     await connect(url());
     expect(await upgradeStatus(port)).toBe(503);
   });
@@ -704,7 +707,7 @@ describe('verifyClient', () => {
     await once(client.socket, 'close');
     answerFirst(true);
     expect(await ended.next()).toEqual(['/ws?first', 1006]);
-    const second = rawUpgrade(port, '/ws?second');
+    const second = rawUpgradeOncePossible(port, '/ws?second');
     (await verdicts.next())(true);
     await second;
     expect(plugin.getStats().totalConnections).toBe(1);
