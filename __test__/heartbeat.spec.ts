@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { block } from './support/block.js';
 import { type Client, connect } from './support/client.js';
 import { echo, pair, rawPair } from './support/pair.js';
 import {
@@ -108,8 +109,10 @@ describe('the heartbeat', () => {
       pongTimeoutMs: 150,
       maxBackpressure: Number.POSITIVE_INFINITY,
     });
+    // At once and ready-made: a pause after the first megabyte could end it while 1001 still fits.
+    const large = Buffer.alloc(40 << 20);
     client.ws.pause();
-    for (let index = 0; index < 40; index++) socket.send(Buffer.alloc(1 << 20));
+    socket.send(large);
     expect(await ends.next()).toEqual({ code: 1006, reason: '' });
   });
 
@@ -198,8 +201,7 @@ describe('the heartbeat', () => {
       wsApp.ws('/ws', (socket) => {
         socket.onMessage((data) => {
           if (data !== 'block') return resolve();
-          const begin = Date.now();
-          while (Date.now() - begin < 1000) Math.random();
+          block(1000);
         });
       });
     });
@@ -223,8 +225,7 @@ describe('the heartbeat', () => {
 
   test('goes on while the JavaScript thread of the server is busy', async () => {
     const { client, socket } = await rawPair({ heartbeatMs: 20, pongTimeoutMs: 0 });
-    const begin = Date.now();
-    while (Date.now() - begin < 400) Math.random();
+    block(400);
     // Whatever stands before this on the wire was sent while nothing could run on this thread.
     socket.send('marker');
     let seen = 0;

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
+import { blockSource } from './support/block.js';
 import { type Client, connect } from './support/client.js';
 import { type Deferred, deferred, queue } from './support/events.js';
 import { echo, serveRecorded } from './support/pair.js';
@@ -42,11 +43,7 @@ const server = `
       socket.join('room of ' + socket.id);
       socket.onClose(() => { ended += 1; });
       socket.onMessage((data) => {
-        if (data === 'block') {
-          const begin = Date.now();
-          while (Date.now() - begin < 500);
-          return;
-        }
+        if (data === 'block') return ${blockSource}(500);
         if (data === 'count') return socket.send('count ' + count);
         const number = Number.parseInt(data, 10);
         if (number !== count) socket.send('out of order: ' + data + ' after ' + count);
