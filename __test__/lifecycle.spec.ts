@@ -3,7 +3,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { createRequire } from 'node:module';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -22,7 +21,7 @@ import {
   TEXT,
   upgradeRequest,
 } from './support/raw.js';
-import { serve } from './support/server.js';
+import { portOf, serve } from './support/server.js';
 import {
   clientSource,
   createServer,
@@ -47,10 +46,9 @@ function installOn(app: unknown, options?: WebSocketPluginOptions): WebSocketPlu
 }
 
 /** The port of a server that is closed after the test. */
-async function portOf(server: Server): Promise<number> {
+function portUntilEnd(server: Server): Promise<number> {
   onTestFinished(() => void server.close());
-  if (!server.listening) await once(server, 'listening');
-  return (server.address() as AddressInfo).port;
+  return portOf(server);
 }
 
 describe('install', () => {
@@ -79,7 +77,7 @@ describe('install', () => {
   test('after listen() serves all the same', async () => {
     const app = createApp(hostOptions);
     const server = app.listen(0, '127.0.0.1');
-    const port = await portOf(server);
+    const port = await portUntilEnd(server);
     const plugin = installOn(app);
     withWebSocket(app).ws('/late', (socket) => socket.send('hello'));
     onTestFinished(() => plugin.cleanup());
@@ -199,7 +197,7 @@ describe('the events', () => {
     const plugin = installOn({ server });
     onTestFinished(() => plugin.cleanup());
     plugin.on('connection', (socket) => connected.push(socket.url));
-    const port = await portOf(server.listen(0, '127.0.0.1'));
+    const port = await portUntilEnd(server.listen(0, '127.0.0.1'));
     await connect(wsUrl(port, '/ws'));
     expect(await connected.next()).toBe('/ws');
   });
@@ -322,7 +320,7 @@ describe('cleanup()', () => {
     const app = Object.assign(new EventEmitter(), { server });
     const plugin = installOn(app);
     onTestFinished(() => plugin.cleanup());
-    const port = await portOf(server.listen(0, '127.0.0.1'));
+    const port = await portUntilEnd(server.listen(0, '127.0.0.1'));
     const client = await connect(wsUrl(port, '/ws'));
     app.emit('shutdown');
     expect(await client.closed).toMatchObject({ code: 1001 });
@@ -364,7 +362,7 @@ describe('cleanup()', () => {
       await new Promise((resolve) => server.close(resolve));
       await plugin.cleanup();
       expect(plugin.getStats()).toMatchObject({ totalConnections: 0, rooms: [] });
-      const port = await portOf(server.listen(0, '127.0.0.1'));
+      const port = await portUntilEnd(server.listen(0, '127.0.0.1'));
       expect(await plugin.healthCheck()).toBe(true);
       const after = await connect(wsUrl(port, '/echo'));
       after.send(`round ${round}`);
@@ -387,7 +385,7 @@ describe('hosts', () => {
     });
     await listen();
     const { server } = app as { server: Server };
-    const port = await portOf(server);
+    const port = await portUntilEnd(server);
     const client = await connect(wsUrl(port, '/echo'));
     client.send('hello');
     expect(await client.next()).toBe('hello');

@@ -1,6 +1,6 @@
 /**
- * How bytes get from the clients of the tests to the plugin. The specs that make connections run
- * three times, as vitest.config.mjs says, each time with another `TEST_TRANSPORT`:
+ * How bytes get from the clients of the tests to the plugin. The specs whose behaviour may differ by
+ * it run three times, as vitest.config.mjs says, each time with another `TEST_TRANSPORT`:
  *
  * - `adopted`: the plugin takes the descriptors of plain connections over;
  * - `bridge`: the same connections, whose bytes JavaScript pumps;
