@@ -1,41 +1,65 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig } from 'vitest/config';
 
-/** Specs without connections of their own process, or with a transport of their own. */
-const ONCE = ['bridge', 'docs', 'host', 'missing-binary', 'types'];
+const isBun = process.versions.bun !== undefined;
 
-/** Servers of the examples, and of scripts, that speak no TLS. */
-const PLAIN = ['examples'];
+/** Whatever these show is decided in JavaScript, or by the handshake, before there is a transport. */
+const DECIDED_BEFORE = ['options', 'origins', 'package', 'paths', 'realms', 'subprotocols'];
 
-/** The specs once more over a transport; `__test__/support/transport.ts` says what that means. */
+/** These choose the transport of each server themselves, or have applications that speak no TLS. */
+const OWN_SERVERS = ['bridge', 'docs', 'examples', 'host'];
+
+/** These ask a compiler or the loader, and connect to nobody. */
+const UNCONNECTED = ['missing-binary', 'types'];
+
+/** What a browser says is the same over both of the ways that JavaScript pumps, so one is enough. */
+const NOT_BRIDGED = ['browser'];
+
+/** TLS itself, which the other transports have not. */
+const ENCRYPTED = ['tls'];
+
+/** Bun runs what connections it can make; the rest is about Node. */
+const ONCE = isBun
+  ? [...DECIDED_BEFORE, 'examples']
+  : [...DECIDED_BEFORE, ...OWN_SERVERS, ...UNCONNECTED];
+
+const NOT_PER_TRANSPORT = [...DECIDED_BEFORE, ...OWN_SERVERS, ...UNCONNECTED];
+
+const files = (names) => names.map((name) => `__test__/${name}.spec.ts`);
+
+function project(name, test) {
+  return { extends: true, test: { name, ...test } };
+}
+
+/** The specs over a transport; `__test__/support/transport.ts` says what that means. */
 function over(transport, exclude, env = {}) {
-  return {
-    extends: true,
-    test: {
-      name: transport,
-      env: { TEST_TRANSPORT: transport, ...env },
-      exclude: [...configDefaults.exclude, ...exclude.map((name) => `__test__/${name}.spec.ts`)],
-    },
-  };
+  return project(transport, {
+    include: ['__test__/**/*.spec.ts'],
+    env: { TEST_TRANSPORT: transport, ...env },
+    exclude: [...configDefaults.exclude, ...files([...NOT_PER_TRANSPORT, ...exclude])],
+  });
 }
 
 /** Bun has a `ws` of its own, which would not be the independent client that the tests want. */
-const alias = process.versions.bun
+const alias = isBun
   ? { ws: fileURLToPath(new URL('node_modules/ws/wrapper.mjs', import.meta.url)) }
   : {};
 
 export default defineConfig({
   resolve: { alias },
   test: {
-    include: ['__test__/**/*.spec.ts'],
+    // One spec file on each core: by itself vitest leaves a core free, which on two cores is half.
+    maxWorkers: availableParallelism(),
     // Real sockets on a small machine: generous, because no test asserts a time.
     testTimeout: 30_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     projects: [
-      over('adopted', ['tls']),
-      over('bridge', ['tls', ...ONCE], { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' }),
-      over('tls', [...ONCE, ...PLAIN]),
+      project('once', { include: files(ONCE) }),
+      over('adopted', ENCRYPTED),
+      over('bridge', [...ENCRYPTED, ...NOT_BRIDGED], { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' }),
+      over('tls', []),
     ],
   },
 });

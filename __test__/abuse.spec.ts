@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { WSConnection } from '../index.js';
+import { blockSource } from './support/block.js';
 import { type Client, connect } from './support/client.js';
 import { queue } from './support/events.js';
 import { answerTo, parseResponse, upgradeStatus } from './support/http.js';
@@ -592,8 +593,7 @@ describe('a process', () => {
           fs.writeFileSync('/proc/self/clear_refs', '5');
           const before = peak();
           fs.writeSync(1, 'blocking\\n');
-          const end = Date.now() + 2000;
-          while (Date.now() < end);
+          ${blockSource}(2000);
           const { bytesReceived } = plugin.getStats();
           fs.writeSync(1, JSON.stringify({ growth: peak() - before, bytesReceived }) + '\\n');
         });`;

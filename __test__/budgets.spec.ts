@@ -2,6 +2,7 @@
 import { deflateRawSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
+import { blockSource } from './support/block.js';
 import { deferred, queue } from './support/events.js';
 import { script } from './support/process.js';
 import {
@@ -31,7 +32,7 @@ function startServer(options: string, handler: string) {
     plugin.attach(server).ws('/ws', ${handler});
     server.listen(0, '127.0.0.1', () => console.log(server.address().port));
     require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
-      if (line === 'block') for (const end = Date.now() + 2000; Date.now() < end; );
+      if (line === 'block') ${blockSource}(2000);
       const { maxRSS } = process.resourceUsage();
       console.log(JSON.stringify({ messages, peak: Math.round(maxRSS / 1024) }));
     });

@@ -1,5 +1,4 @@
 /** User code that does its worst: nothing of it ends the process or reaches another connection. */
-import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream';
@@ -13,7 +12,7 @@ import { deferred, queue } from './support/events.js';
 import { fetchFrom, upgradeStatus } from './support/http.js';
 import { echo, pair, serveRecorded } from './support/pair.js';
 import { frame, rawConnect, rawUpgrade, TEXT, upgradeRequest } from './support/raw.js';
-import { type Served, serve } from './support/server.js';
+import { portOf, type Served, serve } from './support/server.js';
 import { adopts } from './support/transport.js';
 
 type Reported = [error: Error, socket: WSConnection | undefined];
@@ -361,8 +360,7 @@ test('a connection that is kept beyond the clean-up reaches nobody once the plug
   await plugin.cleanup();
   expect(await first.closed).toMatchObject({ code: 1001 });
   server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
+  const port = await portOf(server);
   const stranger = await rawUpgrade(port);
   const old = sockets[0] as WSConnection;
   old.send('to whom?');

@@ -11,7 +11,7 @@ import {
 import { connect, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { answerTo, fetchFrom, parseResponse, upgradeStatus } from './support/http.js';
-import { frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
+import { frame, PING, PONG, rawConnect, rawUpgrade, TEXT, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
 
 type App = ReturnType<typeof createApp>;
@@ -284,9 +284,9 @@ describe.each([
     const client = await rawUpgrade(port);
     expect(await through.next()).toBe('/ws');
     wsApp.wsBroadcast('marker');
-    expect(await client.frame()).toMatchObject({ opcode: 1, payload: Buffer.from('marker') });
-    client.write(frame(9, 'ping'));
-    expect(await client.frame()).toMatchObject({ opcode: 10, payload: Buffer.from('ping') });
+    expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.from('marker') });
+    client.write(frame(PING, 'ping'));
+    expect(await client.frame()).toMatchObject({ opcode: PONG, payload: Buffer.from('ping') });
   });
 
   test('nothing that middleware writes after the upgrade does, early or late', async () => {
@@ -315,11 +315,11 @@ describe.each([
     expect(headers).not.toHaveProperty('x-late');
     expect(await written.next()).toBe('on the way back');
     wsApp.wsBroadcast('first');
-    expect(await client.frame()).toMatchObject({ opcode: 1, payload: Buffer.from('first') });
+    expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.from('first') });
     gate.resolve();
     expect(await written.next()).toBe('later');
     wsApp.wsBroadcast('second');
-    expect(await client.frame()).toMatchObject({ opcode: 1, payload: Buffer.from('second') });
+    expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.from('second') });
   });
 
   test('a route on the same path does not answer an upgrade', async () => {
@@ -454,8 +454,8 @@ describe.each([
           wsApp.ws('/ws', (socket) => socket.onMessage(messages.push));
         },
       );
-      const client = await rawUpgrade(port, '/ws', frame(1, 'early'));
-      client.write(frame(1, 'late'));
+      const client = await rawUpgrade(port, '/ws', frame(TEXT, 'early'));
+      client.write(frame(TEXT, 'late'));
       expect(await messages.next()).toBe('early');
       expect(await messages.next()).toBe('late');
     },

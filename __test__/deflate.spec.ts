@@ -7,7 +7,10 @@ import { answerTo } from './support/http.js';
 import {
   BINARY,
   CLOSE,
+  CONTINUATION,
   frame,
+  PING,
+  PONG,
   type RawClient,
   rawConnect,
   TEXT,
@@ -145,7 +148,7 @@ describe('messages', () => {
     client.write(frame(TEXT, '', { rsv: 4 }));
     expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.alloc(0) });
     client.write(frame(TEXT, '', { rsv: 4, fin: false }));
-    client.write(frame(0, ''));
+    client.write(frame(CONTINUATION, ''));
     expect(await client.frame()).toMatchObject({ opcode: TEXT, payload: Buffer.alloc(0) });
     client.write(frame(TEXT, deflate('hello'), { rsv: 4 }));
     expect((await client.frame()).payload.toString()).toBe('hello');
@@ -161,8 +164,8 @@ describe('messages', () => {
       expect(answer.toString()).toBe(payload === final ? 'final' : 'flushed');
     }
     client.write(frame(TEXT, final.subarray(0, 3), { rsv: 4, fin: false }));
-    client.write(frame(0, final.subarray(3), { fin: false }));
-    client.write(frame(0, ''));
+    client.write(frame(CONTINUATION, final.subarray(3), { fin: false }));
+    client.write(frame(CONTINUATION, ''));
     expect((await client.frame()).payload.toString()).toBe('final');
   });
 
@@ -171,9 +174,9 @@ describe('messages', () => {
     const { client } = await offer(port, 'permessage-deflate');
     const compressed = deflate(prose(3000));
     client.write(frame(TEXT, compressed.subarray(0, 5), { fin: false, rsv: 4 }));
-    client.write(frame(9, 'p'));
-    client.write(frame(0, compressed.subarray(5)));
-    expect(await client.frame()).toMatchObject({ opcode: 10 });
+    client.write(frame(PING, 'p'));
+    client.write(frame(CONTINUATION, compressed.subarray(5)));
+    expect(await client.frame()).toMatchObject({ opcode: PONG });
     expect((await client.frame()).payload.toString()).toBe(prose(3000));
   });
 });
@@ -210,8 +213,8 @@ describe('what is wrong', () => {
   });
 
   test('RSV1 on a control frame or a continuation ends with 1002', async () => {
-    expect(await closeCode(frame(9, '', { rsv: 4 }))).toBe(1002);
-    const fragments = [frame(TEXT, 'a', { fin: false }), frame(0, 'b', { rsv: 4 })];
+    expect(await closeCode(frame(PING, '', { rsv: 4 }))).toBe(1002);
+    const fragments = [frame(TEXT, 'a', { fin: false }), frame(CONTINUATION, 'b', { rsv: 4 })];
     expect(await closeCode(Buffer.concat(fragments))).toBe(1002);
   });
 

@@ -7,6 +7,7 @@ import { deferred, queue } from './support/events.js';
 import {
   BINARY,
   CLOSE,
+  CONTINUATION,
   closePayload,
   frame,
   PING,
@@ -240,13 +241,13 @@ describe.each(places)('while %s still runs', (place) => {
     const early = [
       frame(TEXT, 'one, ', { fin: false }),
       frame(PING, 'p'),
-      frame(0, 'two, ', { fin: false }),
+      frame(CONTINUATION, 'two, ', { fin: false }),
     ];
     client.write(Buffer.concat([Buffer.from(upgradeRequest('/ws')), ...early]));
     await delay.reached;
     delay.open();
     expect(await client.head()).toMatch(/^HTTP\/1\.1 101 /);
-    client.write(frame(0, 'three'));
+    client.write(frame(CONTINUATION, 'three'));
     expect(await messages.next()).toBe('one, two, three');
   });
 
@@ -258,7 +259,7 @@ describe.each(places)('while %s still runs', (place) => {
     client.write(Buffer.concat([Buffer.from(upgradeRequest('/ws')), early]));
     await delay.reached;
     delay.open();
-    client.write(frame(0, euro.subarray(1)));
+    client.write(frame(CONTINUATION, euro.subarray(1)));
     expect(await messages.next()).toBe('€');
   });
 

@@ -1,5 +1,4 @@
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { start as startChat } from '../examples/chat.js';
 import { start as startDashboard } from '../examples/dashboard.js';
@@ -12,6 +11,7 @@ import type { WebSocketPlugin } from '../index.js';
 import { type Client, connect, refused } from './support/client.js';
 import { queue } from './support/events.js';
 import { script } from './support/process.js';
+import { portOf } from './support/server.js';
 
 type Start = (options: {
   port: number;
@@ -22,7 +22,7 @@ type Message = Record<string, unknown> & { type?: string };
 async function run(start: Start) {
   const { server, wsPlugin, close } = await start({ port: 0 });
   onTestFinished(close);
-  const { port } = server.address() as AddressInfo;
+  const port = await portOf(server);
   return {
     wsPlugin,
     http: (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${port}${path}`, init),
@@ -509,7 +509,7 @@ describe('under another framework', () => {
     ['Fastify', startFastify],
   ] as [string, Start][])('%s: closing ends the connections with 1001', async (_, start) => {
     const { server, close } = await start({ port: 0 });
-    const { port } = server.address() as AddressInfo;
+    const port = await portOf(server);
     const path = start === startFastify ? '/orders/ada' : '/chat';
     const client = await connect(`ws://127.0.0.1:${port}${path}`);
     await close();

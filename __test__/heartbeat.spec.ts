@@ -1,9 +1,20 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { block } from './support/block.js';
 import { type Client, connect } from './support/client.js';
 import { echo, pair, rawPair } from './support/pair.js';
-import { CLOSE, closePayload, frame, PING, PONG, type RawClient, TEXT } from './support/raw.js';
+import {
+  BINARY,
+  CLOSE,
+  CONTINUATION,
+  closePayload,
+  frame,
+  PING,
+  PONG,
+  type RawClient,
+  TEXT,
+} from './support/raw.js';
 import { serve } from './support/server.js';
 import { clientSource } from './support/transport.js';
 import { until } from './support/until.js';
@@ -98,8 +109,10 @@ describe('the heartbeat', () => {
       pongTimeoutMs: 150,
       maxBackpressure: Number.POSITIVE_INFINITY,
     });
+    // At once and ready-made: a pause after the first megabyte could end it while 1001 still fits.
+    const large = Buffer.alloc(40 << 20);
     client.ws.pause();
-    for (let index = 0; index < 40; index++) socket.send(Buffer.alloc(1 << 20));
+    socket.send(large);
     expect(await ends.next()).toEqual({ code: 1006, reason: '' });
   });
 
@@ -107,7 +120,7 @@ describe('the heartbeat', () => {
     ['a message', (client: RawClient) => client.write(frame(TEXT, 'here'))],
     ['a ping of its own', (client: RawClient) => client.write(frame(PING, 'you?'))],
     ['a pong with other words', (client: RawClient) => client.write(frame(PONG, 'me'))],
-    ['a fragment', (client: RawClient) => client.write(frame(2, 'x', { fin: false }))],
+    ['a fragment', (client: RawClient) => client.write(frame(BINARY, 'x', { fin: false }))],
   ])('takes %s for a sign of life', async (name, sign) => {
     const { client, socket, ends } = await rawPair({ heartbeatMs: 50, pongTimeoutMs: 150 });
     const before = socket.lastPong;
@@ -117,7 +130,7 @@ describe('the heartbeat', () => {
       if (opcode === PONG) continue;
       seen += 1;
       // A second first fragment would be a breach of the protocol.
-      if (name === 'a fragment' && seen > 1) client.write(frame(0, 'x', { fin: false }));
+      if (name === 'a fragment' && seen > 1) client.write(frame(CONTINUATION, 'x', { fin: false }));
       else sign(client);
     }
     expect(ends.waiting).toEqual([]);
@@ -188,8 +201,7 @@ describe('the heartbeat', () => {
       wsApp.ws('/ws', (socket) => {
         socket.onMessage((data) => {
           if (data !== 'block') return resolve();
-          const begin = Date.now();
-          while (Date.now() - begin < 1000) Math.random();
+          block(1000);
         });
       });
     });
@@ -213,8 +225,7 @@ describe('the heartbeat', () => {
 
   test('goes on while the JavaScript thread of the server is busy', async () => {
     const { client, socket } = await rawPair({ heartbeatMs: 20, pongTimeoutMs: 0 });
-    const begin = Date.now();
-    while (Date.now() - begin < 400) Math.random();
+    block(400);
     // Whatever stands before this on the wire was sent while nothing could run on this thread.
     socket.send('marker');
     let seen = 0;

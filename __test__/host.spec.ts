@@ -1,10 +1,9 @@
 /** The host of the examples and tests has the shape of NextRush, surprises included. */
 
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createApp } from '../examples/host/index.js';
 import { script } from './support/process.js';
+import { portOf } from './support/server.js';
 
 type App = ReturnType<typeof createApp>;
 
@@ -13,13 +12,12 @@ async function serve(setup: (app: App) => void) {
   const app = createApp();
   setup(app);
   const server = app.listen(0);
-  await once(server, 'listening');
   onTestFinished(async () => {
     server.closeAllConnections();
     server.close();
     await app.eventSystem.shutdown();
   });
-  const { port } = server.address() as AddressInfo;
+  const port = await portOf(server);
   return (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${port}${path}`, init);
 }
 

@@ -2,7 +2,6 @@
 import { EventEmitter, once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
-import type { AddressInfo } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -14,7 +13,7 @@ import { answerOf, answerTo, fetchFrom, parseResponse, upgradeStatus } from './s
 import { echo } from './support/pair.js';
 import { script } from './support/process.js';
 import { frame, rawConnect, rawUpgrade, TEXT, upgradeRequest } from './support/raw.js';
-import { serve } from './support/server.js';
+import { portOf, serve } from './support/server.js';
 import {
   clientSource,
   createServer,
@@ -32,8 +31,7 @@ async function listening(server: Server = createServer()): Promise<number> {
     server.close();
   });
   server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return (server.address() as AddressInfo).port;
+  return portOf(server);
 }
 
 function attached(server: Server, options: WebSocketPluginOptions = {}) {
@@ -325,7 +323,7 @@ describe('a plugin that is cleaned up', () => {
     onTestFinished(() => plugin.cleanup());
     for (let round = 0; round < 3; round++) {
       const server = await app.listen();
-      await connect(wsUrl((server.address() as AddressInfo).port, '/ws'));
+      await connect(wsUrl(await portOf(server), '/ws'));
       app.emit('shutdown');
       await plugin.cleanup();
       server.close();

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { type Client, connect } from './support/client.js';
 import { echo, type Recorded, serveRecorded } from './support/pair.js';
-import { CLOSE, closePayload, frame, rawUpgrade } from './support/raw.js';
+import { BINARY, CLOSE, closePayload, frame, rawUpgrade } from './support/raw.js';
 import type { ServeOptions } from './support/server.js';
 import { until } from './support/until.js';
 
@@ -164,7 +164,7 @@ describe('three I/O threads', () => {
     const { plugin, port, messages, members, wsApp } = await crowd(6, { maxBackpressure: 1000 });
     const before = plugin.getStats();
     const client = await rawUpgrade(port);
-    client.write(frame(2, Buffer.alloc(500)));
+    client.write(frame(BINARY, Buffer.alloc(500)));
     expect(await messages.next()).toHaveLength(500);
     for (const member of members) member.send('a'.repeat(10));
     wsApp.wsBroadcast('b'.repeat(10));

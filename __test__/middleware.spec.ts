@@ -4,7 +4,7 @@ import type { WSConnection, WSMiddleware } from '../index.js';
 import { connect, refused } from './support/client.js';
 import { stderr } from './support/console.js';
 import { deferred, queue } from './support/events.js';
-import { closePayload, frame, rawUpgrade } from './support/raw.js';
+import { CLOSE, closePayload, frame, rawUpgrade, TEXT } from './support/raw.js';
 import { serve } from './support/server.js';
 
 afterEach(() => {
@@ -535,7 +535,7 @@ describe('the connection and the request', () => {
     });
     const client = await rawUpgrade(port);
     const { localPort: remotePort } = client.socket;
-    client.write(Buffer.concat([frame(1, 'look'), frame(8, closePayload(1000))]));
+    client.write(Buffer.concat([frame(TEXT, 'look'), frame(CLOSE, closePayload(1000))]));
     for (const stage of ['middleware', 'middleware, later', 'handler', 'message', 'close']) {
       expect(await seen.next()).toEqual({
         stage,

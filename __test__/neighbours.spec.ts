@@ -1,7 +1,5 @@
 /** Other WebSocket servers on the same server, on paths of their own. */
-import { once } from 'node:events';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Server as SocketIoServer } from 'socket.io';
 import { io, type Socket as SocketIoClient } from 'socket.io-client';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -11,7 +9,7 @@ import { connect, refused } from './support/client.js';
 import { deferred } from './support/events.js';
 import { answerTo } from './support/http.js';
 import { rawUpgrade, upgradeRequest } from './support/raw.js';
-import { serve } from './support/server.js';
+import { portOf, serve } from './support/server.js';
 import { clientOptions, createServer, httpUrl, wsUrl } from './support/transport.js';
 
 /** A server with the plugin on `/ours` and whatever `add` adds, before the plugin or after it. */
@@ -32,8 +30,7 @@ async function together(
     server.close();
   });
   server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const port = await portOf(server);
   return { port, plugin, url: (path: string) => wsUrl(port, path) };
 }
 

@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { IncomingMessage } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -8,7 +7,7 @@ import { createApp } from '../examples/host/index.js';
 import { WebSocketPlugin, type WebSocketPluginOptions } from '../index.js';
 import { connect, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
-import { serve } from './support/server.js';
+import { portOf, serve } from './support/server.js';
 import { hostOptions, wsUrl } from './support/transport.js';
 
 afterEach(() => {
@@ -662,9 +661,7 @@ describe('the options as a whole', () => {
     new WebSocketPlugin(Object.create({ path: '/inherited' })).install(app);
     const server = app.listen(0, '127.0.0.1');
     onTestFinished(() => app.shutdown());
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    await connect(wsUrl(port, '/inherited'));
+    await connect(wsUrl(await portOf(server), '/inherited'));
   });
 
   test('an error of a getter is the error that is thrown', () => {

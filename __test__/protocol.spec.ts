@@ -394,9 +394,11 @@ describe('what the server sends', () => {
 
   test('any mask is undone, the one of four zeros as well', async () => {
     const { client, messages } = await rawPair();
-    client.write(Buffer.concat([Buffer.from([0x81, 0x85, 0, 0, 0, 0]), Buffer.from('plain')]));
+    client.write(
+      Buffer.concat([Buffer.from([0x80 | TEXT, 0x85, 0, 0, 0, 0]), Buffer.from('plain')]),
+    );
     expect(await messages.next()).toBe('plain');
-    client.write(Buffer.from([0x82, 0x83, 255, 255, 255, 255, 0, 255, 1]));
+    client.write(Buffer.from([0x80 | BINARY, 0x83, 255, 255, 255, 255, 0, 255, 1]));
     expect(await messages.next()).toEqual(Buffer.from([255, 0, 254]));
   });
 });

@@ -6,7 +6,16 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { type Answer, answerOf, answerTo, parseResponse, upgradeStatus } from './support/http.js';
-import { closePayload, frame, rawConnect, rawUpgrade, upgradeRequest } from './support/raw.js';
+import {
+  BINARY,
+  CLOSE,
+  closePayload,
+  frame,
+  rawConnect,
+  rawUpgrade,
+  rawUpgradeOncePossible,
+  upgradeRequest,
+} from './support/raw.js';
 import { serve } from './support/server.js';
 import { adopts } from './support/transport.js';
 
@@ -233,6 +242,8 @@ describe('the answers', () => {
     expect(plugin.getStats().rejected).toMatchObject({ limit: 1 });
     first.close();
     await ended.next();
+    // Its place is free once it has taken what was sent to it, the close frame included.
+    await first.closed;
     await connect(url());
     expect(await upgradeStatus(port)).toBe(503);
   });
@@ -290,7 +301,10 @@ describe('the answers', () => {
 
   test('reach a client that has already sent frames', async () => {
     const { port } = await serve({ verifyClient: () => false });
-    const early = Buffer.concat([Buffer.from(upgradeRequest('/ws')), frame(2, Buffer.alloc(5000))]);
+    const early = Buffer.concat([
+      Buffer.from(upgradeRequest('/ws')),
+      frame(BINARY, Buffer.alloc(5000)),
+    ]);
     expectRejection(await answerTo(port, early), 401, 'Unauthorized');
   });
 
@@ -298,7 +312,7 @@ describe('the answers', () => {
     const { port } = await serve({ verifyClient: () => false });
     const client = await rawConnect(port);
     client.write(upgradeRequest('/ws'));
-    for (let count = 0; count < 50; count++) client.write(frame(2, Buffer.alloc(20_000)));
+    for (let count = 0; count < 50; count++) client.write(frame(BINARY, Buffer.alloc(20_000)));
     expectRejection(await answerOf(client), 401, 'Unauthorized');
   });
 
@@ -322,7 +336,7 @@ describe('the answers', () => {
     client.socket.on('error', (error) => errors.push(error));
     client.socket.pause();
     client.write(upgradeRequest('/ws'));
-    for (let count = 0; count < 20; count++) client.write(frame(2, Buffer.alloc(20_000)));
+    for (let count = 0; count < 20; count++) client.write(frame(BINARY, Buffer.alloc(20_000)));
     // Unread bytes would have the server's end of the connection reset it.
     await closed.promise;
     client.socket.resume();
@@ -696,7 +710,7 @@ describe('verifyClient', () => {
     await once(client.socket, 'close');
     answerFirst(true);
     expect(await ended.next()).toEqual(['/ws?first', 1006]);
-    const second = rawUpgrade(port, '/ws?second');
+    const second = rawUpgradeOncePossible(port, '/ws?second');
     (await verdicts.next())(true);
     await second;
     expect(plugin.getStats().totalConnections).toBe(1);
@@ -892,7 +906,7 @@ describe('with debug: true', () => {
       wsApp.ws('/ws', (socket) => socket.join('a\nb'));
     });
     const client = await rawUpgrade(port);
-    client.write(frame(8, closePayload(1000)));
+    client.write(frame(CLOSE, closePayload(1000)));
     await client.frame();
     for (let count = 0; count < 4; count++) expect(await lines.next()).not.toContain('\n');
   });

@@ -36,7 +36,7 @@ const runtimes = new Map([
       install: 'bun',
       binary: 'bun/bin/bun.exe', // on every system
       // Bun has no descriptors that could be taken over, so there is no third way.
-      args: ['--bun', vitest, '--project', 'bridge', '--project', 'tls'],
+      args: ['--bun', vitest, ...['once', 'bridge', 'tls'].flatMap((name) => ['--project', name])],
     },
   ],
 ]);

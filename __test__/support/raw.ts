@@ -181,6 +181,20 @@ export async function rawConnect(port: number): Promise<RawClient> {
   return client;
 }
 
+/**
+ * As `rawUpgrade`, from the moment on from which there is a place: who has left keeps his until the
+ * engine has nothing more to send to him, which may be a moment after the plugin has told the end.
+ */
+export async function rawUpgradeOncePossible(port: number, path?: string): Promise<RawClient> {
+  for (;;) {
+    try {
+      return await rawUpgrade(port, path);
+    } catch (error) {
+      if (!String(error).includes(' 503 ')) throw error;
+    }
+  }
+}
+
 /** A connection after its handshake. `early` is sent in one write with the request. */
 export async function rawUpgrade(port: number, path = '/ws', early?: Buffer): Promise<RawClient> {
   const client = await rawConnect(port);

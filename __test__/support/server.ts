@@ -28,6 +28,14 @@ export interface ServeOptions extends WebSocketPluginOptions {
   host?: Parameters<typeof createApp>[0];
 }
 
+/** The port of a server, once it listens. */
+export async function portOf(
+  server: Pick<Server, 'listening' | 'address' | 'once'>,
+): Promise<number> {
+  if (!server.listening) await once(server as Server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
 /** Installs the plugin on a host application, lets `setup` register handlers, and listens. */
 export async function serve(
   options: ServeOptions = {},
@@ -41,8 +49,7 @@ export async function serve(
   const wsApp = withWebSocket(app);
   setup({ app, wsApp, plugin });
   const server = app.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const port = await portOf(server);
   const close = async () => {
     await plugin.cleanup();
     server.closeAllConnections();
