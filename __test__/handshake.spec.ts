@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import { describe, expect, test } from 'vitest';
 import type { WebSocketPluginOptions } from '../index.js';
+import { deferred } from './support/events.js';
 import { rawConnect, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
 
@@ -124,6 +125,23 @@ describe('an admitted handshake', () => {
     expect(choices({ protocols: ['c'] }, 'b, a')).toEqual([]);
     expect(choices({ protocols: () => false }, 'b, a')).toEqual(['b', 'a']);
     expect(choices({ protocols: () => false })).toEqual([]);
+  });
+
+  test('that ends while user code chooses for it ends without an error', async () => {
+    const errors: Error[] = [];
+    const chosen = deferred();
+    const { port, plugin } = await serve({
+      protocols: ([first = '']) => {
+        plugin.cleanup().then(chosen.resolve);
+        return first;
+      },
+    });
+    plugin.on('error', (error) => errors.push(error));
+    const client = await rawConnect(port);
+    client.write(upgradeRequest('/ws', { 'Sec-WebSocket-Protocol': 'a' }));
+    expect(await client.head()).toMatch(/^HTTP\/1.1 503 /);
+    await chosen.promise;
+    expect(errors).toEqual([]);
   });
 
   test('has a place until it is withdrawn, and gives it back once', () => {

@@ -206,6 +206,8 @@ class Upgrade {
   #takeOver(verdict) {
     if (!this.#pending) return false;
     const { req, socket, plugin } = this;
+    // Its number means nothing any more once user code below has had this request refused.
+    const handshake = this.#handshake;
     let handOff;
     try {
       const refusal = refusalOf(verdict);
@@ -215,12 +217,12 @@ class Upgrade {
       }
       handOff = {
         socket,
-        protocol: plugin.chooseProtocol(this.#handshake, req),
+        protocol: plugin.chooseProtocol(handshake, req),
         headers: headersOf(this.#response),
         replay: null,
         url: req.url,
       };
-      this.route = plugin.routeOf(this.#handshake);
+      this.route = plugin.routeOf(handshake);
       rememberAddresses(socket);
     } catch (error) {
       return this.#onUserError(error);
@@ -236,7 +238,7 @@ class Upgrade {
       if (!this.#pending) return false;
       // From here on no byte may get into Node's hands.
       if (!this.bridged) stopReading(socket);
-      this.connection = plugin.adopt(fd, this.#handshake, handOff);
+      this.connection = plugin.adopt(fd, handshake, handOff);
     } catch (error) {
       plugin.reportError(error);
       this.refuse('limit', 'the server has no resources left for this connection');
