@@ -19,12 +19,10 @@ const NOT_BRIDGED = ['browser'];
 /** TLS itself, which the other transports have not. */
 const ENCRYPTED = ['tls'];
 
-/** Bun runs what connections it can make; the rest is about Node. */
-const ONCE = isBun
-  ? [...DECIDED_BEFORE, 'examples']
-  : [...DECIDED_BEFORE, ...OWN_SERVERS, ...UNCONNECTED];
+const ONCE = [...DECIDED_BEFORE, ...OWN_SERVERS, ...UNCONNECTED];
 
-const NOT_PER_TRANSPORT = [...DECIDED_BEFORE, ...OWN_SERVERS, ...UNCONNECTED];
+/** The others of them are about Node: its descriptors, compiler, loader and command line. */
+const ONCE_IN_BUN = [...DECIDED_BEFORE, 'examples'];
 
 const files = (names) => names.map((name) => `__test__/${name}.spec.ts`);
 
@@ -37,7 +35,7 @@ function over(transport, exclude, env = {}) {
   return project(transport, {
     include: ['__test__/**/*.spec.ts'],
     env: { TEST_TRANSPORT: transport, ...env },
-    exclude: [...configDefaults.exclude, ...files([...NOT_PER_TRANSPORT, ...exclude])],
+    exclude: [...configDefaults.exclude, ...files([...ONCE, ...exclude])],
   });
 }
 
@@ -56,7 +54,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     projects: [
-      project('once', { include: files(ONCE) }),
+      project('once', { include: files(isBun ? ONCE_IN_BUN : ONCE) }),
       over('adopted', ENCRYPTED),
       over('bridge', [...ENCRYPTED, ...NOT_BRIDGED], { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' }),
       over('tls', []),

@@ -128,10 +128,7 @@ describe('a bare server', () => {
     const plugin = new WebSocketPlugin();
     plugin.attach(server).ws('/echo', (socket) => socket.onMessage((data) => socket.send(data)));
     const { port } = await listen(server as unknown as Server, plugin);
-    const client = await connect(`wss://127.0.0.1:${port}/echo`, {
-      ca: cert,
-      secureContext: undefined,
-    });
+    const client = await connect(`wss://127.0.0.1:${port}/echo`, { ca: cert });
     client.send('over TLS');
     expect(await client.next()).toBe('over TLS');
     expect(plugin.getStats().transports).toEqual({ adopted: 0, bridged: 1 });

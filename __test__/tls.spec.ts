@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { connect, expectEcho } from './support/client.js';
 import { deferred, queue } from './support/events.js';
-import { echo, pair, rawPair } from './support/pair.js';
+import { echo, pair, rawPair, serveRecorded } from './support/pair.js';
 import { BINARY, CLOSE, closePayload, frame, rawConnect, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
 import { isBun } from './support/transport.js';
@@ -145,13 +145,15 @@ describe('a peer that never reads', () => {
   });
 
   test('is ended by the heartbeat', async () => {
-    const { client, socket, ends } = await rawPair({
-      heartbeatMs: 20,
-      pongTimeoutMs: 50,
-      maxBackpressure: Number.POSITIVE_INFINITY,
-    });
+    const large = Buffer.alloc(32 * MEGABYTE);
+    const { port, ends } = await serveRecorded(
+      { heartbeatMs: 20, pongTimeoutMs: 50, maxBackpressure: Number.POSITIVE_INFINITY },
+      // At once: as long as nothing waits, there is room for 1001.
+      (socket) => socket.send(large),
+    );
+    const client = await rawConnect(port);
     client.socket.pause();
-    socket.send(Buffer.alloc(32 * MEGABYTE));
+    client.write(upgradeRequest('/ws'));
     expect(await ends.next()).toMatchObject({ code: 1006 });
   });
 

@@ -19,6 +19,12 @@ export interface Client {
   closed: Promise<{ code: number; reason: string }>;
 }
 
+/** Who trusts a certificate of his own has no use for the context that the others share. */
+function withDefaults(options: ClientOptions): ClientOptions {
+  const shared = options.ca === undefined ? clientOptions : {};
+  return { perMessageDeflate: false, ...shared, ...options };
+}
+
 /** Connects and resolves once the connection is open. Terminated after the test. */
 export async function connect(url: string, options: ClientOptions = {}): Promise<Client> {
   const client = open(url, options);
@@ -36,7 +42,7 @@ export async function expectEcho(url: string): Promise<void> {
 
 /** As `connect`, without waiting for the connection to open. */
 export function open(url: string, options: ClientOptions = {}): Client {
-  const ws = new WebSocket(url, { perMessageDeflate: false, ...clientOptions, ...options });
+  const ws = new WebSocket(url, withDefaults(options));
   const waiting: (string | Buffer)[] = [];
   const takers: ((message: string | Buffer) => void)[] = [];
   ws.on('message', (data: Buffer, isBinary: boolean) => {
@@ -76,7 +82,7 @@ export interface Refusal {
 
 /** Connects where a refusal is expected and returns the HTTP response. */
 export async function refused(url: string, options: ClientOptions = {}): Promise<Refusal> {
-  const ws = new WebSocket(url, { perMessageDeflate: false, ...clientOptions, ...options });
+  const ws = new WebSocket(url, withDefaults(options));
   onTestFinished(() => ws.terminate());
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     ws.on('unexpected-response', (_request, incoming) => resolve(incoming));
