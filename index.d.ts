@@ -173,7 +173,9 @@ interface WebSocketPluginOptions {
    * share counts once. Beyond it, those that keep the most are closed with code 1013, until it is
    * kept again, and counted in {@link WSMemoryStats.shed}. At least 1; `Infinity` means no limit.
    *
-   * @default a quarter of the memory that the machine, or the container, has
+   * The default is a quarter of what the machine has, or of what a container allows.
+   *
+   * @default os.totalmem() / 4
    */
   maxBufferedBytes?: number;
 
