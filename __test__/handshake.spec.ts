@@ -25,7 +25,6 @@ interface NativePlugin {
     fd: number | undefined,
     handshake: number,
     protocol: string | undefined,
-    extensions: undefined,
     headers: string[],
     replay: Buffer,
   ): unknown;
@@ -160,8 +159,7 @@ describe('an admitted handshake', () => {
     const plugin = new native.WebSocketPlugin();
     const handshake = admitted(plugin);
     plugin.withdraw(handshake);
-    const adopt = () =>
-      plugin.adopt(undefined, handshake, undefined, undefined, [], Buffer.alloc(0));
+    const adopt = () => plugin.adopt(undefined, handshake, undefined, [], Buffer.alloc(0));
     expect(adopt).toThrow('this handshake is over');
     expect(plugin.protocolChoices(handshake)).toEqual([]);
     expect(plugin.routeOf(handshake)).toBe(null);
@@ -171,9 +169,9 @@ describe('an admitted handshake', () => {
     const plugin = new native.WebSocketPlugin({ maxConnections: 1 });
     const handshake = admitted(plugin);
     // The engine has not been started.
-    expect(() =>
-      plugin.adopt(undefined, handshake, undefined, undefined, [], Buffer.alloc(0)),
-    ).toThrow('the engine has not been started');
+    expect(() => plugin.adopt(undefined, handshake, undefined, [], Buffer.alloc(0))).toThrow(
+      'the engine has not been started',
+    );
     expect(admit(plugin)).toMatchObject({ reason: 'limit' });
     plugin.withdraw(handshake);
     admitted(plugin);

@@ -1,18 +1,19 @@
 'use strict';
 
-/** What the native half asks for beside bytes and credit; `src/binding/hot.rs` has the same. */
-const END = -1;
-const PROBE = -3;
+const {
+  window: WINDOW,
+  writeCost: WRITE_COST,
+  end: END,
+  probe: PROBE,
+  lingerMs: LINGER_MS,
+} = require('./constants.js').bridge;
 
 /**
- * The share of the window that has to be written before the engine is told, as each news wakes its
- * thread. The engine waits for room once more than half of the window is under way, so it never waits
- * for what is held back here.
+ * So much has to be written before the engine is told, as each news wakes its thread. The engine waits
+ * for room once more than half of the window is under way, so it never waits for what is held back
+ * here.
  */
-const NEWS = 1 / 4;
-
-/** How long the peer has to end its side once we have ended ours. */
-const LINGER_MS = 2000;
+const NEWS_FROM = WINDOW / 4;
 
 /**
  * Pumps the bytes of one stream whose descriptor cannot be taken: TLS, Windows, any `Duplex`.
@@ -30,12 +31,11 @@ class Bridge {
   #generation;
   #key;
   /** Bytes that may still be handed to the engine before the stream is paused. */
-  #credit;
+  #credit = WINDOW;
+  /** Bytes of the 101 response that have not been written: they are not in `bufferedAmount`. */
+  #response;
   /** Bytes that have been written and that the engine has not been told of. */
   #written = 0;
-  /** As many of them as are told at once. */
-  #newsFrom;
-  #writeCost;
   #closeTimeoutMs;
   #flush;
   #onGone;
@@ -44,14 +44,19 @@ class Bridge {
   /**
    * @param hot the native functions
    * @param stream the connection's stream; nobody else reads from it or writes to it any more
-   * @param {{ slot: number, generation: number, bridge: number }} adopted what the native half calls it
-   * @param {{ window: number, writeCost: number, closeTimeoutMs: number }} limits bytes under way in
-   *   each direction, and what a write counts beside its bytes; time for the last bytes
+   * @param {{ slot: number, generation: number, bridge: number, responseBytes: number }} adopted what
+   *   the native half calls it, and how long the response is that comes first
+   * @param {number} closeTimeoutMs time for the last bytes
    * @param {{ flush: () => void, onGone: () => void }} engine what hands news over to the engine, and
    *   what is called once the stream is gone
    */
-  constructor(hot, stream, { slot, generation, bridge }, limits, { flush, onGone }) {
-    const { window, writeCost, closeTimeoutMs } = limits;
+  constructor(
+    hot,
+    stream,
+    { slot, generation, bridge, responseBytes },
+    closeTimeoutMs,
+    { flush, onGone },
+  ) {
     this.#hot = hot;
     this.#stream = stream;
     this.#streamWrite = stream.write;
@@ -59,9 +64,7 @@ class Bridge {
     this.#slot = slot;
     this.#generation = generation;
     this.#key = bridge;
-    this.#credit = window;
-    this.#newsFrom = window * NEWS;
-    this.#writeCost = writeCost;
+    this.#response = responseBytes;
     this.#closeTimeoutMs = closeTimeoutMs;
     this.#flush = flush;
     this.#onGone = onGone;
@@ -113,9 +116,11 @@ class Bridge {
     const { length } = bytes;
     this.#streamWrite.call(this.#stream, bytes, (error) => {
       if (error) return;
-      this.#written += length + this.#writeCost;
-      const news = this.#written < this.#newsFrom ? 0 : this.#written;
-      this.#hot.bridgeWritten(this.#slot, this.#generation, this.#key, length, news);
+      this.#written += length + WRITE_COST;
+      const news = this.#written < NEWS_FROM ? 0 : this.#written;
+      const response = Math.min(this.#response, length);
+      this.#response -= response;
+      this.#hot.bridgeWritten(this.#slot, this.#generation, this.#key, length - response, news);
       if (news === 0) return;
       this.#written = 0;
       this.#flush();

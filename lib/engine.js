@@ -3,12 +3,15 @@
 const { inNoContext } = require('./async-context.js');
 const { Bridge } = require('./bridge.js');
 const { Connection, internals } = require('./connection.js');
+const constants = require('./constants.js');
 const { inThisRealm } = require('./errors.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
-const KIND_SHARED_BINARY = 1;
-const KIND_CLOSED = 2;
-const KIND_BRIDGE = 3;
+const {
+  sharedBinary: KIND_SHARED_BINARY,
+  closed: KIND_CLOSED,
+  bridge: KIND_BRIDGE,
+} = constants.events;
 
 /** What is left of bridged streams this long after the engine was stopped is destroyed. */
 const STOP_LIMIT_MS = 2500;
@@ -27,7 +30,6 @@ class Engine {
   #connections = [];
   /** Bridges by key, also those of connections that have ended but are still being closed. */
   #bridges = new Map();
-  #bridgeLimits;
   #open = 0;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
   #flushDue = false;
@@ -45,8 +47,6 @@ class Engine {
   constructor(native, host) {
     this.#native = native;
     this.#host = host;
-    const { bridgeWindow, bridgeWriteCost, closeTimeoutMs } = native;
-    this.#bridgeLimits = { window: bridgeWindow, writeCost: bridgeWriteCost, closeTimeoutMs };
   }
 
   get open() {
@@ -54,13 +54,13 @@ class Engine {
   }
 
   /**
-   * Hands a connection over and returns it. Without `fd` its bytes are pumped through `socket`.
-   * Throws where that fails.
+   * Makes a connection of a handshake, which is named by its number, and returns it. Without `fd` its
+   * bytes are pumped through `socket`. Throws where that fails.
    */
-  adopt(fd, { socket, key, protocol, extensions, headers, replay, url }) {
+  adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
     const adopted = inThisRealm(() => {
       if (!this.#native.started) this.#start();
-      return this.#native.adopt(fd, key, protocol, extensions, headers, replay);
+      return this.#native.adopt(fd, handshake, protocol, headers, replay);
     });
     const connection = new Connection(this, adopted, url, protocol ?? '');
     this.#connections[adopted.slot] = connection;
@@ -83,7 +83,7 @@ class Engine {
   #bridge(stream, adopted) {
     const bridges = this.#bridges;
     try {
-      const bridge = new Bridge(this.hot, stream, adopted, this.#bridgeLimits, {
+      const bridge = new Bridge(this.hot, stream, adopted, this.#native.closeTimeoutMs, {
         flush: () => this.#scheduleBridgeFlush(),
         onGone: () => bridges.delete(adopted.bridge),
       });

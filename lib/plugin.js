@@ -355,7 +355,7 @@ class WebSocketPlugin extends Emitter {
       /** Number of the route of a handshake, or `null`. */
       routeOf: (handshake) => native.routeOf(handshake),
       withdraw: (handshake) => native.withdraw(handshake),
-      adopt: (fd, handshake, handOff) => this.#engine.adopt(fd, { key: handshake, ...handOff }),
+      adopt: (fd, handshake, handOff) => this.#engine.adopt(fd, handshake, handOff),
       /** What keeps Node's socket of a connection for its `close` event. */
       closeWith: (connection) => (socket) => internals.closeWith(connection, socket),
       connected: (upgrade) => this.#connected(upgrade),

@@ -90,6 +90,8 @@ struct Dialogue {
     /// Bytes that were given to a pumped transport, which the account still has.
     under_way: usize,
     blocked: bool,
+    /// Bytes of the response that have not been written. They are in no account.
+    response_left: usize,
     ends: usize,
     courses: Vec<Course>,
     /// All that was written.
@@ -127,6 +129,7 @@ impl Dialogue {
             pumped,
             under_way: 0,
             blocked: false,
+            response_left: RESPONSE.len(),
             ends: 0,
             courses: Vec::new(),
             wire: Vec::new(),
@@ -241,8 +244,10 @@ impl Dialogue {
             }
             left -= count;
             self.wire.extend_from_slice(&bytes[..count]);
+            let response = self.response_left.min(count);
+            self.response_left -= response;
             if self.pumped {
-                self.under_way += count;
+                self.under_way += count - response;
             }
             self.session.wrote(count, &mut self.resources);
         }
@@ -277,10 +282,11 @@ impl Dialogue {
         // What is queued is counted, and is within its limits.
         let queued: usize = self.queued();
         assert_eq!(self.account.buffered(), queued + self.under_way);
-        let most = MAX_BACKPRESSURE.max(MAX_MESSAGE) + CONTROL_FRAMES + PIECE + RESPONSE.len();
+        let most = MAX_BACKPRESSURE.max(MAX_MESSAGE) + CONTROL_FRAMES + PIECE;
         assert!(queued <= most, "{queued} bytes are queued");
         // So is what is unfinished: a message, and bytes of one read that wait.
-        let unfinished = self.session.weight() - queued;
+        let response = if self.session.is_over() { 0 } else { self.response_left };
+        let unfinished = self.session.weight() - queued - response;
         assert!(unfinished <= 2 * MAX_MESSAGE + 2 * (64 << 10) + OVERHEAD, "{unfinished} are kept");
         if self.heard.over {
             assert_eq!(unfinished, 0, "nothing more is read");
@@ -292,7 +298,7 @@ impl Dialogue {
         // Slices show only the first pieces; the weight has all of them.
         let shown: usize = self.session.slices().iter().map(|slice| slice.len()).sum();
         let queued = self.account.buffered() - self.under_way;
-        assert!(shown <= queued);
+        assert!(shown <= queued + self.response_left);
         assert!(self.session.weight() >= queued);
         queued
     }

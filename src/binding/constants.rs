@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use napi_derive::napi;
 
-use super::application;
+use super::{application, hot};
 use crate::handshake::{REQUEST_HEADERS, RejectReason, SHOWN_CHARS};
+use crate::io::LINGER;
 use crate::protocol::close;
+use crate::transport::bridge;
 
 /// What the facade reads once, when it is loaded.
 #[napi(object, object_from_js = false)]
@@ -23,6 +25,38 @@ pub struct Constants {
     pub application_methods: Vec<&'static str>,
     /// How many characters of a value are shown in logs and error messages.
     pub shown_characters: u32,
+    /// Kinds of events; what their values are is in `hot`.
+    pub events: EventKinds,
+    /// What streams behind bridges have to know.
+    pub bridge: BridgeConstants,
+}
+
+/// The lower two bits of an event's code, where it is not a message with a value of its own.
+#[napi(object, object_from_js = false)]
+pub struct EventKinds {
+    /// A binary message in the Buffer that the call carries.
+    pub shared_binary: u32,
+    /// The end of a connection.
+    pub closed: u32,
+    /// Something for the stream behind a bridge to do.
+    pub bridge: u32,
+}
+
+/// What streams behind bridges have to know.
+#[napi(object, object_from_js = false)]
+pub struct BridgeConstants {
+    /// Bytes that may be under way, in each direction.
+    pub window: u32,
+    /// What a write counts against that window beside its bytes.
+    pub write_cost: u32,
+    /// The command to end the writing side. A number from 0 on is so many bytes more to be read.
+    pub end: i32,
+    /// The command to destroy the stream.
+    pub destroy: i32,
+    /// The command to say when everything that has arrived has been handed over.
+    pub probe: i32,
+    /// Milliseconds that the peer has to end its side once we have ended ours.
+    pub linger_ms: u32,
 }
 
 /// The constants of the native half that the facade needs too.
@@ -39,5 +73,18 @@ pub fn constants() -> Constants {
         max_close_reason_bytes: close::MAX_REASON as u32,
         application_methods: application::METHODS.to_vec(),
         shown_characters: SHOWN_CHARS as u32,
+        events: EventKinds {
+            shared_binary: hot::KIND_SHARED_BINARY,
+            closed: hot::KIND_CLOSED,
+            bridge: hot::KIND_BRIDGE,
+        },
+        bridge: BridgeConstants {
+            window: bridge::WINDOW as u32,
+            write_cost: bridge::WRITE_COST as u32,
+            end: hot::BRIDGE_END,
+            destroy: hot::BRIDGE_DESTROY,
+            probe: hot::BRIDGE_PROBE,
+            linger_ms: LINGER.as_millis() as u32,
+        },
     }
 }

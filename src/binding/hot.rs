@@ -48,15 +48,15 @@ const EXTERNAL_BUFFER: usize = 1 << 20;
 /// The value is the message: a string, or a Buffer of its own.
 const KIND_MESSAGE: u32 = 0;
 /// The value is `start * 65536 + length` of a message in the Buffer that the call carries.
-const KIND_SHARED_BINARY: u32 = 1;
+pub(super) const KIND_SHARED_BINARY: u32 = 1;
 /// The value is a string: four digits of the close code, then the reason.
-const KIND_CLOSED: u32 = 2;
+pub(super) const KIND_CLOSED: u32 = 2;
 /// The code carries the key of a bridge instead of a slot. The value is a Buffer to be written, a
 /// number of bytes that may be pumped in beyond what was allowed before, or one of the three below.
-const KIND_BRIDGE: u32 = 3;
-const BRIDGE_END: i32 = -1;
-const BRIDGE_DESTROY: i32 = -2;
-const BRIDGE_PROBE: i32 = -3;
+pub(super) const KIND_BRIDGE: u32 = 3;
+pub(super) const BRIDGE_END: i32 = -1;
+pub(super) const BRIDGE_DESTROY: i32 = -2;
+pub(super) const BRIDGE_PROBE: i32 = -3;
 
 /// An engine as the hot functions and the plugin share it.
 pub(super) struct EngineHandle {

@@ -25,7 +25,6 @@ use crate::handshake::{
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 #[cfg(unix)]
 use crate::transport::adopted;
-use crate::transport::bridge;
 
 /// Longest Origin that is shown to a RegExp of JavaScript's own, whose matching may take more than
 /// linear time. Longer than any that a browser sends (a host name has at most 253 characters).
@@ -74,6 +73,8 @@ pub struct AdoptedConnection {
     pub generation: u32,
     /// Key of the bridge, where the facade pumps the bytes.
     pub bridge: Option<u32>,
+    /// Bytes of the 101 response, which are in no count of what is buffered.
+    pub response_bytes: u32,
 }
 
 /// What `getStats` returns.
@@ -370,18 +371,6 @@ impl NativePlugin {
         self.handshakes.borrow_mut().take(handshake as u64);
     }
 
-    /// Bytes that may be under way over a bridge, in each direction.
-    #[napi(getter)]
-    pub fn bridge_window(&self) -> u32 {
-        bridge::WINDOW as u32
-    }
-
-    /// What a write counts against that window beside its bytes.
-    #[napi(getter)]
-    pub fn bridge_write_cost(&self) -> u32 {
-        bridge::WRITE_COST as u32
-    }
-
     /// Whether the engine runs, so that `start` is not needed.
     #[napi(getter)]
     pub fn started(&self) -> bool {
@@ -453,14 +442,12 @@ impl NativePlugin {
     /// `protocol` is one of the handshake's choices; `headers` alternates names and values of further
     /// response headers.
     #[napi]
-    #[allow(clippy::too_many_arguments)] // One call instead of an object with as many properties.
     pub fn adopt(
         &self,
         env: Env,
         fd: Option<i32>,
         handshake: f64,
         protocol: Option<String>,
-        _extensions: Option<String>,
         headers: Vec<String>,
         replay: &[u8],
     ) -> Result<AdoptedConnection> {
@@ -472,6 +459,7 @@ impl NativePlugin {
         let handshake =
             handshakes.get(number).ok_or_else(|| Error::from_reason("this handshake is over"))?;
         let response = handshake.response(protocol.as_deref(), &headers);
+        let response_bytes = response.len() as u32;
         let deflate = handshake.deflate();
         let engine = self.engine.borrow();
         let handle =
@@ -500,6 +488,7 @@ impl NativePlugin {
             slot: id.slot,
             generation: id.generation,
             bridge,
+            response_bytes,
         })
     }
 

@@ -18,7 +18,7 @@ use crate::transport::{Ready, Transport};
 /// Once our side is done, how long the peer has to end its own before the descriptor is closed.
 /// Closing earlier, with unread bytes, would reset the connection and could destroy the close
 /// frame on its way.
-const LINGER: Duration = Duration::from_secs(2);
+pub const LINGER: Duration = Duration::from_secs(2);
 
 /// More connections than this do not linger: whoever makes so many of them is not served by it.
 const MAX_LINGERING: usize = 1024;

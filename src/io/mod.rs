@@ -16,4 +16,5 @@ mod thread;
 mod timing;
 mod unread;
 
+pub use driving::LINGER;
 pub use thread::run;

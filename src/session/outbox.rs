@@ -114,6 +114,11 @@ impl Outbox {
         self.len == 0
     }
 
+    /// Bytes of the response that wait.
+    pub fn response_len(&self) -> usize {
+        self.protected
+    }
+
     /// Memory of what only this queue has, in bytes.
     pub fn kept(&self) -> usize {
         self.kept

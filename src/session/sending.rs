@@ -59,9 +59,9 @@ impl Sender {
         Self { account, outbox, blocked: false, pumped, deflate, deflater: None }
     }
 
-    /// Queues the 101 response, which comes before all frames and is never dropped.
+    /// Queues the 101 response, which comes before all frames and is never dropped. Nobody has sent
+    /// it, so it is not in the account: the queue is empty for the first message.
     pub fn queue_response(&mut self, response: &[u8], resources: &mut Resources) {
-        self.account.add(response.len());
         self.outbox.push_response(response, &mut resources.pool);
     }
 
@@ -209,9 +209,10 @@ impl Sender {
 
     /// The transport has taken so many of them.
     pub fn wrote(&mut self, count: usize, resources: &mut Resources) {
+        let counted = count - self.outbox.response_len().min(count);
         self.outbox.consume(count, &mut resources.pool);
         if !self.pumped {
-            self.account.remove(count);
+            self.account.remove(counted);
         }
     }
 
@@ -234,7 +235,7 @@ impl Sender {
 
     /// Drops everything: nothing is going to be written any more.
     pub fn clear(&mut self) {
-        let len = std::mem::take(&mut self.outbox).len();
-        self.account.remove(len);
+        let outbox = std::mem::take(&mut self.outbox);
+        self.account.remove(outbox.len() - outbox.response_len());
     }
 }

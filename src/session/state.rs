@@ -80,7 +80,7 @@ impl Effects {
 
 impl Session {
     /// A connection whose 101 response is queued first. With `pumped`, JavaScript moves its bytes,
-    /// and takes those from the account that it has written.
+    /// and takes those from the account that it has written, without the response.
     pub fn new(
         account: Arc<Account>,
         response: &[u8],
