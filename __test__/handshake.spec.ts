@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { WebSocketPluginOptions } from '../index.js';
 import { deferred } from './support/events.js';
 import { rawConnect, upgradeRequest } from './support/raw.js';
@@ -18,7 +18,8 @@ interface NativePlugin {
     headers: (string | undefined)[],
     matchesOrigin: (origin: string) => boolean,
   ): number | { reason: string };
-  routeOf(handshake: number): number | null;
+  start(onWake: () => void): unknown;
+  stop(): void;
   protocolChoices(handshake: number): string[];
   withdraw(handshake: number): void;
   adopt(
@@ -27,7 +28,7 @@ interface NativePlugin {
     protocol: string | undefined,
     headers: string[],
     replay: Buffer,
-  ): unknown;
+  ): { route?: number; protocol?: string };
 }
 
 const native = createRequire(import.meta.url)('../lib/native.js') as {
@@ -102,28 +103,51 @@ describe('what user code makes of the headers', () => {
   });
 });
 
+/** A plugin whose engine runs, without what Node's half would do with it. */
+function started(options?: WebSocketPluginOptions): NativePlugin {
+  const plugin = new native.WebSocketPlugin(options);
+  plugin.start(() => {});
+  onTestFinished(() => plugin.stop());
+  return plugin;
+}
+
+function adopted(plugin: NativePlugin, handshake: number, protocol?: string) {
+  return plugin.adopt(undefined, handshake, protocol, [], Buffer.alloc(0));
+}
+
 describe('an admitted handshake', () => {
-  test('has the number of its route, and none for a path without a handler', () => {
-    const plugin = new native.WebSocketPlugin({ path: '/open' });
+  test('becomes a connection with the number of its route, and none for a path without a handler', () => {
+    const plugin = started({ path: '/open' });
     plugin.ws('/chat', 0);
     plugin.ws('/game/:id', 7);
-    const routeOf = (url: string) => plugin.routeOf(admitted(plugin, {}, url));
+    const routeOf = (url: string) => adopted(plugin, admitted(plugin, {}, url)).route;
     expect(routeOf('/chat')).toBe(0);
     expect(routeOf('/game/1')).toBe(7);
-    expect(routeOf('/open')).toBe(null);
+    expect(routeOf('/open')).toBe(undefined);
   });
 
-  test('has the subprotocols to choose from', () => {
-    const choices = (options: WebSocketPluginOptions, offered?: string) => {
-      const plugin = new native.WebSocketPlugin(options);
+  test('becomes a connection with the subprotocol that the options say', () => {
+    const protocolOf = (options: WebSocketPluginOptions, chosen?: string) => {
+      const plugin = started(options);
+      const handshake = admitted(plugin, { 'sec-websocket-protocol': 'b, a' });
+      return adopted(plugin, handshake, chosen).protocol;
+    };
+    expect(protocolOf({})).toBe('b');
+    expect(protocolOf({}, 'a')).toBe('b');
+    expect(protocolOf({ protocols: ['a', 'b'] })).toBe('a');
+    expect(protocolOf({ protocols: ['c'] })).toBe(undefined);
+    expect(protocolOf({ protocols: () => false })).toBe(undefined);
+    expect(protocolOf({ protocols: () => 'a' }, 'a')).toBe('a');
+  });
+
+  test('has the subprotocols that a function may choose from', () => {
+    const choices = (offered?: string) => {
+      const plugin = new native.WebSocketPlugin({ protocols: () => false });
       const headers = offered === undefined ? undefined : { 'sec-websocket-protocol': offered };
       return plugin.protocolChoices(admitted(plugin, headers));
     };
-    expect(choices({}, 'b, a')).toEqual(['b']);
-    expect(choices({ protocols: ['a', 'b'] }, 'b, a')).toEqual(['a']);
-    expect(choices({ protocols: ['c'] }, 'b, a')).toEqual([]);
-    expect(choices({ protocols: () => false }, 'b, a')).toEqual(['b', 'a']);
-    expect(choices({ protocols: () => false })).toEqual([]);
+    expect(choices('b, a')).toEqual(['b', 'a']);
+    expect(choices()).toEqual([]);
   });
 
   test('that ends while user code chooses for it ends without an error', async () => {
@@ -162,7 +186,6 @@ describe('an admitted handshake', () => {
     const adopt = () => plugin.adopt(undefined, handshake, undefined, [], Buffer.alloc(0));
     expect(adopt).toThrow('this handshake is over');
     expect(plugin.protocolChoices(handshake)).toEqual([]);
-    expect(plugin.routeOf(handshake)).toBe(null);
   });
 
   test('that could not become a connection keeps its place until it is withdrawn', () => {

@@ -59,10 +59,10 @@ class Connection {
   /** When `isAlive` was set to false, by the count of signs of life; a further one clears it. */
   #doubtedAt = null;
 
-  constructor(engine, { id, slot, generation }, url, protocol) {
+  constructor(engine, { id, slot, generation, protocol }, url) {
     this.id = id;
     this.url = url;
-    this.protocol = protocol;
+    this.protocol = protocol ?? '';
     this.#engine = engine;
     this.#hot = engine.hot;
     this.#slot = slot;

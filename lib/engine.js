@@ -54,20 +54,21 @@ class Engine {
   }
 
   /**
-   * Makes a connection of a handshake, which is named by its number, and returns it. Without `fd` its
-   * bytes are pumped through `socket`. Throws where that fails.
+   * Makes a connection of a handshake, which is named by its number, and returns it with the number of
+   * its route, if it has one. Without `fd` its bytes are pumped through `socket`. Throws where that
+   * fails.
    */
   adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
     const adopted = inThisRealm(() => {
       if (!this.#native.started) this.#start();
       return this.#native.adopt(fd, handshake, protocol, headers, replay);
     });
-    const connection = new Connection(this, adopted, url, protocol ?? '');
+    const connection = new Connection(this, adopted, url);
     this.#connections[adopted.slot] = connection;
     this.#open += 1;
     if (fd === undefined) this.#bridge(socket, adopted);
     this.scheduleFlush();
-    return connection;
+    return { connection, route: adopted.route };
   }
 
   #start() {

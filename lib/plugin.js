@@ -341,10 +341,10 @@ class WebSocketPlugin extends Emitter {
         this.#logRejection(req, rejection);
         return rejection;
       },
-      /** The subprotocol of an admitted request, or undefined for none. */
+      /** What the application's function chooses, where there is one; undefined for none. */
       chooseProtocol: (handshake, req) => {
+        if (typeof options?.protocols !== 'function') return undefined;
         const choices = native.protocolChoices(handshake);
-        if (typeof options?.protocols !== 'function') return choices[0];
         if (choices.length === 0) return undefined;
         const chosen = options.protocols([...choices], req);
         if (chosen === false) return undefined;
@@ -352,8 +352,6 @@ class WebSocketPlugin extends Emitter {
         const accepted = `false or one of the offered subprotocols (${printable(choices.join(', '))})`;
         throw wrongType('protocols', 'the result', accepted, chosen);
       },
-      /** Number of the route of a handshake, or `null`. */
-      routeOf: (handshake) => native.routeOf(handshake),
       withdraw: (handshake) => native.withdraw(handshake),
       adopt: (fd, handshake, handOff) => this.#engine.adopt(fd, handshake, handOff),
       /** What keeps Node's socket of a connection for its `close` event. */
@@ -375,13 +373,7 @@ class WebSocketPlugin extends Emitter {
     );
     this.#report.emit('connection', [connection, req], connection);
     const { handshakeTimeoutMs } = this.#internals;
-    runPipeline(
-      connection,
-      req,
-      [...this.#middleware],
-      route === null ? undefined : this.#handlers[route],
-      handshakeTimeoutMs,
-    );
+    runPipeline(connection, req, [...this.#middleware], this.#handlers[route], handshakeTimeoutMs);
   }
 
   async #cleanUp() {

@@ -57,8 +57,8 @@ class Upgrade {
     this.#head = head;
   }
 
-  /** Number of the route, or `null` where the path has no handler. */
-  route = null;
+  /** Number of the route of the connection, if it has one. */
+  route;
 
   /** The connection's bytes go through Node's socket. */
   bridged = false;
@@ -222,7 +222,6 @@ class Upgrade {
         replay: null,
         url: req.url,
       };
-      this.route = plugin.routeOf(handshake);
       rememberAddresses(socket);
     } catch (error) {
       return this.#onUserError(error);
@@ -238,7 +237,9 @@ class Upgrade {
       if (!this.#pending) return false;
       // From here on no byte may get into Node's hands.
       if (!this.bridged) stopReading(socket);
-      this.connection = plugin.adopt(fd, handshake, handOff);
+      const { connection, route } = plugin.adopt(fd, handshake, handOff);
+      this.connection = connection;
+      this.route = route;
     } catch (error) {
       plugin.reportError(error);
       this.refuse('limit', 'the server has no resources left for this connection');

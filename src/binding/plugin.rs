@@ -20,7 +20,7 @@ use crate::exchange::oplog::Source;
 use crate::exchange::{ConnectionId, Generations, Totals};
 use crate::handshake::{
     Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
-    RouteTable, UpgradeRequest, normalised, origin, shape_of,
+    RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 #[cfg(unix)]
@@ -71,6 +71,10 @@ pub struct AdoptedConnection {
     pub slot: u32,
     /// Tells the users of a slot apart.
     pub generation: u32,
+    /// The subprotocol, where there is one.
+    pub protocol: Option<String>,
+    /// Number of the handler, where the path has one.
+    pub route: Option<u32>,
     /// Key of the bridge, where the facade pumps the bytes.
     pub bridge: Option<u32>,
     /// Bytes of the 101 response, which are in no count of what is buffered.
@@ -348,20 +352,17 @@ impl NativePlugin {
         }
     }
 
-    /// Number of the route of a handshake; `null` where its path has no handler, or it is over.
-    #[napi]
-    pub fn route_of(&self, handshake: f64) -> Option<u32> {
-        self.handshakes.borrow().get(handshake as u64)?.route()
-    }
-
     /// The subprotocols that a handshake offers, in the client's order, where a function of the
-    /// application chooses; otherwise the one chosen, or none.
+    /// application chooses. Where none does, `adopt` knows by itself.
     #[napi]
     pub fn protocol_choices(&self, handshake: f64) -> Vec<String> {
         let handshakes = self.handshakes.borrow();
         let Some(handshake) = handshakes.get(handshake as u64) else { return Vec::new() };
-        let choices = handshake.protocol_choices(&self.options.protocols);
-        choices.into_iter().map(str::to_owned).collect()
+        handshake
+            .protocol_choices(&SubprotocolRule::Application)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// A handshake did not become a connection, and its place is free. Does nothing where it did, or
@@ -439,7 +440,8 @@ impl NativePlugin {
     /// bridge where there is none, writes the 101 response and replays `replay`, the bytes that Node
     /// has read already. Where that throws, the handshake is as it was, unless it was over before.
     ///
-    /// `protocol` is one of the handshake's choices; `headers` alternates names and values of further
+    /// `protocol` is what a function of the application chose from the handshake's choices, and means
+    /// nothing where there is no such function; `headers` alternates names and values of further
     /// response headers.
     #[napi]
     pub fn adopt(
@@ -458,6 +460,11 @@ impl NativePlugin {
         let mut handshakes = self.handshakes.borrow_mut();
         let handshake =
             handshakes.get(number).ok_or_else(|| Error::from_reason("this handshake is over"))?;
+        let protocol = match &self.options.protocols {
+            SubprotocolRule::Application => protocol,
+            rule => handshake.protocol_choices(rule).first().map(|chosen| (*chosen).to_owned()),
+        };
+        let route = handshake.route();
         let response = handshake.response(protocol.as_deref(), &headers);
         let response_bytes = response.len() as u32;
         let deflate = handshake.deflate();
@@ -487,6 +494,8 @@ impl NativePlugin {
             id: Uuid::new_v4().to_string(),
             slot: id.slot,
             generation: id.generation,
+            protocol,
+            route,
             bridge,
             response_bytes,
         })

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::relief;
 use super::state::IoThread;
 use crate::session::{Appetite, Course, Effects, Events, Session};
 use crate::transport::{Ready, Transport};
@@ -198,7 +197,7 @@ fn receive(io: &Rc<IoThread>, connection: &Rc<Connection>, bytes: Option<&mut [u
     if effects != Effects::default() {
         settle(io, connection, effects);
     }
-    relief::relieve(io);
+    io.look_at_memory();
 }
 
 /// Puts messages into the batch.

@@ -15,18 +15,12 @@ const LIGHT: usize = 4 << 10;
 
 /// Ends connections until what is kept is within `maxBufferedBytes`, those that keep the most first.
 /// Those that keep less than half the average are left alone: they are not why it is too much.
-pub(super) fn relieve(io: &Rc<IoThread>) {
+fn relieve(io: &Rc<IoThread>) {
     let memory = &io.common.memory;
-    if memory.excess() == 0 {
-        return;
-    }
     io.resources.borrow_mut().tell();
     let excess = memory.excess();
     if excess == 0 {
         return;
-    }
-    if io.settings().io_threads > 1 {
-        io.common.pressure.notify_waiters();
     }
     let least = LIGHT.max(memory.average() / 2);
     let weighed = io.all().into_iter().map(|each| {
@@ -51,7 +45,7 @@ pub(super) fn relieve(io: &Rc<IoThread>) {
     io.resources.borrow_mut().tell();
 }
 
-/// Looks for the worst of this thread when another one has found that too much is kept.
+/// Waits until some thread finds that too much is kept, and looks for the worst of this one.
 pub(super) async fn watch_pressure(io: Rc<IoThread>) {
     loop {
         io.common.pressure.notified().await;

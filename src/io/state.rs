@@ -128,6 +128,13 @@ impl IoThread {
         !self.common.inbox.is_full() && !self.unread.is_full()
     }
 
+    /// Has connections ended if too much is kept: by each thread, as soon as its other tasks let it.
+    pub fn look_at_memory(&self) {
+        if self.common.memory.excess() > 0 {
+            self.common.pressure.notify_waiters();
+        }
+    }
+
     /// Has the batch posted soon.
     pub fn batch_changed(&self) {
         self.batch_filled.notify_one();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 
-use super::relief::{relieve, watch_pressure};
+use super::relief::watch_pressure;
 use super::state::IoThread;
 use super::timing::watch_limits;
 use crate::exchange::oplog::OpLog;
@@ -66,7 +66,7 @@ async fn carry_out(io: Rc<IoThread>) {
             return wait_for_wind_down(&io).await;
         }
         io.flush_broadcasts();
-        relieve(&io);
+        io.look_at_memory();
         if !io.resources.borrow().pool.is_empty() {
             io.timers.schedule_trim();
         }
