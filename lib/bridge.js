@@ -1,5 +1,7 @@
 'use strict';
 
+const { takeStream } = require('./node-internals.js');
+
 const {
   window: WINDOW,
   writeCost: WRITE_COST,
@@ -59,8 +61,6 @@ class Bridge {
   ) {
     this.#hot = hot;
     this.#stream = stream;
-    this.#streamWrite = stream.write;
-    this.#streamEnd = stream.end;
     this.#slot = slot;
     this.#generation = generation;
     this.#key = bridge;
@@ -68,14 +68,9 @@ class Bridge {
     this.#closeTimeoutMs = closeTimeoutMs;
     this.#flush = flush;
     this.#onGone = onGone;
-    // What user code writes to `req.socket` would get between two frames, and the end of the peer's
-    // side does not end ours: its close frame may still have to be answered.
-    stream.write = writeNothing;
-    stream.end = endNothing;
-    stream.allowHalfOpen = true;
-    // An idle connection ends by its heartbeat, and by nothing else.
-    stream.setTimeout?.(0);
-    stream.setNoDelay?.(true);
+    const { write, end } = takeStream(stream);
+    this.#streamWrite = write;
+    this.#streamEnd = end;
     stream.on('data', this.#onData);
     stream.once('end', this.#onEnd);
     stream.once('close', this.#onClose);
@@ -160,24 +155,6 @@ class Bridge {
   destroy() {
     this.#stream.destroy();
   }
-}
-
-/** `write` of a stream that user code has no say in any more, as that of a closed one. */
-function writeNothing(...args) {
-  callBack(args);
-  return false;
-}
-
-/** The same for `end`. */
-function endNothing(...args) {
-  callBack(args);
-  return this;
-}
-
-function callBack(args) {
-  const callback = args.at(-1);
-  if (typeof callback !== 'function') return;
-  process.nextTick(callback, new Error('the connection belongs to its WebSocket'));
 }
 
 module.exports = { Bridge };

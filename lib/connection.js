@@ -70,7 +70,8 @@ class Connection {
   }
 
   get isAlive() {
-    if (this.#state !== OPEN || !this.#engine.isAlive(this.#slot, this.#generation)) return false;
+    if (this.#state !== OPEN || !this.#engine.native.isAlive(this.#slot, this.#generation))
+      return false;
     return this.#doubtedAt === null || this.#signsOfLife() !== this.#doubtedAt;
   }
 
@@ -80,7 +81,7 @@ class Connection {
   }
 
   #signsOfLife() {
-    return this.#engine.signsOfLife(this.#slot, this.#generation);
+    return this.#engine.native.signsOfLife(this.#slot, this.#generation);
   }
 
   get lastPong() {
@@ -89,7 +90,7 @@ class Connection {
 
   #lastPong() {
     if (this.#end !== null) return this.#end.lastPong;
-    return this.#engine.lastPong(this.#slot, this.#generation);
+    return this.#engine.native.lastPong(this.#slot, this.#generation) ?? 0;
   }
 
   /** Only a pong or `markAlive` moves it; assigning is allowed, as the type says, and ignored. */
@@ -97,7 +98,7 @@ class Connection {
 
   get bufferedAmount() {
     if (this.#state === CLOSED) return 0;
-    return this.#engine.bufferedAmount(this.#slot, this.#generation);
+    return this.#engine.native.bufferedAmount(this.#slot, this.#generation);
   }
 
   send(data) {
@@ -124,7 +125,8 @@ class Connection {
     if (this.#state !== OPEN) return;
     this.#state = CLOSING;
     this.#held = null;
-    this.#engine.close(this.#slot, this.#generation, code, reason);
+    this.#engine.native.close(this.#slot, this.#generation, code, reason);
+    this.#engine.scheduleFlush();
   }
 
   join(room) {
@@ -165,12 +167,16 @@ class Connection {
   }
 
   ping() {
-    if (this.#state === OPEN) this.#engine.ping(this.#slot, this.#generation);
+    if (this.#state !== OPEN) return;
+    this.#engine.native.ping(this.#slot, this.#generation);
+    this.#engine.scheduleFlush();
   }
 
   markAlive() {
     this.#doubtedAt = null;
-    if (this.#state === OPEN) this.#engine.markAlive(this.#slot, this.#generation);
+    if (this.#state !== OPEN) return;
+    this.#engine.native.markAlive(this.#slot, this.#generation);
+    this.#engine.scheduleFlush();
   }
 
   /** Calls a listener; what it throws or rejects with ends this connection and nothing else. */

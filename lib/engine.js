@@ -24,7 +24,6 @@ const STOP_LIMIT_MS = 2500;
  * per tick outside of one.
  */
 class Engine {
-  #native;
   #host;
   /** Connections by slot. */
   #connections = [];
@@ -36,7 +35,8 @@ class Engine {
   #bridgeFlushDue = false;
   #onEmpty = null;
 
-  /** The native functions that run per message. */
+  /** The native plugin, and the native functions that run per message. */
+  native;
   hot = null;
 
   /**
@@ -45,7 +45,7 @@ class Engine {
    *   `onRoomDestroyed`
    */
   constructor(native, host) {
-    this.#native = native;
+    this.native = native;
     this.#host = host;
   }
 
@@ -60,8 +60,8 @@ class Engine {
    */
   adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
     const adopted = inThisRealm(() => {
-      if (!this.#native.started) this.#start();
-      return this.#native.adopt(fd, handshake, protocol, headers, replay);
+      if (!this.native.started) this.#start();
+      return this.native.adopt(fd, handshake, protocol, headers, replay);
     });
     const connection = new Connection(this, adopted, url);
     this.#connections[adopted.slot] = connection;
@@ -77,14 +77,14 @@ class Engine {
     this.#bridges = new Map();
     // What wakes the JavaScript thread would otherwise keep the context of the first request.
     inNoContext(() => {
-      this.hot = this.#native.start(this.#pump);
+      this.hot = this.native.start(this.#pump);
     });
   }
 
   #bridge(stream, adopted) {
     const bridges = this.#bridges;
     try {
-      const bridge = new Bridge(this.hot, stream, adopted, this.#native.closeTimeoutMs, {
+      const bridge = new Bridge(this.hot, stream, adopted, this.native.closeTimeoutMs, {
         flush: () => this.#scheduleBridgeFlush(),
         onGone: () => bridges.delete(adopted.bridge),
       });
@@ -153,7 +153,7 @@ class Engine {
     const slot = internals.slotOf(connection);
     this.#connections[slot] = undefined;
     this.#open -= 1;
-    const destroyed = this.#native.release(slot, internals.generationOf(connection));
+    const destroyed = this.native.release(slot, internals.generationOf(connection));
     this.scheduleFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
     internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
@@ -188,53 +188,22 @@ class Engine {
     this.#host.onError(error, connection);
   }
 
-  isAlive(slot, generation) {
-    return this.#native.isAlive(slot, generation);
-  }
-
-  signsOfLife(slot, generation) {
-    return this.#native.signsOfLife(slot, generation);
-  }
-
-  lastPong(slot, generation) {
-    return this.#native.lastPong(slot, generation) ?? 0;
-  }
-
-  bufferedAmount(slot, generation) {
-    return this.#native.bufferedAmount(slot, generation);
-  }
-
-  close(slot, generation, code, reason) {
-    this.#native.close(slot, generation, code, reason);
-    this.scheduleFlush();
-  }
-
-  ping(slot, generation) {
-    this.#native.ping(slot, generation);
-    this.scheduleFlush();
-  }
-
-  markAlive(slot, generation) {
-    this.#native.markAlive(slot, generation);
-    this.scheduleFlush();
-  }
-
   join(slot, generation, room) {
-    const created = inThisRealm(() => this.#native.join(slot, generation, room));
+    const created = inThisRealm(() => this.native.join(slot, generation, room));
     if (created) this.#host.onRoomCreated(room);
   }
 
   leave(slot, generation, room) {
-    if (this.#native.leave(slot, generation, room)) this.#host.onRoomDestroyed(room);
+    if (this.native.leave(slot, generation, room)) this.#host.onRoomDestroyed(room);
   }
 
   /** Sends a checked message to a room, or to everyone, except one connection. */
   broadcast(message, room, except) {
     if (except === undefined) {
-      this.#native.wsBroadcast(message, room);
+      this.native.wsBroadcast(message, room);
     } else {
       const slot = internals.slotOf(except);
-      this.#native.wsBroadcast(message, room, slot, internals.generationOf(except));
+      this.native.wsBroadcast(message, room, slot, internals.generationOf(except));
     }
     this.scheduleFlush();
   }
@@ -252,7 +221,7 @@ class Engine {
     for (const connection of [...this.#connections]) {
       if (connection !== undefined) this.#end(connection, 1006, '');
     }
-    this.#native.stop();
+    this.native.stop();
     if (this.#bridges.size === 0) return;
     setTimeout(destroyAll, STOP_LIMIT_MS, this.#bridges).unref();
   }
@@ -266,7 +235,7 @@ class Engine {
     const timers = [];
     await new Promise((resolve) => {
       this.#onEmpty = resolve;
-      timers.push(setTimeout(() => this.#native.terminateAll(), limitMs));
+      timers.push(setTimeout(() => this.native.terminateAll(), limitMs));
       timers.push(setTimeout(resolve, 2 * limitMs));
     });
     timers.forEach(clearTimeout);

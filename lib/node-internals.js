@@ -259,6 +259,40 @@ function showAsUpgraded(response) {
 /** One for all, so that V8 gives all these responses the same shape. */
 const SWITCHING_PROTOCOLS = { get: () => 101, set: () => {} };
 
+/**
+ * Takes a stream that goes on as a WebSocket connection away from everyone else. What user code writes
+ * to `req.socket` would get between two frames; the end of the peer's side does not end ours, as its
+ * close frame may still have to be answered; and an idle connection ends by its heartbeat, and by
+ * nothing else. Returns the stream's own `write` and `end`, which nobody else finds any more.
+ */
+function takeStream(stream) {
+  const { write, end } = stream;
+  stream.write = writeNothing;
+  stream.end = endNothing;
+  stream.allowHalfOpen = true;
+  stream.setTimeout?.(0);
+  stream.setNoDelay?.(true);
+  return { write, end };
+}
+
+/** `write` of a stream that user code has no say in any more, as that of a closed one. */
+function writeNothing(...args) {
+  callBack(args);
+  return false;
+}
+
+/** The same for `end`. */
+function endNothing(...args) {
+  callBack(args);
+  return this;
+}
+
+function callBack(args) {
+  const callback = args.at(-1);
+  if (typeof callback !== 'function') return;
+  process.nextTick(callback, new Error('the connection belongs to its WebSocket'));
+}
+
 module.exports = {
   adoptableDescriptor,
   afterEarlierResponses,
@@ -276,4 +310,5 @@ module.exports = {
   showAsUpgraded,
   stopReading,
   takeBackHead,
+  takeStream,
 };

@@ -290,7 +290,7 @@ impl Engine {
     /// How many rooms a connection would be in after joining this one.
     pub fn rooms_with(&self, id: ConnectionId, room: &[u16]) -> usize {
         self.slots.borrow().get(id).map_or(0, |connection| {
-            connection.rooms.len() + usize::from(!connection.rooms.contains(room))
+            connection.rooms.count() + usize::from(!connection.rooms.contains(room))
         })
     }
 

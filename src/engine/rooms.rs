@@ -48,13 +48,8 @@ impl Memberships {
     }
 
     /// How many rooms that is.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether it is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
