@@ -138,7 +138,7 @@ impl Dialogue {
 
     fn step(&mut self, steps: &mut Steps<'_>) {
         let Self { session, resources, account, heard, .. } = self;
-        let before = session.appetite();
+        let before = session.appetite(resources);
         let effects = match steps.byte() % 18 {
             0 => {
                 let bytes = steps.bytes();
@@ -155,7 +155,7 @@ impl Dialogue {
             }
             4 => session.go_on(heard, resources),
             5 => {
-                session.handler_is_ready();
+                session.handler_is_ready(resources);
                 Effects::default()
             }
             6 => {
@@ -169,10 +169,13 @@ impl Dialogue {
                 Effects::default()
             }
             7 => {
-                let mut frames = Frames::from(Bytes::from(encoded(steps.number())));
+                let mut bytes = encoded(steps.number());
+                let mut ends = vec![bytes.len()];
                 for _ in 0..steps.byte() % 4 {
-                    frames.push(&encoded(steps.number()));
+                    bytes.append(&mut encoded(steps.number()));
+                    ends.push(bytes.len());
                 }
+                let frames = Frames::with_ends(Bytes::from(bytes), ends);
                 session.broadcast(&mut Outgoing::from(frames), resources).1
             }
             8 => {
@@ -214,7 +217,9 @@ impl Dialogue {
 
     /// Bytes come as fast as the session takes them.
     fn peer(&mut self, bytes: &mut [u8]) -> Effects {
-        let Appetite::Hungry(most) = self.session.appetite() else { return Effects::default() };
+        let Appetite::Hungry(most) = self.session.appetite(&self.resources) else {
+            return Effects::default();
+        };
         let most = most.min(bytes.len());
         self.session.receive(&mut bytes[..most], &mut self.heard, &mut self.resources)
     }
@@ -287,10 +292,10 @@ impl Dialogue {
         // So is what is unfinished: a message, and bytes of one read that wait.
         let response = if self.session.is_over() { 0 } else { self.response_left };
         let unfinished = self.session.weight() - queued - response;
-        assert!(unfinished <= 2 * MAX_MESSAGE + 2 * (64 << 10) + OVERHEAD, "{unfinished} are kept");
+        assert!(unfinished <= 3 * MAX_MESSAGE + 3 * (64 << 10) + OVERHEAD, "{unfinished} are kept");
         if self.heard.over {
             assert_eq!(unfinished, 0, "nothing more is read");
-            assert_eq!(self.session.appetite(), Appetite::Done);
+            assert_eq!(self.session.appetite(&self.resources), Appetite::Done);
         }
     }
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::hot::{EngineHandle, text_frame};
 use super::options::{Options, pending};
 use super::waker::Waker;
-use crate::engine::Engine;
 use crate::engine::rooms::RoomName;
+use crate::engine::{Engine, Ledger};
 use crate::exchange::oplog::Source;
 use crate::exchange::{ConnectionId, Generations, Totals};
 use crate::handshake::{
@@ -49,6 +49,8 @@ pub struct NativePlugin {
     generations: Generations,
     /// What engines before the current one have counted.
     earlier: Cell<Totals>,
+    /// Of the current engine, and of those before it whose connections are still being seen out.
+    ledgers: RefCell<Vec<Ledger>>,
 }
 
 /// Why an upgrade request is refused, with the HTTP response that says so.
@@ -148,6 +150,7 @@ impl NativePlugin {
             engine: RefCell::new(None),
             generations: Generations::default(),
             earlier: Cell::default(),
+            ledgers: RefCell::default(),
         })
     }
 
@@ -286,11 +289,15 @@ impl NativePlugin {
         Ok(Ok(handshake))
     }
 
-    /// What counts against the limit: requests being verified, and connections until JavaScript has been
-    /// told of their end and their peers have taken what was sent before.
+    /// What counts against the limit: requests being verified, and connections until JavaScript has
+    /// been told of their end and their descriptors are closed.
     fn count(&self) -> u64 {
-        let living = self.with_engine(Engine::living).unwrap_or(0);
-        self.handshakes.borrow().count() as u64 + living.max(u64::from(self.open.get()))
+        self.handshakes.borrow().count() as u64 + self.living().max(u64::from(self.open.get()))
+    }
+
+    /// Connections that have a descriptor or a stream, those of engines that were stopped included.
+    fn living(&self) -> u64 {
+        self.ledgers.borrow().iter().map(Ledger::living).sum()
     }
 
     fn allows(
@@ -401,6 +408,11 @@ impl NativePlugin {
                 return Err(Error::from_reason(format!("the I/O thread did not start: {error}")));
             }
         };
+        {
+            let mut ledgers = self.ledgers.borrow_mut();
+            ledgers.retain(|ledger| ledger.living() > 0);
+            ledgers.push(engine.ledger());
+        }
         let handle = EngineHandle::new(engine, waker);
         env.add_env_cleanup_hook(Rc::downgrade(&handle), |handle| {
             if let Some(handle) = handle.upgrade() {
@@ -651,8 +663,7 @@ impl NativePlugin {
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
         let bridged = self.with_engine(Engine::bridged).unwrap_or(0);
-        let living = self.with_engine(Engine::living).unwrap_or(0);
-        let closing = living.saturating_sub(u64::from(self.open.get()));
+        let closing = self.living().saturating_sub(u64::from(self.open.get()));
         PluginStats {
             total_connections: self.open.get(),
             rooms: self.rooms(),

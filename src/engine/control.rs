@@ -1,6 +1,7 @@
 //! What the JavaScript thread asks of an engine.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::inbox::Wake;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
-use crate::exchange::{Common, ConnectionId, Generations, Settings, Totals};
+use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
 use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
 
@@ -24,12 +25,27 @@ pub struct Engine {
     /// Open connections whose bytes JavaScript pumps.
     bridged: Cell<u32>,
     /// Connections since the start.
-    adopted: Cell<u64>,
+    adopted: Rc<Cell<u64>>,
     next_bridge: Cell<u32>,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
 const MAX_BRIDGES: u32 = 1 << 30;
+
+/// The connections of an engine by their descriptors.
+pub struct Ledger {
+    adopted: Rc<Cell<u64>>,
+    counters: Vec<Arc<Counters>>,
+}
+
+impl Ledger {
+    /// Connections that have a descriptor or a stream at this moment: those that are open, and those
+    /// that have ended and are being seen out.
+    pub fn living(&self) -> u64 {
+        let gone: u64 = self.counters.iter().map(|counters| counters.gone()).sum();
+        self.adopted.get().saturating_sub(gone)
+    }
+}
 
 /// What became of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +84,7 @@ impl Engine {
             threads,
             slots: RefCell::new(Slots::new(count, generations)),
             bridged: Cell::new(0),
-            adopted: Cell::new(0),
+            adopted: Rc::default(),
             next_bridge: Cell::new(0),
         })
     }
@@ -104,11 +120,10 @@ impl Engine {
         self.threads.iter().map(|thread| thread.counters.backpressured()).sum()
     }
 
-    /// Connections that have a descriptor or a stream at this moment: those that are open, and those
-    /// that have ended and are being seen out.
-    pub fn living(&self) -> u64 {
-        let gone: u64 = self.threads.iter().map(|thread| thread.counters.gone()).sum();
-        self.adopted.get().saturating_sub(gone)
+    /// How many connections have a descriptor or a stream, also after this engine has gone.
+    pub fn ledger(&self) -> Ledger {
+        let counters = self.threads.iter().map(|thread| thread.counters.clone()).collect();
+        Ledger { adopted: self.adopted.clone(), counters }
     }
 
     /// Open connections whose bytes JavaScript pumps.

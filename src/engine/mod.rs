@@ -16,4 +16,4 @@ pub mod rooms;
 mod slots;
 mod thread;
 
-pub use control::{Engine, Sent};
+pub use control::{Engine, Ledger, Sent};

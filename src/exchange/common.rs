@@ -1,6 +1,7 @@
 //! What all threads of an engine share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -31,14 +32,24 @@ pub struct Common {
     pub inbox: Inbox,
     /// What is kept for connections.
     pub memory: Arc<Memory>,
-    /// Tells I/O threads that too much is kept, so that each looks for the worst of its own.
-    pub pressure: Notify,
+    /// By I/O thread.
+    pub pressure: Box<[Pressure]>,
+}
+
+/// What I/O threads tell each other when too much is kept.
+#[derive(Debug, Default)]
+pub struct Pressure {
+    /// Tells this thread to look for the worst of its connections.
+    pub wanted: Notify,
+    /// Bytes that its heaviest connection kept when it looked last.
+    pub heaviest: AtomicUsize,
 }
 
 impl Common {
     /// For an engine with these settings; `wake` is called whenever events wait.
     pub fn new(settings: Settings, wake: Wake) -> Self {
         let memory = Arc::new(Memory::new(settings.max_buffered_bytes));
-        Self { settings, inbox: Inbox::new(wake), memory, pressure: Notify::new() }
+        let pressure = (0..settings.io_threads).map(|_| Pressure::default()).collect();
+        Self { settings, inbox: Inbox::new(wake), memory, pressure }
     }
 }

@@ -10,6 +10,6 @@ mod ids;
 pub mod inbox;
 pub mod oplog;
 
-pub use common::{Common, Settings};
+pub use common::{Common, Pressure, Settings};
 pub use counters::{Counters, Totals};
 pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};

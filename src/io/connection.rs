@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::exchange::{ConnectionId, Counters};
-use crate::session::{Memory, Session};
+use crate::session::Session;
 use crate::transport::Transport;
 
 /// One connection. Owned by the I/O thread, shared by its tasks.
@@ -40,19 +40,16 @@ pub(super) struct Marks {
 #[derive(Debug)]
 pub(super) struct Place {
     counters: Arc<Counters>,
-    memory: Arc<Memory>,
 }
 
 impl Place {
-    pub fn taken(counters: &Arc<Counters>, memory: &Arc<Memory>) -> Self {
-        memory.came();
-        Self { counters: counters.clone(), memory: memory.clone() }
+    pub fn taken(counters: &Arc<Counters>) -> Self {
+        Self { counters: counters.clone() }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.memory.went();
         self.counters.connection_went();
     }
 }

@@ -44,21 +44,24 @@ pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Ef
         None => {}
         Some(Course::HangUp) => {
             io.forget(connection.id);
-            hang_up(connection);
+            hang_up(io, connection);
         }
         Some(Course::Drain) => {
             io.forget(connection.id);
             // Counted before the task runs: a stop that comes right behind waits for it.
-            io.winding_down.set(io.winding_down.get() + 1);
+            io.leaving.borrow_mut().insert(connection.id.generation, connection.clone());
             tokio::task::spawn_local(wind_down(io.clone(), connection.clone()));
         }
     }
 }
 
 /// Ends both directions at once, which also wakes a task that waits to write.
-fn hang_up(connection: &Connection) {
+fn hang_up(io: &IoThread, connection: &Connection) {
     connection.stop_reading();
     connection.transport.shut_down(Shutdown::Both);
+    if let Some(bridge) = connection.transport.bridge() {
+        io.recount(bridge);
+    }
 }
 
 /// Ends a connection without a handshake.
@@ -107,7 +110,7 @@ async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
     loop {
         let appetite = {
             let session = session.borrow();
-            let appetite = session.appetite();
+            let appetite = session.appetite(&io.resources.borrow());
             // Those of a connection that waits for its own handler keep nobody else waiting.
             let waits = appetite == Appetite::Unread;
             unread.set(if waits { session.unread() } else { 0 });
@@ -127,7 +130,7 @@ async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
                 let Ok(mut ready) = transport.readable().await else { return lose(io, connection) };
                 // While this waited, others may have filled what there was room for, and JavaScript
                 // may have ended the connection.
-                let appetite = session.borrow().appetite();
+                let appetite = session.borrow().appetite(&io.resources.borrow());
                 if let Appetite::Hungry(most) = appetite
                     && io.reads()
                     && read_once(io, connection, most, &mut ready)
@@ -158,6 +161,9 @@ fn read_once(
             false
         }
         Ok(count) => {
+            if let Some(bridge) = connection.transport.bridge() {
+                io.recount(bridge);
+            }
             let full = count == buffer.len();
             if !full {
                 // The socket is empty, so the read that would only say so is saved. An end of
@@ -315,6 +321,7 @@ async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
         session.block(&mut io.resources.borrow_mut());
     };
     io.counters.backpressure_ended();
+    io.look_at_memory();
     if !written {
         lose(&io, &connection);
     }
@@ -327,16 +334,16 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     if drained == Ok(true) {
         // Also where nobody lingers: without it, what a bridge has under way would be dropped.
         connection.transport.shut_down(Shutdown::Write);
-        if io.winding_down.get() <= MAX_LINGERING {
+        if io.leaving.borrow().len() <= MAX_LINGERING {
             // Running out of time is as good as the end of stream.
             let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
         }
     }
     // Nothing is left to be told of.
     let _ = connection.session.borrow_mut().lose(&mut io.resources.borrow_mut());
-    hang_up(&connection);
-    io.winding_down.set(io.winding_down.get() - 1);
-    io.wound_down.notify_one();
+    hang_up(&io, &connection);
+    io.leaving.borrow_mut().remove(&connection.id.generation);
+    io.left.notify_one();
 }
 
 async fn discard_until_end(io: &IoThread, connection: &Connection) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::iter::Peekable;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use super::connection::{Connection, Place};
 use super::driving::{lose, settle, start_reading};
@@ -10,7 +11,7 @@ use super::state::IoThread;
 use crate::exchange::ConnectionId;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews};
 use crate::protocol::{CloseFrame, EncodedFrame, Frames, close};
-use crate::session::{Deadline, Effects, Resources, Session};
+use crate::session::{Deadline, Effects, Memory, Resources, Session};
 use crate::transport::Transport;
 #[cfg(unix)]
 use crate::transport::adopted::Adopted;
@@ -32,14 +33,14 @@ impl IoThread {
                 Op::SharedFrame(id, frame) => {
                     self.send(id, EncodedFrame::new(&frame), Some(&frame));
                 }
-                Op::Broadcast(first) => self.broadcast(join(first, &mut ops)),
+                Op::Broadcast(first) => self.broadcast(join(first, &mut ops, &self.common.memory)),
                 Op::Close(id, frame) => self.close(id, *frame),
                 Op::Overflow(id) => self.with(id, Session::overflow),
                 Op::Ping(id) => self.with(id, Session::ping),
                 Op::MarkAlive(id) => self.tell(id, |each| each.session.borrow_mut().mark_alive()),
                 Op::MarkReady(id) => self.tell(id, |each| each.marks.ready.set(true)),
                 Op::Deliver(id) => self.tell(id, |each| {
-                    each.session.borrow_mut().handler_is_ready();
+                    each.session.borrow_mut().handler_is_ready(&mut self.resources.borrow_mut());
                     each.resumed.notify_one();
                 }),
                 Op::Release(id) => self.with(id, Session::release),
@@ -81,6 +82,7 @@ impl IoThread {
         let bridge = self.bridges.borrow().get(&key).and_then(Weak::upgrade);
         if let Some(bridge) = bridge {
             act(&bridge);
+            self.recount(&bridge);
         }
     }
 
@@ -92,7 +94,7 @@ impl IoThread {
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
         let Adoption { id, account, source, response, replay, deflate } = adoption;
-        let place = Place::taken(&self.counters, &self.common.memory);
+        let place = Place::taken(&self.counters);
         let transport = match self.transport(source) {
             Ok(transport) => transport,
             Err(error) => {
@@ -136,17 +138,32 @@ impl IoThread {
 }
 
 /// Joins a broadcast with those that follow it to the same recipients.
-fn join(first: Broadcast, ops: &mut Peekable<impl Iterator<Item = Op>>) -> Joined {
+fn join(
+    first: Broadcast,
+    ops: &mut Peekable<impl Iterator<Item = Op>>,
+    memory: &Arc<Memory>,
+) -> Joined {
     let Broadcast { target, except, frame } = first;
-    let mut joined = Joined { target, except, frames: Frames::from(frame) };
+    // Most are alone.
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     while let Some(Op::Broadcast(next)) = ops.peek()
-        && next.goes_to(&joined.target, joined.except)
-        && joined.frames.len() + next.frame.len() <= MERGED_BYTES
+        && next.goes_to(&target, except)
+        && frame.len().max(bytes.len()) + next.frame.len() <= MERGED_BYTES
     {
-        joined.frames.push(&next.frame);
+        if bytes.is_empty() {
+            bytes.extend_from_slice(&frame);
+            ends.push(bytes.len());
+        }
+        bytes.extend_from_slice(&next.frame);
+        ends.push(bytes.len());
         ops.next();
     }
-    joined
+    let frames = if ends.is_empty() {
+        Frames::from(frame)
+    } else {
+        Frames::with_ends(memory.keep(bytes, 0), ends)
+    };
+    Joined { target, except, frames }
 }
 
 /// Broadcasts to the same recipients.

@@ -1,6 +1,9 @@
 //! Ends the connections that make the server keep the most when all of them keep too much.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::driving::{flush, settle};
@@ -10,45 +13,83 @@ use super::state::IoThread;
 /// another look at all connections.
 const MARGIN: usize = 16;
 
-/// Connections below this many bytes are left alone, whatever the average.
-const LIGHT: usize = 4 << 10;
+/// How long threads wait for each other's figures.
+const EXCHANGE: Duration = Duration::from_millis(5);
 
-/// Ends connections until what is kept is within `maxBufferedBytes`, those that keep the most first.
-/// Those that keep less than half the average are left alone: they are not why it is too much.
-fn relieve(io: &Rc<IoThread>) {
-    let memory = &io.common.memory;
-    io.resources.borrow_mut().tell();
-    let excess = memory.excess();
-    if excess == 0 {
-        return;
+/// Where too much is still kept after a look, so long until the next one, which takes time in the
+/// number of connections; and longer each time that nothing could be done.
+const BREAK: Duration = Duration::from_millis(20);
+const LONGEST_BREAK: Duration = Duration::from_millis(500);
+
+/// Waits until more is kept than may be, and ends connections of this thread, those that keep the most
+/// first, until it is not.
+pub(super) async fn watch_memory(io: Rc<IoThread>) {
+    let pressure = &io.common.pressure;
+    let own = &pressure[io.number];
+    loop {
+        own.wanted.notified().await;
+        let mut pause = BREAK;
+        while io.common.memory.excess() > 0 {
+            let heavy = weigh(&io);
+            let heaviest = heavy.first().map_or(0, |(weight, _)| *weight);
+            own.heaviest.store(heaviest, Relaxed);
+            let others = pressure.iter().enumerate().filter(|(number, _)| *number != io.number);
+            let mut worst = heaviest;
+            if pressure.len() > 1 {
+                others.clone().for_each(|(_, other)| other.wanted.notify_one());
+                tokio::time::sleep(EXCHANGE).await;
+                worst =
+                    others.map(|(_, other)| other.heaviest.load(Relaxed)).fold(worst, usize::max);
+            }
+            // The worst are on another thread where its heaviest is of another order.
+            if heaviest >= worst / 2 && shed(&io, heavy) {
+                pause = BREAK;
+            }
+            if io.common.memory.excess() > 0 {
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_BREAK.min(2 * pause);
+            }
+        }
+        own.heaviest.store(0, Relaxed);
     }
-    let least = LIGHT.max(memory.average() / 2);
-    let weighed = io.all().into_iter().map(|each| {
-        let weight = each.session.borrow().weight();
-        (weight, each)
+}
+
+/// The connections of this thread for which something is kept, those that have ended and are being seen
+/// out among them, the heaviest first.
+fn weigh(io: &IoThread) -> Vec<(usize, Rc<Connection>)> {
+    io.resources.borrow_mut().tell();
+    let leaving: Vec<Rc<Connection>> = io.leaving.borrow().values().cloned().collect();
+    let weighed = io.all().into_iter().chain(leaving).map(|connection| {
+        let waiting = connection.transport.bridge().map_or(0, |bridge| bridge.waiting());
+        let weight = connection.session.borrow().weight();
+        (weight + waiting, connection)
     });
-    let mut heavy: Vec<(usize, Rc<Connection>)> =
-        weighed.filter(|(weight, _)| *weight >= least).collect();
-    heavy.sort_unstable_by_key(|(weight, _)| std::cmp::Reverse(*weight));
-    let mut left = excess + memory.limit() / MARGIN;
+    let mut heavy: Vec<_> = weighed.filter(|(weight, _)| *weight > 0).collect();
+    heavy.sort_unstable_by_key(|(weight, _)| Reverse(*weight));
+    heavy
+}
+
+/// Ends connections until as much has been set free as is too much. Those that keep less than half the
+/// average are left alone: they are not why. Returns `true` if there were any.
+fn shed(io: &Rc<IoThread>, heavy: Vec<(usize, Rc<Connection>)>) -> bool {
+    let any = !heavy.is_empty();
+    let memory = &io.common.memory;
+    let sum: usize = heavy.iter().map(|(weight, _)| weight).sum();
+    let least = sum / heavy.len().max(1) / 2;
+    let mut left = memory.excess() + memory.limit() / MARGIN;
     for (weight, connection) in heavy {
-        if left == 0 {
+        if left == 0 || weight < least {
             break;
         }
         left = left.saturating_sub(weight);
         let effects = connection.session.borrow_mut().shed(&mut io.resources.borrow_mut());
+        if effects.ended.is_some() {
+            memory.count_shed();
+        }
         settle(io, &connection, effects);
         // The close frame may still get out, and the task that winds down sees to the rest.
         flush(io, &connection);
-        memory.count_shed();
     }
     io.resources.borrow_mut().tell();
-}
-
-/// Waits until some thread finds that too much is kept, and looks for the worst of this one.
-pub(super) async fn watch_pressure(io: Rc<IoThread>) {
-    loop {
-        io.common.pressure.notified().await;
-        relieve(&io);
-    }
+    any
 }

@@ -1,6 +1,6 @@
 //! What the tasks of an I/O thread share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -49,9 +49,9 @@ pub(super) struct IoThread {
     pub dirty_broadcast: RefCell<VecDeque<Rc<Connection>>>,
     pub timers: Timers,
     /// Connections that have ended and have something to write, or linger for the peer's end of
-    /// stream, and the news that one of them has finished.
-    pub winding_down: Cell<usize>,
-    pub wound_down: Notify,
+    /// stream, by generation; and the news that one of them has finished.
+    pub leaving: RefCell<FxHashMap<u32, Rc<Connection>>>,
+    pub left: Notify,
 }
 
 impl IoThread {
@@ -77,8 +77,8 @@ impl IoThread {
             dirty: RefCell::default(),
             dirty_broadcast: RefCell::default(),
             timers: Timers::new(&common.settings),
-            winding_down: Cell::new(0),
-            wound_down: Notify::new(),
+            leaving: RefCell::default(),
+            left: Notify::new(),
             common,
         }
     }
@@ -128,11 +128,24 @@ impl IoThread {
         !self.common.inbox.is_full() && !self.unread.is_full()
     }
 
-    /// Has connections ended if too much is kept: by each thread, as soon as its other tasks let it.
+    /// After something may have been added to what is kept, or buffers have been given back: has
+    /// connections ended if that is too much, as soon as other tasks let it, and buffers freed if
+    /// nobody needs them in a while.
     pub fn look_at_memory(&self) {
+        let mut resources = self.resources.borrow_mut();
+        resources.tell();
         if self.common.memory.excess() > 0 {
-            self.common.pressure.notify_waiters();
+            self.common.pressure[self.number].wanted.notify_one();
         }
+        if !resources.pool.is_empty() {
+            self.timers.schedule_trim();
+        }
+    }
+
+    /// Counts what waits at a bridge.
+    pub fn recount(&self, bridge: &Bridge) {
+        let (before, now) = bridge.recount();
+        self.resources.borrow_mut().recount(before, now);
     }
 
     /// Has the batch posted soon.

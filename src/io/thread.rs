@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 
-use super::relief::watch_pressure;
+use super::relief::watch_memory;
 use super::state::IoThread;
 use super::timing::watch_limits;
 use crate::exchange::oplog::OpLog;
@@ -41,7 +41,7 @@ pub fn run(
         let io = Rc::new(IoThread::new(number, common, log, counters));
         tokio::task::spawn_local(post_batches(io.clone()));
         tokio::task::spawn_local(watch_limits(io.clone()));
-        tokio::task::spawn_local(watch_pressure(io.clone()));
+        tokio::task::spawn_local(watch_memory(io.clone()));
         carry_out(io).await;
     });
 }
@@ -67,17 +67,14 @@ async fn carry_out(io: Rc<IoThread>) {
         }
         io.flush_broadcasts();
         io.look_at_memory();
-        if !io.resources.borrow().pool.is_empty() {
-            io.timers.schedule_trim();
-        }
     }
 }
 
 /// After a stop: lets close frames get out, but not for long.
 async fn wait_for_wind_down(io: &Rc<IoThread>) {
     let all_done = async {
-        while io.winding_down.get() > 0 {
-            io.wound_down.notified().await;
+        while !io.leaving.borrow().is_empty() {
+            io.left.notified().await;
         }
     };
     // What streams behind bridges have to tell is still needed.

@@ -1,6 +1,6 @@
 //! Encoded frames on their way to a peer, with the places where one ends and the next begins.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::frame::Opcode;
 
@@ -66,16 +66,6 @@ impl Frames {
         Self { bytes, ends }
     }
 
-    /// Appends one frame that this crate has encoded. Copies nothing of what is there already,
-    /// unless somebody shares it.
-    pub fn push(&mut self, frame: &[u8]) {
-        self.ends.push(self.bytes.len());
-        let bytes = std::mem::take(&mut self.bytes);
-        let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        bytes.extend_from_slice(frame);
-        self.bytes = bytes.freeze();
-    }
-
     /// How many frames there are: at least one.
     pub fn count(&self) -> usize {
         self.ends.len() + 1
@@ -107,21 +97,6 @@ mod tests {
     use super::super::encode_frame;
     use super::*;
 
-    fn encoded(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        encode_frame(&mut bytes, opcode, payload);
-        bytes
-    }
-
-    #[test]
-    fn appending_to_shared_frames_leaves_the_others_as_they_were() {
-        let mut frames = Frames::from(Bytes::from_static(b"\x81\x01a"));
-        let before = frames.clone();
-        frames.push(b"\x82\x02bc");
-        assert_eq!((before.count(), before.len()), (1, 3));
-        assert_eq!((frames.count(), &frames.bytes()[..]), (2, &b"\x81\x01a\x82\x02bc"[..]));
-    }
-
     proptest! {
         #[test]
         fn frames_come_out_as_they_went_in(
@@ -132,10 +107,12 @@ mod tests {
         ) {
             let opcode = if text { Opcode::Text } else { Opcode::Binary };
             let payloads: Vec<Vec<u8>> = sizes.iter().map(|len| vec![b'x'; *len]).collect();
-            let mut frames = Frames::from(Bytes::from(encoded(opcode, &payloads[0])));
-            for payload in &payloads[1..] {
-                frames.push(&encoded(opcode, payload));
+            let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+            for payload in &payloads {
+                encode_frame(&mut bytes, opcode, payload);
+                ends.push(bytes.len());
             }
+            let frames = Frames::with_ends(Bytes::from(bytes), ends);
             prop_assert_eq!(frames.count(), payloads.len());
             let found: Vec<_> = frames.iter().collect();
             prop_assert_eq!(found.len(), payloads.len());

@@ -13,8 +13,6 @@ pub struct Memory {
     /// Bytes that are kept: unfinished messages, bytes that nobody has parsed yet, queues. A frame
     /// that many connections share counts once.
     used: AtomicUsize,
-    /// Connections for which something may be kept.
-    connections: AtomicUsize,
     /// Connections that were ended because of the limit.
     shed: AtomicU64,
 }
@@ -22,23 +20,7 @@ pub struct Memory {
 impl Memory {
     /// Nothing is kept yet, and at most `limit` bytes may be.
     pub fn new(limit: usize) -> Self {
-        let (used, connections) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { limit, used, connections, shed: AtomicU64::new(0) }
-    }
-
-    /// Something may be kept for one more connection, until [`Self::went`].
-    pub fn came(&self) {
-        self.connections.fetch_add(1, Relaxed);
-    }
-
-    /// Nothing is kept for it any more.
-    pub fn went(&self) {
-        self.connections.fetch_sub(1, Relaxed);
-    }
-
-    /// Bytes that a connection keeps on average.
-    pub fn average(&self) -> usize {
-        self.used() / self.connections.load(Relaxed).max(1)
+        Self { limit, used: AtomicUsize::new(0), shed: AtomicU64::new(0) }
     }
 
     /// Most bytes that may be kept.

@@ -36,22 +36,26 @@ pub(super) struct Outbox {
 enum Piece {
     /// Frames copied here, and how many bytes at the start have been written.
     Copied(Vec<u8>, usize),
-    /// A frame, or what is left of it, shared with other connections or moved here whole.
-    Shared(Bytes),
+    /// A frame, or frames, or what is left of them, shared with other connections or moved here
+    /// whole; and whether some of it has been written.
+    Shared(Bytes, bool),
 }
 
 impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Copied(bytes, written) => &bytes[*written..],
-            Self::Shared(bytes) => bytes,
+            Self::Shared(bytes, _) => bytes,
         }
     }
 
     fn advance(&mut self, count: usize) {
         match self {
             Self::Copied(_, written) => *written += count,
-            Self::Shared(bytes) => bytes.advance(count),
+            Self::Shared(bytes, begun) => {
+                bytes.advance(count);
+                *begun |= count > 0;
+            }
         }
     }
 }
@@ -174,7 +178,7 @@ impl Outbox {
             return self.push(frame, pool);
         }
         self.len += frame.len();
-        self.append(Piece::Shared(frame.clone()));
+        self.append(Piece::Shared(frame.clone(), false));
     }
 
     fn append(&mut self, piece: Piece) {
@@ -226,8 +230,7 @@ impl Outbox {
             Some(Piece::Copied(bytes, written)) if self.protected > 0 => {
                 bytes.truncate(*written + self.protected);
             }
-            Some(Piece::Copied(_, 0)) => self.first = None,
-            // A shared piece does not tell whether it has begun; keeping one is always sound.
+            Some(Piece::Copied(_, 0) | Piece::Shared(_, false)) => self.first = None,
             _ => {}
         }
         self.len = self.first.as_ref().map_or(0, |piece| piece.bytes().len());
@@ -345,6 +348,12 @@ mod tests {
         outbox.push(b"whole", &mut pool);
         assert_eq!(outbox.drop_unsent(), 5);
         assert!(outbox.is_empty());
+        let long = Bytes::from(vec![0; COPY_BELOW]);
+        outbox.push_shared(&long, &mut pool);
+        assert_eq!(outbox.drop_unsent(), COPY_BELOW);
+        outbox.push_shared(&long, &mut pool);
+        outbox.consume(1, &mut pool);
+        assert_eq!((outbox.drop_unsent(), outbox.len()), (0, COPY_BELOW - 1));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The receiving half of a session: when it takes bytes, and what becomes of them.
 
-use bytes::{Buf, BytesMut};
-
 use super::liveness::Liveness;
 use super::resources::Resources;
 use super::sending::Sender;
@@ -14,6 +12,9 @@ const MAX_QUEUED_FOR_PONG: usize = 64 << 10;
 /// Bytes of messages that JavaScript has to hold for a handler that is not ready for them, above
 /// which nothing more is taken from that peer.
 pub(super) const MAX_HELD: usize = 64 << 10;
+
+/// The same for all connections of a thread together. Those whose handlers are ready are not affected.
+pub(super) const MAX_HELD_BY_ALL: usize = 16 << 20;
 
 /// While messages are held, so many bytes are read at a time, or as many as there is room for: not one
 /// by one for a long message that is the last to fit.
@@ -59,7 +60,7 @@ enum Handler {
 pub(super) struct Receiver {
     assembler: Assembler,
     /// What has come and not been parsed, because JavaScript took no more.
-    unread: BytesMut,
+    unread: Vec<u8>,
     handler: Handler,
 }
 
@@ -73,11 +74,11 @@ pub(super) struct Received {
 
 impl Receiver {
     pub fn new(assembler: Assembler) -> Self {
-        Self { assembler, unread: BytesMut::new(), handler: Handler::Awaited(0) }
+        Self { assembler, unread: Vec::new(), handler: Handler::Awaited(0) }
     }
 
-    pub fn appetite(&self) -> Appetite {
-        let room = self.handler.room();
+    pub fn appetite(&self, resources: &Resources) -> Appetite {
+        let room = self.handler.room(resources);
         match (room, self.unread.is_empty()) {
             (0, _) => Appetite::Held,
             (_, false) => Appetite::Unread,
@@ -90,20 +91,24 @@ impl Receiver {
         self.unread.len()
     }
 
-    /// Memory of what is unfinished, or has not been parsed, in bytes.
+    /// Memory of what is unfinished, has not been parsed, or is held for the handler, in bytes.
     pub fn kept(&self) -> usize {
-        self.assembler.kept() + self.unread.capacity()
+        let held = if let Handler::Awaited(held) = self.handler { held } else { 0 };
+        self.assembler.kept() + self.unread.capacity() + held
     }
 
     /// JavaScript holds no more messages.
-    pub fn handler_is_ready(&mut self) {
-        self.handler = Handler::Ready;
+    pub fn handler_is_ready(&mut self, resources: &mut Resources) {
+        if let Handler::Awaited(held) = std::mem::replace(&mut self.handler, Handler::Ready) {
+            resources.held -= held;
+        }
     }
 
-    /// Nothing is taken any more.
-    pub fn stop(&mut self) {
+    /// Nothing is taken any more. What is held is as good as delivered.
+    pub fn stop(&mut self, resources: &mut Resources) {
+        self.handler_is_ready(resources);
         self.assembler.abandon();
-        self.unread = BytesMut::new();
+        self.unread = Vec::new();
     }
 
     /// Takes bytes of the peer, and keeps those that JavaScript has no room for.
@@ -111,7 +116,7 @@ impl Receiver {
         debug_assert!(self.unread.is_empty());
         let (taken, received) = self.parse(bytes, intake);
         if received.over.is_none() {
-            self.unread.extend_from_slice(&bytes[taken..]);
+            self.unread = bytes[taken..].to_vec();
         }
         received
     }
@@ -120,9 +125,9 @@ impl Receiver {
     pub fn go_on(&mut self, intake: Intake<'_, impl Events>) -> Received {
         let mut unread = std::mem::take(&mut self.unread);
         let (taken, received) = self.parse(&mut unread, intake);
-        if received.over.is_none() && taken < unread.len() {
-            unread.advance(taken);
-            self.unread = unread;
+        if received.over.is_none() {
+            // A copy, so that what has been parsed takes no memory any more.
+            self.unread = if taken == 0 { unread } else { unread[taken..].to_vec() };
         }
         received
     }
@@ -155,16 +160,18 @@ impl Receiver {
 
 impl Handler {
     /// How many bytes of messages may be held for it.
-    fn room(&self) -> usize {
+    fn room(&self, resources: &Resources) -> usize {
         match self {
+            Self::Awaited(_) if resources.held >= MAX_HELD_BY_ALL => 0,
             Self::Awaited(held) => MAX_HELD.saturating_sub(*held),
             Self::Ready => usize::MAX,
         }
     }
 
-    fn took(&mut self, len: usize) {
+    fn took(&mut self, len: usize, resources: &mut Resources) {
         if let Self::Awaited(held) = self {
             *held += len + HELD_MESSAGE;
+            resources.held += len + HELD_MESSAGE;
         }
     }
 }
@@ -194,14 +201,14 @@ struct Parsing<'a, E> {
 impl<E: Events> Sink for Parsing<'_, E> {
     fn message(&mut self, is_text: bool, payload: &[u8]) {
         if self.open {
-            self.handler.took(payload.len());
+            self.handler.took(payload.len(), self.resources);
             self.events.message(is_text, payload);
         }
     }
 
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
         if self.open {
-            self.handler.took(payload.len());
+            self.handler.took(payload.len(), self.resources);
             self.events.assembled(is_text, payload);
         }
     }
@@ -228,6 +235,6 @@ impl<E: Events> Sink for Parsing<'_, E> {
     }
 
     fn is_full(&self) -> bool {
-        self.open && self.handler.room() == 0 || self.events.is_full()
+        self.open && self.handler.room(self.resources) == 0 || self.events.is_full()
     }
 }

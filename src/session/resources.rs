@@ -49,6 +49,8 @@ pub struct Resources {
     pub memory: Arc<Memory>,
     /// What is kept more, or less, than `memory` has been told of.
     untold: isize,
+    /// Bytes of messages that JavaScript holds for handlers that are not ready, of all connections.
+    pub(super) held: usize,
     /// Compressors for messages that share no context, by window size in bits.
     deflaters: [Option<Box<Deflater>>; WINDOW_SIZES],
 }
@@ -61,12 +63,13 @@ impl Resources {
             pool: BufferPool::default(),
             memory,
             untold: 0,
+            held: 0,
             deflaters: Default::default(),
         }
     }
 
-    /// A session keeps `now` bytes where it kept `before`.
-    pub(super) fn recount(&mut self, before: usize, now: usize) {
+    /// `now` bytes are kept where `before` were.
+    pub fn recount(&mut self, before: usize, now: usize) {
         self.untold += now as isize - before as isize;
         if self.untold.abs() >= TOLD_FROM {
             self.tell();
@@ -75,7 +78,9 @@ impl Resources {
 
     /// Tells the other threads what is kept here.
     pub fn tell(&mut self) {
-        self.memory.change(std::mem::take(&mut self.untold));
+        if self.untold != 0 {
+            self.memory.change(std::mem::take(&mut self.untold));
+        }
     }
 
     pub(super) fn is_worth_compressing(&self, frame: EncodedFrame<'_>) -> bool {

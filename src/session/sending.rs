@@ -227,10 +227,11 @@ impl Sender {
         self.blocked = false;
     }
 
-    /// Drops what has not begun to leave, except the response.
-    pub fn drop_unsent(&mut self) {
+    /// Drops what has not begun to leave, except the response. Returns how many bytes that were.
+    pub fn drop_unsent(&mut self) -> usize {
         let dropped = self.outbox.drop_unsent();
         self.account.remove(dropped);
+        dropped
     }
 
     /// Drops everything: nothing is going to be written any more.

@@ -14,6 +14,10 @@ use super::resources::{Overflow, Resources};
 use super::sending::{Delivered, Outgoing, Sender};
 use crate::protocol::{Assembler, CloseFrame, DeflateParams, EncodedFrame, Opcode, close};
 
+/// A connection that is ended to set memory free hangs up where more than this many bytes are left of
+/// what it was sending: its close frame would have to wait behind them.
+const MAX_LEFT: usize = 64 << 10;
+
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
@@ -40,7 +44,11 @@ enum Phase {
         reply: Option<Box<CloseFrame>>,
     },
     /// What is queued goes out, and nothing else.
-    Draining,
+    Draining {
+        /// The close frame at the end of the queue, where the peer was done first: it is owed that one,
+        /// and of the rest only what it takes at once.
+        last: Option<Box<CloseFrame>>,
+    },
     /// Nothing goes out any more.
     Over,
 }
@@ -118,10 +126,10 @@ impl Session {
     }
 
     /// Whether it wants bytes of the peer.
-    pub fn appetite(&self) -> Appetite {
+    pub fn appetite(&self, resources: &Resources) -> Appetite {
         match self.phase {
-            Phase::Open | Phase::Closing(_) => self.receiver.appetite(),
-            Phase::Answering { .. } | Phase::Draining | Phase::Over => Appetite::Done,
+            Phase::Open | Phase::Closing(_) => self.receiver.appetite(resources),
+            Phase::Answering { .. } | Phase::Draining { .. } | Phase::Over => Appetite::Done,
         }
     }
 
@@ -190,10 +198,10 @@ impl Session {
         let Received { over, write } = received;
         let mut effects = match over {
             None => Effects::default(),
-            Some(Ok(frame)) => self.peer_is_done(frame),
+            Some(Ok(frame)) => self.peer_is_done(frame, resources),
             Some(Err(violation)) => {
                 let reason = violation.reason.into();
-                self.peer_is_done(CloseFrame { code: violation.code, reason })
+                self.peer_is_done(CloseFrame { code: violation.code, reason }, resources)
             }
         };
         effects.write |= write;
@@ -202,31 +210,58 @@ impl Session {
     }
 
     /// The peer closed, or has to be told that it broke the protocol.
-    fn peer_is_done(&mut self, frame: CloseFrame) -> Effects {
-        if let Phase::Closing(ours) = &self.phase {
-            let ours = CloseFrame::clone(ours);
-            return self.end(ours, Course::Drain);
-        }
-        // It is owed a close frame, and nothing that it does not take at once.
+    fn peer_is_done(&mut self, frame: CloseFrame, resources: &mut Resources) -> Effects {
+        let effects = if let Phase::Closing(ours) = &self.phase {
+            let ours = ours.clone();
+            let report = CloseFrame::clone(&ours);
+            let effects = self.end(report, Course::Drain, resources);
+            self.phase = Phase::Draining { last: Some(ours) };
+            effects
+        } else {
+            self.answer_later(frame.clone(), Some(Box::new(frame)), resources)
+        };
         if self.sender.is_blocked() {
-            self.sender.drop_unsent();
+            self.drop_for_who_is_done(resources);
         }
-        self.answer_later(frame.clone(), Some(Box::new(frame)))
+        effects
+    }
+
+    /// A peer that is done, and takes no more for now, is owed a close frame and nothing else: it would
+    /// have us keep a queue for as long as it likes to, without a connection.
+    fn drop_for_who_is_done(&mut self, resources: &mut Resources) {
+        let (Phase::Answering { reply: last @ Some(_) } | Phase::Draining { last: last @ Some(_) }) =
+            &self.phase
+        else {
+            return;
+        };
+        // A close frame that is queued is the last, so it is dropped if anything is.
+        let dropped = self.sender.drop_unsent() > 0;
+        if dropped
+            && matches!(self.phase, Phase::Draining { .. })
+            && let Some(last) = last
+        {
+            self.sender.queue_control(Opcode::Close, &last.payload(), resources);
+        }
     }
 
     /// The peer's side has ended without a close frame.
     pub fn peer_ended(&mut self, resources: &mut Resources) -> Effects {
         let effects = match self.phase {
-            Phase::Open => self.answer_later(lost(), None),
-            Phase::Closing(_) => self.end(lost(), Course::Drain),
-            Phase::Answering { .. } | Phase::Draining | Phase::Over => Effects::default(),
+            Phase::Open => self.answer_later(lost(), None, resources),
+            Phase::Closing(_) => self.end(lost(), Course::Drain, resources),
+            Phase::Answering { .. } | Phase::Draining { .. } | Phase::Over => Effects::default(),
         };
         self.recount(resources);
         effects
     }
 
-    fn answer_later(&mut self, report: CloseFrame, reply: Option<Box<CloseFrame>>) -> Effects {
-        self.receiver.stop();
+    fn answer_later(
+        &mut self,
+        report: CloseFrame,
+        reply: Option<Box<CloseFrame>>,
+        resources: &mut Resources,
+    ) -> Effects {
+        self.receiver.stop(resources);
         self.enter(Phase::Answering { reply });
         Effects { start: Some(Deadline::Close), ended: Some(report), ..Effects::default() }
     }
@@ -269,13 +304,12 @@ impl Session {
         (delivered, effects)
     }
 
-    /// Whether data may still be sent. A peer that is done is sent what it takes at once: it would
-    /// hold a queue for as long as it likes to, without a connection.
+    /// Whether data may still be sent. A peer that is done is sent what it takes at once.
     fn takes_data(&self) -> bool {
         match &self.phase {
             Phase::Open => true,
             Phase::Answering { reply } => reply.is_none() || !self.sender.is_blocked(),
-            Phase::Closing(_) | Phase::Draining | Phase::Over => false,
+            Phase::Closing(_) | Phase::Draining { .. } | Phase::Over => false,
         }
     }
 
@@ -297,7 +331,7 @@ impl Session {
             return Effects::default();
         }
         // The peer's answer has to be read, and messages do not count any more.
-        self.receiver.handler_is_ready();
+        self.receiver.handler_is_ready(resources);
         self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
         self.phase = Phase::Closing(Box::new(frame));
         self.recount(resources);
@@ -310,8 +344,9 @@ impl Session {
     }
 
     /// JavaScript's handler is ready for messages.
-    pub fn handler_is_ready(&mut self) {
-        self.receiver.handler_is_ready();
+    pub fn handler_is_ready(&mut self, resources: &mut Resources) {
+        self.receiver.handler_is_ready(resources);
+        self.recount(resources);
     }
 
     /// The queue is over its limit: what has not begun to leave is dropped, and the peer is told
@@ -324,20 +359,26 @@ impl Session {
     /// All connections together keep too much, and this one keeps the most.
     pub fn shed(&mut self, resources: &mut Resources) -> Effects {
         let reason = "maxBufferedBytes exceeded: the server keeps too much for its connections";
-        match self.phase {
-            Phase::Open => self.cut_off(close::TRY_AGAIN_LATER, reason, resources),
-            _ => self.lose(resources),
+        if !self.is_open() {
+            return self.lose(resources);
         }
+        let effects = self.cut_off(close::TRY_AGAIN_LATER, reason, resources);
+        // The rest of a frame that has begun may be as long as everything that was dropped.
+        if self.sender.queued() <= MAX_LEFT {
+            return effects;
+        }
+        let hang_up = self.lose(resources);
+        Effects { course: hang_up.course, ..effects }
     }
 
     fn cut_off(&mut self, code: u16, reason: &str, resources: &mut Resources) -> Effects {
         if !self.is_open() {
             return Effects::default();
         }
-        self.sender.drop_unsent();
+        let _ = self.sender.drop_unsent();
         let frame = CloseFrame { code, reason: reason.into() };
         self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
-        let effects = self.end(frame, Course::Drain);
+        let effects = self.end(frame, Course::Drain, resources);
         self.recount(resources);
         Effects { write: true, ..effects }
     }
@@ -346,10 +387,11 @@ impl Session {
     /// the close frame that it is owed.
     pub fn release(&mut self, resources: &mut Resources) -> Effects {
         let Phase::Answering { reply } = &mut self.phase else { return Effects::default() };
-        if let Some(reply) = reply.take() {
-            self.sender.queue_control(Opcode::Close, &reply.payload(), resources);
+        let last = reply.take();
+        if let Some(last) = &last {
+            self.sender.queue_control(Opcode::Close, &last.payload(), resources);
         }
-        self.enter(Phase::Draining);
+        self.enter(Phase::Draining { last });
         self.recount(resources);
         Effects { course: Some(Course::Drain), ..Effects::write() }
     }
@@ -358,8 +400,8 @@ impl Session {
     pub fn lose(&mut self, resources: &mut Resources) -> Effects {
         let effects = match self.phase {
             Phase::Over => Effects::default(),
-            Phase::Open | Phase::Closing(_) => self.end(lost(), Course::HangUp),
-            Phase::Answering { .. } | Phase::Draining => {
+            Phase::Open | Phase::Closing(_) => self.end(lost(), Course::HangUp, resources),
+            Phase::Answering { .. } | Phase::Draining { .. } => {
                 Effects { course: Some(Course::HangUp), ..Effects::default() }
             }
         };
@@ -370,15 +412,15 @@ impl Session {
     }
 
     /// Leaves [`Phase::Open`] or [`Phase::Closing`].
-    fn end(&mut self, report: CloseFrame, course: Course) -> Effects {
+    fn end(&mut self, report: CloseFrame, course: Course, resources: &mut Resources) -> Effects {
         debug_assert!(self.reads());
-        self.receiver.stop();
-        self.enter(Phase::Draining);
+        self.receiver.stop(resources);
+        self.enter(Phase::Draining { last: None });
         Effects { ended: Some(report), course: Some(course), ..Effects::default() }
     }
 
     fn enter(&mut self, phase: Phase) {
-        if matches!(phase, Phase::Draining | Phase::Over) {
+        if matches!(phase, Phase::Draining { .. } | Phase::Over) {
             self.sender.account.set_ended();
         }
         self.phase = phase;
@@ -409,6 +451,7 @@ impl Session {
     /// The transport takes no more for now.
     pub fn block(&mut self, resources: &mut Resources) {
         self.sender.block();
+        self.drop_for_who_is_done(resources);
         self.recount(resources);
     }
 
@@ -469,7 +512,7 @@ impl Session {
     }
 
     fn miss_pong(&mut self, now: u64, reads: bool, resources: &mut Resources) -> Effects {
-        if let Some(again) = self.give_time_again(now, reads) {
+        if let Some(again) = self.give_time_again(now, reads, resources) {
             again
         } else if self.liveness.ask(Question::PongRead) {
             Effects { ask: true, ..Effects::default() }
@@ -479,8 +522,8 @@ impl Session {
     }
 
     /// Where nobody reads, the pong may well be there: the peer gets its time again.
-    fn give_time_again(&mut self, now: u64, reads: bool) -> Option<Effects> {
-        if reads && self.receiver.appetite() != Appetite::Held {
+    fn give_time_again(&mut self, now: u64, reads: bool, resources: &Resources) -> Option<Effects> {
+        if reads && self.receiver.appetite(resources) != Appetite::Held {
             return None;
         }
         self.liveness.wait_from(now);
@@ -494,7 +537,7 @@ impl Session {
         }
         let frame = CloseFrame { code: close::GOING_AWAY, reason: "no pong in time".into() };
         self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
-        let effects = self.end(frame, Course::Drain);
+        let effects = self.end(frame, Course::Drain, resources);
         self.recount(resources);
         Effects { write: true, ..effects }
     }
@@ -521,7 +564,7 @@ impl Session {
                 self.liveness.wait_from(now);
                 Effects { start: Some(Deadline::Pong), ..Effects::default() }
             }
-            Question::PongRead => match self.give_time_again(now, reads) {
+            Question::PongRead => match self.give_time_again(now, reads, resources) {
                 Some(again) => again,
                 None => self.give_up(resources),
             },

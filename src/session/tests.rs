@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::receiving::MAX_HELD;
+use super::receiving::{MAX_HELD, MAX_HELD_BY_ALL};
 use super::*;
 use crate::protocol::{CloseFrame, DeflateParams, EncodedFrame, Frames, Opcode, encode_frame};
 
@@ -132,7 +132,7 @@ impl Rig {
             PeerEnds => return session.peer_ended(resources),
             InboxFull(full) => heard.full = full,
             GoOn => return session.go_on(heard, resources),
-            HandlerReady => session.handler_is_ready(),
+            HandlerReady => session.handler_is_ready(resources),
             Send(text) => {
                 let frame = encoded(text);
                 if account.is_alive() && account.admits(frame.len(), LIMITS.max_backpressure) {
@@ -143,10 +143,8 @@ impl Rig {
                 }
             }
             Broadcast(texts) => {
-                let mut frames = Frames::from(Bytes::from(encoded(texts[0])));
-                texts[1..].iter().for_each(|text| frames.push(&encoded(text)));
-                let (delivered, effects) =
-                    session.broadcast(&mut Outgoing::from(frames), resources);
+                let mut outgoing = Outgoing::from(joined(texts));
+                let (delivered, effects) = session.broadcast(&mut outgoing, resources);
                 if delivered.dropped > 0 {
                     heard.words.push(format!("{} dropped", delivered.dropped));
                 }
@@ -188,6 +186,10 @@ impl Rig {
         Effects::default()
     }
 
+    fn appetite(&self) -> Appetite {
+        self.session.appetite(&self.resources)
+    }
+
     /// What the transport takes of what is queued.
     fn write(&mut self, most: usize) -> Vec<u8> {
         let mut written = Vec::new();
@@ -211,6 +213,16 @@ impl Rig {
             assert_eq!(came, *expected, "step {number}, {step:?}");
         }
     }
+}
+
+/// The frames of several messages, one behind the other.
+fn joined(texts: &[&str]) -> Frames {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for text in texts {
+        encode_frame(&mut bytes, Opcode::Text, text.as_bytes());
+        ends.push(bytes.len());
+    }
+    Frames::with_ends(Bytes::from(bytes), ends)
 }
 
 fn encoded(text: &str) -> Vec<u8> {
@@ -332,15 +344,106 @@ fn whoever_closes_first_and_does_not_read_is_owed_a_close_frame_and_nothing_else
         assert!(!written.contains("reply") && !written.contains("more"), "{written}");
         assert_eq!(rig.account.buffered(), 0);
     }
-    let mut rig = Rig::new(Limits { max_backpressure: 1 << 20, ..LIMITS });
-    rig.dialogue(&[(Takes(0), "")]);
-    for _ in 0..100 {
+}
+
+/// Queues `count` long messages, shared with nobody and shared in turn.
+fn queue_long(rig: &mut Rig, count: usize) {
+    for number in 0..count {
         let frame = encoded(&"x".repeat(5000));
         rig.account.add(frame.len());
-        assert!(rig.session.send(EncodedFrame::new(&frame), None, &mut rig.resources).is_some());
+        let shared = Bytes::from(frame.clone());
+        let shared = (number % 2 == 0).then_some(&shared);
+        let sent = rig.session.send(EncodedFrame::new(&frame), shared, &mut rig.resources);
+        assert!(sent.is_some());
     }
-    let _ = rig.act(Peer(BYE));
-    assert!(rig.account.buffered() < 100 && rig.session.weight() < 100);
+}
+
+#[test]
+fn the_queue_of_a_peer_that_is_done_is_dropped_however_it_came_about() {
+    let told = "start Close; ended 1000 bye";
+    let bye = r"write \x88\x05\x03\xe8bye";
+    // It did not read before it closed.
+    let mut rig = Rig::new(LIMITS);
+    rig.dialogue(&[(Takes(0), "")]);
+    queue_long(&mut rig, 100);
+    rig.dialogue(&[(Peer(BYE), told)]);
+    assert_eq!((rig.account.buffered(), rig.session.weight()), (0, 0));
+    rig.dialogue(&[(Release, "Drain"), (TakesAll, bye)]);
+
+    // JavaScript answers its last message with more than it takes, before anything is written.
+    let mut rig = Rig::new(LIMITS);
+    rig.dialogue(&[(Peer(BYE), told)]);
+    rig.stuck = true;
+    queue_long(&mut rig, 100);
+    rig.dialogue(&[(Release, "Drain"), (Takes(0), "")]);
+    assert!(rig.session.weight() < 100, "{}", rig.session.weight());
+    rig.dialogue(&[(TakesAll, bye)]);
+
+    // We closed as well, and our close frame still waits.
+    let mut rig = Rig::new(LIMITS);
+    rig.dialogue(&[(Takes(0), "")]);
+    queue_long(&mut rig, 100);
+    rig.dialogue(&[(Close(4000, "we"), "start Close"), (Peer(BYE), "ended 4000 we; Drain")]);
+    assert!(rig.session.weight() < 100, "{}", rig.session.weight());
+    rig.dialogue(&[(TakesAll, r"write \x88\x04\x0f\xa0we")]);
+
+    // Who has only ended its side is sent all of it.
+    let mut rig = Rig::new(LIMITS);
+    rig.dialogue(&[(Takes(0), "")]);
+    queue_long(&mut rig, 100);
+    rig.dialogue(&[(PeerEnds, "start Close; ended 1006"), (Release, "Drain")]);
+    assert_eq!(rig.account.buffered(), 100 * 5004);
+}
+
+#[test]
+fn who_is_ended_to_set_memory_free_keeps_next_to_none() {
+    let mut rig = Rig::new(LIMITS);
+    rig.dialogue(&[(Takes(0), "")]);
+    queue_long(&mut rig, 100);
+    assert!(rig.step(Shed).starts_with("ended 1013 maxBufferedBytes"));
+    assert!(rig.session.weight() < 200, "{}", rig.session.weight());
+    // A frame that has begun to leave, and is too long to be waited for.
+    let mut rig = Rig::new(LIMITS);
+    let long = Bytes::from(encoded(&"x".repeat(1 << 20)));
+    rig.account.add(long.len());
+    rig.session.send(EncodedFrame::new(&long), Some(&long), &mut rig.resources).unwrap();
+    rig.step(Takes(5));
+    assert!(rig.step(Shed).ends_with("HangUp"));
+    assert_eq!((rig.session.weight(), rig.account.buffered()), (0, 0));
+    // One that is being seen out, of which JavaScript has been told.
+    let mut rig = Rig::new(LIMITS);
+    rig.dialogue(&[(Takes(0), "")]);
+    queue_long(&mut rig, 10);
+    rig.dialogue(&[(PeerEnds, "start Close; ended 1006"), (Release, "Drain"), (Shed, "HangUp")]);
+    assert_eq!((rig.session.weight(), rig.account.buffered()), (0, 0));
+}
+
+#[test]
+fn messages_held_for_handlers_are_bounded_together() {
+    let memory = Arc::new(Memory::new(1 << 30));
+    let mut resources = Resources::new(LIMITS, memory);
+    let long = client_frame(0x82, &vec![b'x'; 1 << 20]);
+    let mut heard = Heard::default();
+    let mut sessions: Vec<Session> =
+        (0..20).map(|_| Session::new(Arc::default(), b"", None, false, &mut resources)).collect();
+    for session in &mut sessions {
+        let _ = session.receive(&mut long.clone(), &mut heard, &mut resources);
+    }
+    assert_eq!(heard.words.len(), MAX_HELD_BY_ALL >> 20);
+    resources.tell();
+    assert!(resources.memory.used() >= 20 << 20, "what is held, and what has not been parsed");
+    // One of those that wait has a handler that is ready.
+    let last = &mut sessions[19];
+    assert_eq!(last.appetite(&resources), Appetite::Held);
+    last.handler_is_ready(&mut resources);
+    assert_eq!(last.appetite(&resources), Appetite::Unread);
+    let _ = last.go_on(&mut heard, &mut resources);
+    assert_eq!(heard.words.len(), (MAX_HELD_BY_ALL >> 20) + 1);
+    for session in &mut sessions {
+        let _ = session.lose(&mut resources);
+    }
+    resources.tell();
+    assert_eq!((resources.memory.used(), resources.held), (0, 0));
 }
 
 #[test]
@@ -466,14 +569,14 @@ fn messages_are_held_for_a_handler_up_to_a_limit() {
     let long = client_frame(0x82, &[b'x'; MAX_HELD / 2]);
     let wire = [&long[..], &long, &long, HELLO, BYE].concat();
     let mut rig = Rig::new(LIMITS);
-    assert_eq!(rig.session.appetite(), Appetite::Hungry(MAX_HELD));
+    assert_eq!(rig.appetite(), Appetite::Hungry(MAX_HELD));
     assert_eq!(rig.step(Peer(&wire)).matches("binary").count(), 2);
-    assert_eq!(rig.session.appetite(), Appetite::Held);
+    assert_eq!(rig.appetite(), Appetite::Held);
     rig.dialogue(&[(HandlerReady, "")]);
-    assert_eq!(rig.session.appetite(), Appetite::Unread);
+    assert_eq!(rig.appetite(), Appetite::Unread);
     let rest = rig.step(GoOn);
     assert!(rest.ends_with("text hello; start Close; ended 1000 bye"), "{rest}");
-    assert_eq!(rig.session.appetite(), Appetite::Done);
+    assert_eq!(rig.appetite(), Appetite::Done);
     assert_eq!(rig.session.weight(), 0);
     // Where we close meanwhile, the peer's answer is found behind what is held.
     let mut rig = Rig::new(LIMITS);

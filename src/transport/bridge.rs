@@ -51,6 +51,8 @@ pub struct Bridge {
     /// The stream has been ended for writing, or is gone.
     shut: Cell<bool>,
     destroyed: Cell<bool>,
+    /// How much of `incoming` has been counted as kept.
+    counted: Cell<usize>,
 }
 
 impl std::fmt::Debug for Bridge {
@@ -77,6 +79,7 @@ impl Bridge {
             taken: Notify::new(),
             shut: Cell::new(false),
             destroyed: Cell::new(false),
+            counted: Cell::new(0),
         }
     }
 
@@ -110,6 +113,17 @@ impl Bridge {
     pub fn written(&self, count: usize) {
         self.under_way.set(self.under_way.get().saturating_sub(count));
         self.taken.notify_waiters();
+    }
+
+    /// Bytes that have come and wait to be read.
+    pub fn waiting(&self) -> usize {
+        self.incoming.borrow().len()
+    }
+
+    /// How many waited when this was asked last, and how many do now.
+    pub fn recount(&self) -> (usize, usize) {
+        let now = self.waiting();
+        (self.counted.replace(now), now)
     }
 
     pub(super) async fn readable(&self) {
