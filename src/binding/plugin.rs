@@ -282,17 +282,32 @@ impl NativePlugin {
         if self.shutting_down.get() {
             return reject(RejectReason::ShuttingDown, "the server is shutting down");
         }
-        if self.options.max_connections.is_some_and(|limit| self.count() >= u64::from(limit)) {
+        if !self.has_room() {
             let message = "too many WebSocket connections: maxConnections is reached";
             return reject(RejectReason::Limit, message);
         }
         Ok(Ok(handshake))
     }
 
-    /// What counts against the limit: requests being verified, and connections until JavaScript has
-    /// been told of their end and their descriptors are closed.
-    fn count(&self) -> u64 {
-        self.handshakes.borrow().count() as u64 + self.living().max(u64::from(self.open.get()))
+    /// Whether `maxConnections` allows one more. What counts against it: requests being verified, and
+    /// connections until JavaScript has been told of their end and their descriptors are closed. One
+    /// that only waits for the peer's end of stream makes room.
+    fn has_room(&self) -> bool {
+        let Some(limit) = self.options.max_connections else { return true };
+        let fits = |living: u64| {
+            let connections = living.max(u64::from(self.open.get()));
+            self.handshakes.borrow().count() as u64 + connections < u64::from(limit)
+        };
+        let living = self.living();
+        if fits(living) {
+            return true;
+        }
+        let lingering: u64 = self.ledgers.borrow().iter().map(Ledger::lingering).sum();
+        let makes_room = fits(living.saturating_sub(lingering));
+        if makes_room {
+            self.with_engine(Engine::make_room);
+        }
+        makes_room
     }
 
     /// Connections that have a descriptor or a stream, those of engines that were stopped included.

@@ -45,6 +45,11 @@ impl Ledger {
         let gone: u64 = self.counters.iter().map(|counters| counters.gone()).sum();
         self.adopted.get().saturating_sub(gone)
     }
+
+    /// Those of them that have been sent everything, and wait for the peer's end of stream.
+    pub fn lingering(&self) -> u64 {
+        self.counters.iter().map(|counters| u64::from(counters.lingering())).sum()
+    }
 }
 
 /// What became of a send.
@@ -362,6 +367,16 @@ impl Engine {
             thread.append(Op::TerminateAll);
         }
         self.flush();
+    }
+
+    /// Closes the descriptor of a connection that only waits for the peer's end of stream, if there is
+    /// one.
+    pub fn make_room(&self) {
+        let lingers = |thread: &&Thread| thread.counters.lingering() > 0;
+        if let Some(thread) = self.threads.iter().find(lingers) {
+            thread.append(Op::MakeRoom);
+            thread.flush();
+        }
     }
 
     /// Lets the I/O threads end after what is in their logs, without waiting for them.

@@ -14,6 +14,8 @@ pub struct Counters {
     dropped: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
+    /// Connections that have been sent everything and wait for the peer's end of stream.
+    lingering: AtomicU32,
     /// Connections whose descriptor or stream has been closed.
     gone: AtomicU64,
 }
@@ -86,6 +88,21 @@ impl Counters {
     /// Connections whose peer reads more slowly than it is written to, at this moment.
     pub fn backpressured(&self) -> u32 {
         self.backpressured.load(Relaxed)
+    }
+
+    /// I/O thread: a connection has been sent everything, and waits for the peer's end of stream.
+    pub fn linger_began(&self) {
+        self.lingering.fetch_add(1, Relaxed);
+    }
+
+    /// I/O thread: it does so no longer.
+    pub fn linger_ended(&self) {
+        self.lingering.fetch_sub(1, Relaxed);
+    }
+
+    /// Connections that wait for the peer's end of stream, and for nothing else.
+    pub fn lingering(&self) -> u32 {
+        self.lingering.load(Relaxed)
     }
 
     /// I/O thread: the descriptor or stream of a connection has been closed.

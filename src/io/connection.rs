@@ -28,6 +28,8 @@ pub(super) struct Connection {
 /// What the lists of the thread know of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
+    /// It has been sent everything, and waits for the peer's end of stream.
+    pub lingers: Cell<bool>,
     /// Broadcasts to everyone reach it: not before it has passed all middleware.
     pub ready: Cell<bool>,
     /// Stands in the list of connections to be flushed first.

@@ -335,8 +335,10 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
         // Also where nobody lingers: without it, what a bridge has under way would be dropped.
         connection.transport.shut_down(Shutdown::Write);
         if io.leaving.borrow().len() <= MAX_LINGERING {
+            io.set_lingers(&connection, true);
             // Running out of time is as good as the end of stream.
             let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
+            io.set_lingers(&connection, false);
         }
     }
     // Nothing is left to be told of.
@@ -344,6 +346,28 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     hang_up(&io, &connection);
     io.leaving.borrow_mut().remove(&connection.id.generation);
     io.left.notify_one();
+}
+
+impl IoThread {
+    fn set_lingers(&self, connection: &Connection, lingers: bool) {
+        if connection.marks.lingers.replace(lingers) == lingers {
+            return;
+        }
+        if lingers {
+            self.counters.linger_began();
+        } else {
+            self.counters.linger_ended();
+        }
+    }
+
+    /// Cuts the wait of a connection short that waits for nothing but the peer's end of stream.
+    pub fn make_room(&self) {
+        let leaving = self.leaving.borrow();
+        if let Some(connection) = leaving.values().find(|each| each.marks.lingers.get()) {
+            self.set_lingers(connection, false);
+            connection.transport.shut_down(Shutdown::Both);
+        }
+    }
 }
 
 async fn discard_until_end(io: &IoThread, connection: &Connection) {

@@ -53,6 +53,7 @@ impl IoThread {
                 }
                 Op::Bridge(key, StreamNews::Ended) => self.tell_bridge(key, Bridge::end),
                 Op::Bridge(key, StreamNews::Closed) => self.tell_bridge(key, Bridge::close),
+                Op::MakeRoom => self.make_room(),
                 Op::TerminateAll => self.all().iter().for_each(|each| lose(self, each)),
                 Op::Stop => stop = true,
             }
