@@ -112,14 +112,23 @@ class Bridge {
     this.#streamWrite.call(this.#stream, bytes, (error) => {
       if (error) return;
       this.#written += length + WRITE_COST;
-      const news = this.#written < NEWS_FROM ? 0 : this.#written;
       const response = Math.min(this.#response, length);
       this.#response -= response;
-      this.#hot.bridgeWritten(this.#slot, this.#generation, this.#key, length - response, news);
-      if (news === 0) return;
-      this.#written = 0;
-      this.#flush();
+      this.#tellWritten(length - response);
     });
+  }
+
+  /**
+   * So many more bytes have been written. The window is told of many at once, as each news wakes the
+   * engine's thread; and of the last ones, as it waits for them.
+   */
+  #tellWritten(bytes, isLast = false) {
+    const isNews = isLast || this.#written >= NEWS_FROM;
+    const news = isNews ? this.#written : 0;
+    this.#hot.bridgeWritten(this.#slot, this.#generation, this.#key, bytes, news);
+    if (!isNews) return;
+    this.#written = 0;
+    this.#flush();
   }
 
   #addCredit(count) {
@@ -139,7 +148,7 @@ class Bridge {
   }
 
   #end() {
-    this.#streamEnd.call(this.#stream);
+    this.#streamEnd.call(this.#stream, () => this.#tellWritten(0, true));
     const limit = this.#closeTimeoutMs + LINGER_MS;
     this.#timer = setTimeout(() => this.destroy(), limit).unref();
   }

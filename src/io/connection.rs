@@ -22,14 +22,12 @@ pub(super) struct Connection {
     pub resumed: Notify,
     pub marks: Marks,
     /// Below the transport, so that it is given back after the descriptor has been closed.
-    _place: Place,
+    pub place: Place,
 }
 
 /// What the lists of the thread know of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    /// It has been sent everything, and waits for the peer's end of stream.
-    pub lingers: Cell<bool>,
     /// Broadcasts to everyone reach it: not before it has passed all middleware.
     pub ready: Cell<bool>,
     /// Stands in the list of connections to be flushed first.
@@ -42,17 +40,48 @@ pub(super) struct Marks {
 #[derive(Debug)]
 pub(super) struct Place {
     counters: Arc<Counters>,
+    lingers: Cell<Lingers>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lingers {
+    No,
+    Yes,
+    /// It did, until its place was wanted.
+    CutShort,
 }
 
 impl Place {
     pub fn taken(counters: &Arc<Counters>) -> Self {
-        Self { counters: counters.clone() }
+        Self { counters: counters.clone(), lingers: Cell::new(Lingers::No) }
+    }
+
+    /// The connection has been sent everything, and waits for the peer's end of stream.
+    pub fn linger(&self) {
+        if self.lingers.get() == Lingers::No {
+            self.lingers.set(Lingers::Yes);
+            self.counters.linger_began();
+        }
+    }
+
+    /// Returns `true` if it does so, and is to stop now.
+    pub fn cut_short(&self) -> bool {
+        let lingers = self.lingers.get() == Lingers::Yes;
+        if lingers {
+            self.lingers.set(Lingers::CutShort);
+        }
+        lingers
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // In this order: somebody who asks in between may let in one too many for a moment, but turns
+        // nobody away.
         self.counters.connection_went();
+        if self.lingers.get() != Lingers::No {
+            self.counters.linger_ended();
+        }
     }
 }
 
@@ -65,7 +94,7 @@ impl Connection {
             reader: OnceCell::new(),
             resumed: Notify::new(),
             marks: Marks::default(),
-            _place: place,
+            place,
         }
     }
 

@@ -45,6 +45,9 @@ pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Ef
         Some(Course::HangUp) => {
             io.forget(connection.id);
             hang_up(io, connection);
+            if let Some(bridge) = connection.transport.bridge() {
+                io.bridges.borrow_mut().remove(&bridge.key());
+            }
         }
         Some(Course::Drain) => {
             io.forget(connection.id);
@@ -282,6 +285,10 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
         return;
     }
     match write(io, &connection.transport, &mut session) {
+        // Known at once: who has read the last byte may be back in the next moment.
+        Written::All if session.is_draining() && connection.transport.bridge().is_none() => {
+            connection.place.linger();
+        }
         Written::All => {}
         Written::Failed => {
             drop(session);
@@ -330,41 +337,42 @@ async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
 /// Lets the last bytes reach the peer before the descriptor is closed.
 async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     let limit = io.settings().close_timeout;
-    let drained = tokio::time::timeout(limit, drain(&io, &connection)).await;
-    if drained == Ok(true) {
-        // Also where nobody lingers: without it, what a bridge has under way would be dropped.
-        connection.transport.shut_down(Shutdown::Write);
-        if io.leaving.borrow().len() <= MAX_LINGERING {
-            io.set_lingers(&connection, true);
-            // Running out of time is as good as the end of stream.
-            let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
-            io.set_lingers(&connection, false);
-        }
+    if tokio::time::timeout(limit, finish_writing(&io, &connection)).await == Ok(true)
+        && io.leaving.borrow().len() <= MAX_LINGERING
+    {
+        connection.place.linger();
+        // Running out of time is as good as the end of stream.
+        let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
     }
     // Nothing is left to be told of.
     let _ = connection.session.borrow_mut().lose(&mut io.resources.borrow_mut());
     hang_up(&io, &connection);
+    if let Some(bridge) = connection.transport.bridge() {
+        // Its stream writes for as long as that may take, and has its place so long.
+        let _ = tokio::time::timeout(limit + LINGER, bridge.closed()).await;
+        io.bridges.borrow_mut().remove(&bridge.key());
+    }
     io.leaving.borrow_mut().remove(&connection.id.generation);
     io.left.notify_one();
 }
 
-impl IoThread {
-    fn set_lingers(&self, connection: &Connection, lingers: bool) {
-        if connection.marks.lingers.replace(lingers) == lingers {
-            return;
-        }
-        if lingers {
-            self.counters.linger_began();
-        } else {
-            self.counters.linger_ended();
+/// Writes what is queued, and ends our side. Returns `false` if the transport fails.
+async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
+    let drained = drain(io, connection).await;
+    if drained {
+        connection.transport.shut_down(Shutdown::Write);
+        if let Some(bridge) = connection.transport.bridge() {
+            bridge.all_written().await;
         }
     }
+    drained
+}
 
+impl IoThread {
     /// Cuts the wait of a connection short that waits for nothing but the peer's end of stream.
     pub fn make_room(&self) {
         let leaving = self.leaving.borrow();
-        if let Some(connection) = leaving.values().find(|each| each.marks.lingers.get()) {
-            self.set_lingers(connection, false);
+        if let Some(connection) = leaving.values().find(|each| each.place.cut_short()) {
             connection.transport.shut_down(Shutdown::Both);
         }
     }

@@ -126,11 +126,12 @@ impl IoThread {
             Source::Descriptor(socket) => Ok(Transport::Adopted(Adopted::watch(socket)?)),
             Source::Stream(key) => {
                 let io = Rc::downgrade(self);
-                let bridge = Rc::new(Bridge::new(Box::new(move |command| {
+                let send = Box::new(move |command| {
                     if let Some(io) = io.upgrade() {
                         io.command(key, command);
                     }
-                })));
+                });
+                let bridge = Rc::new(Bridge::new(key, send));
                 self.bridges.borrow_mut().insert(key, Rc::downgrade(&bridge));
                 Ok(Transport::Bridged(bridge))
             }

@@ -169,9 +169,6 @@ impl IoThread {
 
     /// Tells the stream behind a bridge what to do.
     pub fn command(&self, key: u32, command: Command) {
-        if command == Command::Destroy {
-            self.bridges.borrow_mut().remove(&key);
-        }
         self.post_if_full();
         self.batch.borrow_mut().push_command(key, command);
         self.batch_changed();

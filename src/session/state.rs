@@ -120,6 +120,11 @@ impl Session {
         matches!(self.phase, Phase::Closing(_) | Phase::Answering { .. })
     }
 
+    /// Whether what is queued goes out, and nothing else.
+    pub fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
     /// Whether nothing goes out any more.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)

@@ -37,6 +37,8 @@ pub enum Command {
 
 /// The I/O thread's half of a bridge. Owned by that thread.
 pub struct Bridge {
+    /// What JavaScript calls it.
+    key: u32,
     send: Box<dyn Fn(Command)>,
     /// Pumped in and not read yet; at most [`WINDOW`] and what one chunk goes beyond it.
     incoming: RefCell<VecDeque<u8>>,
@@ -51,6 +53,8 @@ pub struct Bridge {
     /// The stream has been ended for writing, or is gone.
     shut: Cell<bool>,
     destroyed: Cell<bool>,
+    /// The stream is gone in both directions.
+    closed: Cell<bool>,
     /// How much of `incoming` has been counted as kept.
     counted: Cell<usize>,
 }
@@ -68,8 +72,9 @@ impl std::fmt::Debug for Bridge {
 
 impl Bridge {
     /// A bridge whose JavaScript side is told what to do through `send`.
-    pub fn new(send: Box<dyn Fn(Command)>) -> Self {
+    pub fn new(key: u32, send: Box<dyn Fn(Command)>) -> Self {
         Self {
+            key,
             send,
             incoming: RefCell::default(),
             ended: Cell::new(false),
@@ -79,8 +84,14 @@ impl Bridge {
             taken: Notify::new(),
             shut: Cell::new(false),
             destroyed: Cell::new(false),
+            closed: Cell::new(false),
             counted: Cell::new(0),
         }
+    }
+
+    /// What JavaScript calls it.
+    pub fn key(&self) -> u32 {
+        self.key
     }
 
     /// JavaScript has read these bytes from its stream.
@@ -106,6 +117,8 @@ impl Bridge {
     pub fn close(&self) {
         self.end();
         self.shut.set(true);
+        self.closed.set(true);
+        self.under_way.set(0);
         self.taken.notify_waiters();
     }
 
@@ -124,6 +137,20 @@ impl Bridge {
     pub fn recount(&self) -> (usize, usize) {
         let now = self.waiting();
         (self.counted.replace(now), now)
+    }
+
+    /// Waits until everything has been written, or the stream is gone.
+    pub async fn all_written(&self) {
+        while self.under_way.get() > 0 {
+            self.taken.notified().await;
+        }
+    }
+
+    /// Waits until the stream is gone in both directions.
+    pub async fn closed(&self) {
+        while !self.closed.get() {
+            self.taken.notified().await;
+        }
     }
 
     pub(super) async fn readable(&self) {
@@ -226,7 +253,7 @@ mod tests {
     fn bridge() -> (Bridge, Rc<RefCell<Vec<Command>>>) {
         let told = Rc::<RefCell<Vec<Command>>>::default();
         let seen = told.clone();
-        (Bridge::new(Box::new(move |command| seen.borrow_mut().push(command))), told)
+        (Bridge::new(7, Box::new(move |command| seen.borrow_mut().push(command))), told)
     }
 
     #[test]
@@ -301,6 +328,16 @@ mod tests {
             io::ErrorKind::BrokenPipe
         );
         assert_eq!(*told.borrow(), [Command::Destroy]);
+    }
+
+    #[tokio::test]
+    async fn all_is_written_once_javascript_has_said_so_or_the_stream_is_gone() {
+        let (bridge, _) = bridge();
+        bridge.all_written().await;
+        bridge.write(&[IoSlice::new(b"x")]).unwrap();
+        tokio::join!(bridge.all_written(), async { bridge.written(1 + WRITE_COST) });
+        bridge.write(&[IoSlice::new(b"x")]).unwrap();
+        tokio::join!(bridge.all_written(), bridge.closed(), async { bridge.close() });
     }
 
     #[tokio::test]
