@@ -64,6 +64,13 @@ impl Place {
         }
     }
 
+    /// It has something to write after all.
+    pub fn stop_lingering(&self) {
+        if self.lingers.replace(Lingers::No) != Lingers::No {
+            self.counters.linger_ended();
+        }
+    }
+
     /// Returns `true` if it does so, and is to stop now.
     pub fn cut_short(&self) -> bool {
         let lingers = self.lingers.get() == Lingers::Yes;

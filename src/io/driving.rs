@@ -284,17 +284,18 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
     if session.is_blocked() {
         return;
     }
+    if session.is_draining() && connection.transport.bridge().is_none() {
+        // Said before it is so: who has read the last byte may be back before this thread goes on.
+        connection.place.linger();
+    }
     match write(io, &connection.transport, &mut session) {
-        // Known at once: who has read the last byte may be back in the next moment.
-        Written::All if session.is_draining() && connection.transport.bridge().is_none() => {
-            connection.place.linger();
-        }
         Written::All => {}
         Written::Failed => {
             drop(session);
             lose(io, connection);
         }
         Written::Blocked => {
+            connection.place.stop_lingering();
             session.block(&mut io.resources.borrow_mut());
             io.counters.backpressure_began();
             tokio::task::spawn_local(write_rest(io.clone(), connection.clone()));
