@@ -95,8 +95,8 @@ test('queues together cost no more than maxBufferedBytes, and those who do not r
   for (let round = 0; round < 15; round++) {
     for (const socket of slow) socket.send(Buffer.alloc(MEGABYTE - 100));
     await answers(reader, `round ${round}`);
-    // What has just been sent is not in the queues yet.
-    expect(plugin.getStats().memory.used).toBeLessThan(limit + 10 * MEGABYTE);
+    // What was sent in this round and the one before may be on its way to the queues.
+    expect(plugin.getStats().memory.used).toBeLessThan(limit + 2 * slow.length * MEGABYTE);
   }
   expect(plugin.getStats().memory.shed).toBeGreaterThan(2);
   expect(plugin.getStats().memory.shed).toBeLessThanOrEqual(slow.length);

@@ -43,6 +43,8 @@ pub struct Pressure {
     pub wanted: Notify,
     /// Bytes that its heaviest connection kept when it looked last.
     pub heaviest: AtomicUsize,
+    /// What they kept together.
+    pub sum: AtomicUsize,
 }
 
 impl Common {

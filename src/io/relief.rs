@@ -18,31 +18,29 @@ const EXCHANGE: Duration = Duration::from_millis(5);
 
 /// Where too much is still kept after a look, so long until the next one, which takes time in the
 /// number of connections; and longer each time that nothing could be done.
-const BREAK: Duration = Duration::from_millis(20);
+const BREAK: Duration = Duration::from_millis(1);
 const LONGEST_BREAK: Duration = Duration::from_millis(500);
 
 /// Waits until more is kept than may be, and ends connections of this thread, those that keep the most
 /// first, until it is not.
 pub(super) async fn watch_memory(io: Rc<IoThread>) {
-    let pressure = &io.common.pressure;
-    let own = &pressure[io.number];
+    let all = &io.common.pressure;
+    let own = &all[io.number];
     loop {
         own.wanted.notified().await;
         let mut pause = BREAK;
         while io.common.memory.excess() > 0 {
             let heavy = weigh(&io);
-            let heaviest = heavy.first().map_or(0, |(weight, _)| *weight);
-            own.heaviest.store(heaviest, Relaxed);
-            let others = pressure.iter().enumerate().filter(|(number, _)| *number != io.number);
-            let mut worst = heaviest;
-            if pressure.len() > 1 {
-                others.clone().for_each(|(_, other)| other.wanted.notify_one());
+            own.heaviest.store(heavy.first().map_or(0, |(weight, _)| *weight), Relaxed);
+            own.sum.store(heavy.iter().map(|(weight, _)| weight).sum(), Relaxed);
+            if all.len() > 1 {
+                let others = all.iter().enumerate().filter(|(number, _)| *number != io.number);
+                others.for_each(|(_, other)| other.wanted.notify_one());
                 tokio::time::sleep(EXCHANGE).await;
-                worst =
-                    others.map(|(_, other)| other.heaviest.load(Relaxed)).fold(worst, usize::max);
             }
-            // The worst are on another thread where its heaviest is of another order.
-            if heaviest >= worst / 2 && shed(&io, heavy) {
+            let worst = all.iter().map(|each| each.heaviest.load(Relaxed)).max().unwrap_or(0);
+            // Otherwise the worst are on another thread.
+            if own.heaviest.load(Relaxed) >= worst / 2 && shed(&io, heavy) {
                 pause = BREAK;
             }
             if io.common.memory.excess() > 0 {
@@ -51,6 +49,7 @@ pub(super) async fn watch_memory(io: Rc<IoThread>) {
             }
         }
         own.heaviest.store(0, Relaxed);
+        own.sum.store(0, Relaxed);
     }
 }
 
@@ -74,9 +73,15 @@ fn weigh(io: &IoThread) -> Vec<(usize, Rc<Connection>)> {
 fn shed(io: &Rc<IoThread>, heavy: Vec<(usize, Rc<Connection>)>) -> bool {
     let any = !heavy.is_empty();
     let memory = &io.common.memory;
-    let sum: usize = heavy.iter().map(|(weight, _)| weight).sum();
-    let least = sum / heavy.len().max(1) / 2;
-    let mut left = memory.excess() + memory.limit() / MARGIN;
+    // What is kept for no connection is on its way to one, or through it.
+    let sum: usize = io.common.pressure.iter().map(|each| each.sum.load(Relaxed)).sum();
+    let excess = memory.excess().min(sum.saturating_sub(memory.limit()));
+    if excess == 0 {
+        return false;
+    }
+    let own: usize = heavy.iter().map(|(weight, _)| weight).sum();
+    let least = own / heavy.len().max(1) / 2;
+    let mut left = excess + memory.limit() / MARGIN;
     for (weight, connection) in heavy {
         if left == 0 || weight < least {
             break;

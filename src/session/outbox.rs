@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// Frames shorter than this are copied behind one another, so that they leave in one piece of
@@ -26,8 +26,10 @@ pub(super) struct Outbox {
     rest: VecDeque<Piece>,
     /// Bytes that wait.
     len: usize,
-    /// Memory of the copied pieces in bytes. What is shared is counted by whoever shares it.
+    /// Memory of the copied pieces in bytes.
     kept: usize,
+    /// Memory of the shared pieces in bytes, which all who share them have as well.
+    shared: usize,
     /// Bytes at the start that must not be dropped: the rest of the 101 response.
     protected: usize,
 }
@@ -36,26 +38,22 @@ pub(super) struct Outbox {
 enum Piece {
     /// Frames copied here, and how many bytes at the start have been written.
     Copied(Vec<u8>, usize),
-    /// A frame, or frames, or what is left of them, shared with other connections or moved here
-    /// whole; and whether some of it has been written.
-    Shared(Bytes, bool),
+    /// Frames shared with other connections, or moved here whole, and how many bytes at the start have
+    /// been written.
+    Shared(Bytes, usize),
 }
 
 impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Copied(bytes, written) => &bytes[*written..],
-            Self::Shared(bytes, _) => bytes,
+            Self::Shared(bytes, written) => &bytes[*written..],
         }
     }
 
     fn advance(&mut self, count: usize) {
         match self {
-            Self::Copied(_, written) => *written += count,
-            Self::Shared(bytes, begun) => {
-                bytes.advance(count);
-                *begun |= count > 0;
-            }
+            Self::Copied(_, written) | Self::Shared(_, written) => *written += count,
         }
     }
 }
@@ -128,6 +126,11 @@ impl Outbox {
         self.kept
     }
 
+    /// Memory of all that it has, in bytes, also of what others have as well.
+    pub fn weight(&self) -> usize {
+        self.kept + self.shared
+    }
+
     /// The peer takes no more for now: lets go of memory that the frames do not need. A buffer from
     /// the pool may be a thousand times as long as the frame in it.
     pub fn settle(&mut self) {
@@ -140,10 +143,13 @@ impl Outbox {
     }
 
     fn count_kept(&mut self) {
-        let pieces = self.first.iter().chain(&self.rest);
-        self.kept = pieces
-            .map(|piece| if let Piece::Copied(bytes, _) = piece { bytes.capacity() } else { 0 })
-            .sum();
+        (self.kept, self.shared) = (0, 0);
+        for piece in self.first.iter().chain(&self.rest) {
+            match piece {
+                Piece::Copied(bytes, _) => self.kept += bytes.capacity(),
+                Piece::Shared(bytes, _) => self.shared += bytes.len(),
+            }
+        }
     }
 
     /// Queues the response that comes before all frames and is never dropped.
@@ -178,7 +184,8 @@ impl Outbox {
             return self.push(frame, pool);
         }
         self.len += frame.len();
-        self.append(Piece::Shared(frame.clone(), false));
+        self.shared += frame.len();
+        self.append(Piece::Shared(frame.clone(), 0));
     }
 
     fn append(&mut self, piece: Piece) {
@@ -210,9 +217,13 @@ impl Outbox {
             }
             count -= have;
             let next = self.rest.pop_front();
-            if let Some(Piece::Copied(buffer, _)) = std::mem::replace(&mut self.first, next) {
-                self.kept -= buffer.capacity();
-                pool.give(buffer);
+            match std::mem::replace(&mut self.first, next) {
+                Some(Piece::Copied(buffer, _)) => {
+                    self.kept -= buffer.capacity();
+                    pool.give(buffer);
+                }
+                Some(Piece::Shared(bytes, _)) => self.shared -= bytes.len(),
+                None => {}
             }
         }
         if self.rest.capacity() > SLICES {
@@ -230,7 +241,7 @@ impl Outbox {
             Some(Piece::Copied(bytes, written)) if self.protected > 0 => {
                 bytes.truncate(*written + self.protected);
             }
-            Some(Piece::Copied(_, 0) | Piece::Shared(_, false)) => self.first = None,
+            Some(Piece::Copied(_, 0) | Piece::Shared(_, 0)) => self.first = None,
             _ => {}
         }
         self.len = self.first.as_ref().map_or(0, |piece| piece.bytes().len());
@@ -256,6 +267,20 @@ mod tests {
         assert_eq!(outbox.kept(), memory);
         outbox.consume(outbox.len(), &mut pool);
         assert_eq!(outbox.kept(), 0);
+    }
+
+    #[test]
+    fn a_shared_frame_has_its_whole_weight_until_its_last_byte_is_written() {
+        let (mut outbox, mut pool) = (Outbox::default(), BufferPool::default());
+        let frame = Bytes::from(vec![1; COPY_BELOW]);
+        outbox.push_shared(&frame, &mut pool);
+        outbox.push_shared(&frame, &mut pool);
+        outbox.consume(COPY_BELOW - 1, &mut pool);
+        assert_eq!((outbox.weight(), outbox.kept()), (2 * COPY_BELOW, 0));
+        outbox.consume(1, &mut pool);
+        assert_eq!(outbox.weight(), COPY_BELOW);
+        outbox.drop_unsent();
+        assert_eq!(outbox.weight(), 0);
     }
 
     #[test]

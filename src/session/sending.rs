@@ -70,7 +70,12 @@ impl Sender {
         self.outbox.len()
     }
 
-    /// Memory of what waits here, in bytes, without what is shared.
+    /// Memory of what waits here, in bytes, also where others share it.
+    pub fn weight(&self) -> usize {
+        self.outbox.weight()
+    }
+
+    /// The same without what is shared.
     pub fn kept(&self) -> usize {
         self.outbox.kept()
     }

@@ -146,7 +146,7 @@ impl Session {
     /// What it would set free to end this connection, in bytes: its queue, also where others share
     /// what is in it, and what of it is unfinished.
     pub fn weight(&self) -> usize {
-        self.sender.queued() + self.receiver.kept()
+        self.sender.weight() + self.receiver.kept()
     }
 
     fn recount(&mut self, resources: &mut Resources) {
