@@ -93,6 +93,21 @@ test.each<[string, string]>([
   },
 );
 
+test('messages held for handlers cost a few megabytes, from however many they come', async () => {
+  const server = startServer(
+    '{ perMessageDeflate: true }',
+    `async (socket) => { ${COUNT} await new Promise((resolve) => setTimeout(resolve, 1500)); }`,
+  );
+  const port = Number(await server.line());
+  const before = await ask(server, 'state');
+  const clients: RawClient[] = [];
+  for (let index = 0; index < 120; index++) clients.push(await upgraded(port, bomb()));
+  // Each of them is a megabyte once it is inflated.
+  const held = await ask(server, 'state');
+  expect(held.peak - before.peak).toBeLessThan(70);
+  await untilAll(server, clients.length);
+});
+
 test('messages of a byte from many at once cost a few megabytes while JavaScript is busy', async () => {
   const server = startServer('{}', `(socket) => { ${COUNT} }`);
   const port = Number(await server.line());

@@ -135,6 +135,28 @@ test('what many wait for is kept once, and ends nobody', async () => {
   expect(ends.waiting).toEqual([]);
 });
 
+test.each([1, 5])(
+  'broadcasts that are made %i at a time are counted all the same',
+  async (count) => {
+    const limit = 8 * MEGABYTE;
+    const { port, plugin, sockets, ends, wsApp } = await serveRecorded(
+      { maxBufferedBytes: limit, maxBackpressure: Number.POSITIVE_INFINITY },
+      (socket) => socket.join('room'),
+    );
+    for (let index = 0; index < 3; index++) {
+      const client = await rawUpgrade(port);
+      client.socket.pause();
+      await sockets.next();
+    }
+    for (let sent = count; sent < 2000 && ends.waiting.length === 0; sent += count) {
+      for (let index = 0; index < count; index++) wsApp.wsBroadcast(Buffer.alloc(20_000), 'room');
+      await until(() => ends.waiting.length > 0 || plugin.getStats().messagesSent >= 3 * sent);
+      expect(plugin.getStats().memory.used).toBeLessThan(2 * limit);
+    }
+    expect(await ends.next()).toMatchObject({ code: 1013 });
+  },
+);
+
 test('everything that waits for a peer is in bufferedAmount, wherever it waits', async () => {
   const streams = queue<Duplex>();
   const { port, plugin, sockets } = await serveRecorded({

@@ -14,7 +14,7 @@
 //! | [`engine`] | the JavaScript thread's side: slots, rooms, statistics | sockets, napi |
 //! | `binding` | options in, events out, the JavaScript classes | how a frame looks |
 //!
-//! Each uses those above it, and none below.
+//! Each uses those above it, and none below, except that a handshake knows compression.
 
 // Only Node can call it, so it is left out of unit tests, which run without Node.
 #[cfg(not(test))]

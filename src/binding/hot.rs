@@ -1,7 +1,7 @@
 //! The functions that run for every message.
 //!
 //! napi-rs class methods cost about 420 ns a call, raw Node-API functions about 50 ns (measured
-//! with the prototype of this design), which matters here and nowhere else. Every function carries
+//! once), which matters here and nowhere else. Every function carries
 //! the engine as its Node-API data pointer, so nothing is looked up.
 //!
 //! Events go to JavaScript in calls of up to [`PAIRS`] pairs `(code, value)`; an array of events

@@ -1,7 +1,7 @@
 //! The JavaScript thread's side of the connections: which there are, the rooms they are in, and what
 //! is asked of them.
 //!
-//! In come adopted sockets and operations, which go to the I/O threads in the order in which
+//! In come connections and operations, which go to the I/O threads in the order in which
 //! JavaScript made them. Nothing here knows napi or a JavaScript value.
 //!
 //! Ordering promises: per connection, messages are delivered in the order of the wire and the

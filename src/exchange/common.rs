@@ -32,11 +32,11 @@ pub struct Common {
     pub inbox: Inbox,
     /// What is kept for connections.
     pub memory: Arc<Memory>,
-    /// By I/O thread.
+    /// What I/O threads tell each other when too much is kept, by thread.
     pub pressure: Box<[Pressure]>,
 }
 
-/// What I/O threads tell each other when too much is kept.
+/// What an I/O thread tells the others, and is told, when too much is kept.
 #[derive(Debug, Default)]
 pub struct Pressure {
     /// Tells this thread to look for the worst of its connections.

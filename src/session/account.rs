@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The part of a connection that the JavaScript thread sees as well.
 #[derive(Debug)]
 pub struct Account {
-    /// Cleared by the session when it ends.
+    /// Cleared by the session when nothing can be sent any more.
     alive: AtomicBool,
     /// When the last pong came, in milliseconds since 1970. Written by the session, and by the
     /// JavaScript thread in `markAlive`.
