@@ -6,6 +6,7 @@ const {
   window: WINDOW,
   writeCost: WRITE_COST,
   end: END,
+  abort: ABORT,
   probe: PROBE,
   lingerMs: LINGER_MS,
 } = require('./constants.js').bridge;
@@ -75,8 +76,9 @@ class Bridge {
     stream.once('end', this.#onEnd);
     stream.once('close', this.#onClose);
     stream.resume();
-    // It ended before anybody listened.
+    // It ended, or was closed, before anybody listened.
     if (stream.readableEnded) this.#onEnd();
+    if (stream.closed) process.nextTick(this.#onClose);
   }
 
   #onData = (chunk) => {
@@ -103,6 +105,7 @@ class Bridge {
     if (typeof command !== 'number') this.#write(command);
     else if (command === END) this.#end();
     else if (command === PROBE) this.#answerProbe();
+    else if (command === ABORT) this.destroy();
     else if (command < 0) this.#release();
     else this.#addCredit(command);
   }

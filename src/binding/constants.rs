@@ -53,6 +53,8 @@ pub struct BridgeConstants {
     pub end: i32,
     /// The command to destroy the stream.
     pub destroy: i32,
+    /// The command to destroy it at once, whatever has not been written.
+    pub abort: i32,
     /// The command to say when everything that has arrived has been handed over.
     pub probe: i32,
     /// Milliseconds that the peer has to end its side once we have ended ours.
@@ -83,6 +85,7 @@ pub fn constants() -> Constants {
             write_cost: bridge::WRITE_COST as u32,
             end: hot::BRIDGE_END,
             destroy: hot::BRIDGE_DESTROY,
+            abort: hot::BRIDGE_ABORT,
             probe: hot::BRIDGE_PROBE,
             linger_ms: LINGER.as_millis() as u32,
         },

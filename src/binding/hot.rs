@@ -52,11 +52,12 @@ pub(super) const KIND_SHARED_BINARY: u32 = 1;
 /// The value is a string: four digits of the close code, then the reason.
 pub(super) const KIND_CLOSED: u32 = 2;
 /// The code carries the key of a bridge instead of a slot. The value is a Buffer to be written, a
-/// number of bytes that may be pumped in beyond what was allowed before, or one of the three below.
+/// number of bytes that may be pumped in beyond what was allowed before, or one of the four below.
 pub(super) const KIND_BRIDGE: u32 = 3;
 pub(super) const BRIDGE_END: i32 = -1;
 pub(super) const BRIDGE_DESTROY: i32 = -2;
 pub(super) const BRIDGE_PROBE: i32 = -3;
+pub(super) const BRIDGE_ABORT: i32 = -4;
 
 /// An engine as the hot functions and the plugin share it.
 pub(super) struct EngineHandle {
@@ -588,6 +589,7 @@ unsafe fn value_of(env: sys::napi_env, what: What, text: &[u8]) -> (u32, sys::na
             What::Bridge(Command::Credit(count)) => (KIND_BRIDGE, int32(env, count as i32)),
             What::Bridge(Command::End) => (KIND_BRIDGE, int32(env, BRIDGE_END)),
             What::Bridge(Command::Destroy) => (KIND_BRIDGE, int32(env, BRIDGE_DESTROY)),
+            What::Bridge(Command::Abort) => (KIND_BRIDGE, int32(env, BRIDGE_ABORT)),
             What::Bridge(Command::Probe) => (KIND_BRIDGE, int32(env, BRIDGE_PROBE)),
             What::Closed(frame) => {
                 let packed = format!("{:04}{}", frame.code, frame.reason);

@@ -362,7 +362,9 @@ async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
     let drained = drain(io, connection).await;
     if drained {
         connection.transport.shut_down(Shutdown::Write);
-        if let Some(bridge) = connection.transport.bridge() {
+        if let Some(bridge) = connection.transport.bridge()
+            && !bridge.has_ended()
+        {
             bridge.all_written().await;
         }
     }
@@ -370,11 +372,15 @@ async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
 }
 
 impl IoThread {
-    /// Cuts the wait of a connection short that waits for nothing but the peer's end of stream.
+    /// Cuts the wait of a connection short that waits for nothing but the peer's end of stream, or whose
+    /// peer has ended its side and takes what JavaScript's stream has left for it.
     pub fn make_room(&self) {
         let leaving = self.leaving.borrow();
         if let Some(connection) = leaving.values().find(|each| each.place.cut_short()) {
-            connection.transport.shut_down(Shutdown::Both);
+            match connection.transport.bridge() {
+                None => connection.transport.shut_down(Shutdown::Both),
+                Some(bridge) => bridge.abort(),
+            }
         }
     }
 }

@@ -31,8 +31,10 @@ pub enum Command {
     /// Say so once everything that has arrived until now has been handed over.
     Probe,
     /// Close at once, or behind an [`End`](Self::End) as soon as everything has been written. The
-    /// last command.
+    /// last command, unless it is not to wait any more.
     Destroy,
+    /// Close at once, whatever has not been written.
+    Abort,
 }
 
 /// The I/O thread's half of a bridge. Owned by that thread.
@@ -137,6 +139,17 @@ impl Bridge {
     pub fn recount(&self) -> (usize, usize) {
         let now = self.waiting();
         (self.counted.replace(now), now)
+    }
+
+    /// Whether nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Has the stream closed at once, whatever has not been written.
+    pub fn abort(&self) {
+        self.destroyed.set(true);
+        (self.send)(Command::Abort);
     }
 
     /// Waits until everything has been written, or the stream is gone.
