@@ -20,8 +20,8 @@ import { until } from './support/until.js';
 const MEGABYTE = 1 << 20;
 
 /**
- * A server in a process of its own. It prints its port; for a line `block` it does nothing for two
- * seconds, and for any line it prints how many messages there were, and its peak memory in MiB.
+ * A server in a process of its own. It prints its port; for a line `block` it does nothing for a
+ * second, and for any line it prints how many messages there were, and its peak memory in MiB.
  */
 function startServer(options: string, handler: string) {
   return script(`
@@ -32,7 +32,7 @@ function startServer(options: string, handler: string) {
     plugin.attach(server).ws('/ws', ${handler});
     server.listen(0, '127.0.0.1', () => console.log(server.address().port));
     require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
-      if (line === 'block') ${blockSource}(2000);
+      if (line === 'block') ${blockSource}(1000);
       const { maxRSS } = process.resourceUsage();
       console.log(JSON.stringify({ messages, peak: Math.round(maxRSS / 1024) }));
     });
