@@ -47,8 +47,9 @@ const alias = isBun
 export default defineConfig({
   resolve: { alias },
   test: {
-    // One spec file on each core: by itself vitest leaves a core free, which on two cores is half.
-    maxWorkers: availableParallelism(),
+    // Specs wait as much as they work: for a server that is kept busy, a heartbeat, a time limit. By
+    // itself vitest leaves a core free, which on two cores is half of them.
+    maxWorkers: availableParallelism() + 2,
     // Real sockets on a small machine: generous, because no test asserts a time.
     testTimeout: 30_000,
     hookTimeout: 30_000,
