@@ -2,7 +2,7 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::close::Violation;
+use super::codes::Violation;
 use super::frame::{MAX_HEADER, Opcode, encode_compressed_header};
 
 /// The end of every compressed message, which is not transmitted (RFC 7692 §7.2.1).

@@ -1,6 +1,6 @@
 //! One frame on the wire (RFC 6455 §5.2).
 
-use super::close::Violation;
+use super::codes::Violation;
 
 /// Longest payload of a control frame in bytes (RFC 6455 §5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -157,7 +157,7 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::close::PROTOCOL_ERROR;
+    use super::super::codes::PROTOCOL_ERROR;
     use super::*;
 
     fn refused(bytes: &[u8]) -> &'static str {

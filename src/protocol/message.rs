@@ -1,6 +1,7 @@
 //! Puts messages together from the bytes of a connection (RFC 6455 §5.4 and §8.1).
 
-use super::close::{CloseFrame, Violation};
+use super::close::CloseFrame;
+use super::codes::Violation;
 use super::deflate::{DeflateParams, Inflater};
 use super::frame::{FrameHeader, MAX_CLIENT_HEADER, MAX_CONTROL_PAYLOAD, Opcode};
 use super::mask;

@@ -5,6 +5,7 @@
 //! be tested with byte literals and fuzzed.
 
 pub mod close;
+mod codes;
 pub mod deflate;
 pub mod frame;
 pub mod frames;
