@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createApp } from '../examples/host/index.js';
 import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../index.js';
+import { block } from './support/block.js';
 import { connect, open, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { upgradeStatus } from './support/http.js';
@@ -246,6 +247,37 @@ describe('cleanup()', () => {
     await cleaning;
     await client.end();
     expect(plugin.getStats().totalConnections).toBe(0);
+  });
+
+  test('tells every end once, also where JavaScript is busy beyond all of its limits', async () => {
+    const ends: number[] = [];
+    const closes: number[] = [];
+    const { port, plugin, server, app } = await serve({ closeTimeoutMs: 50 }, ({ wsApp }) => {
+      wsApp.ws('/ws', (socket) => socket.onClose((code) => ends.push(code)));
+    });
+    plugin.on('close', (_socket, code) => closes.push(code));
+    const clients = [];
+    for (let index = 0; index < 20; index++) {
+      const client = await rawUpgrade(port);
+      if (index % 2 === 0) client.socket.pause();
+      clients.push(client);
+    }
+    const cleaning = plugin.cleanup();
+    // Twice the time after which what is left is cut off, and no longer waited for.
+    block(2300);
+    await cleaning;
+    await until(() => closes.length === clients.length);
+    expect(ends).toHaveLength(clients.length);
+    expect(plugin.getStats()).toMatchObject({ totalConnections: 0, rooms: [] });
+    for (const { socket } of clients) socket.destroy();
+    await until(() => plugin.getStats().closingConnections === 0);
+    // A later engine counts its own.
+    expect(server.listening).toBe(true);
+    plugin.install(app);
+    await rawUpgrade(port);
+    await until(() => plugin.getStats().totalConnections === 1);
+    expect(plugin.getStats().closingConnections).toBe(0);
+    expect([ends.length, closes.length]).toEqual([20, 20]);
   });
 
   test('still delivers what a client had sent before it saw the close', async () => {
