@@ -850,8 +850,9 @@ interface WSStats {
   /** Connections whose peer reads more slowly than it is written to, at this moment. */
   backpressuredConnections: number;
   /**
-   * Connections whose end has been told, but whose last bytes, or whose peer's, are still under way.
-   * They count against `maxConnections`.
+   * Connections whose end has been told, and whose descriptor is still open: for their last bytes, or
+   * until the peer ends its side. They count against `maxConnections`; one that only waits for the
+   * peer makes room.
    */
   closingConnections: number;
   /** What is kept for all connections together. */

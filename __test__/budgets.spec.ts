@@ -96,7 +96,7 @@ test.each<[string, string]>([
 test('messages held for handlers cost a few megabytes, from however many they come', async () => {
   const server = startServer(
     '{ perMessageDeflate: true }',
-    `async (socket) => { ${COUNT} await new Promise((resolve) => setTimeout(resolve, 1500)); }`,
+    `async (socket) => { ${COUNT} await new Promise((resolve) => setTimeout(resolve, 3000)); }`,
   );
   const port = Number(await server.line());
   const before = await ask(server, 'state');

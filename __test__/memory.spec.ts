@@ -63,8 +63,9 @@ test('messages that never end cost no more than maxBufferedBytes, and those who 
     await answers(talker, `turn ${index}`);
     expect(plugin.getStats().memory.used).toBeLessThan(limit + 2 * MEGABYTE);
   }
-  await until(() => plugin.getStats().memory.shed > 30);
+  await until(() => plugin.getStats().memory.used <= limit);
   const { shed } = plugin.getStats().memory;
+  expect(shed).toBeGreaterThan(30);
   for (let index = 0; index < shed; index++) {
     expect(await ends.next()).toMatchObject({ code: 1013 });
   }
@@ -148,10 +149,10 @@ test.each([1, 5])(
       client.socket.pause();
       await sockets.next();
     }
-    for (let sent = count; sent < 2000 && ends.waiting.length === 0; sent += count) {
-      for (let index = 0; index < count; index++) wsApp.wsBroadcast(Buffer.alloc(20_000), 'room');
+    for (let sent = count; sent < 3000 && ends.waiting.length === 0; sent += count) {
+      for (let index = 0; index < count; index++) wsApp.wsBroadcast(Buffer.alloc(13_000), 'room');
       await until(() => ends.waiting.length > 0 || plugin.getStats().messagesSent >= 3 * sent);
-      expect(plugin.getStats().memory.used).toBeLessThan(2 * limit);
+      expect(plugin.getStats().memory.used).toBeLessThan(1.2 * limit);
     }
     expect(await ends.next()).toMatchObject({ code: 1013 });
   },
@@ -184,7 +185,7 @@ test('everything that waits for a peer is in bufferedAmount, wherever it waits',
 });
 
 test('who closes first and does not read has a place, but no queue', async () => {
-  const { port, plugin } = await serve({ maxConnections: 2, closeTimeoutMs: 1500 }, ({ wsApp }) => {
+  const { port, plugin } = await serve({ maxConnections: 2, closeTimeoutMs: 4000 }, ({ wsApp }) => {
     wsApp.ws('/ws', () => {});
     wsApp.ws('/flood', (socket) => {
       for (let index = 0; index < 12; index++) socket.send(Buffer.alloc(MEGABYTE));
@@ -218,16 +219,23 @@ test('who closes first and does not read has a place, but no queue', async () =>
   while ((await upgradeStatus(port)) !== 101);
 });
 
-test('who has been sent everything makes room for who comes next', async () => {
-  const { port, plugin } = await serve({ maxConnections: 1 }, ({ wsApp }) => {
-    wsApp.ws('/ws', () => {});
-  });
-  for (let round = 0; round < 20; round++) {
-    // Never ends its side. Over a stream of Node's, it has the close frame before we know.
-    const client = await (adopts ? rawUpgrade(port) : rawUpgradeOncePossible(port));
-    client.write(frame(CLOSE, closePayload(1000)));
-    expect((await client.frame()).opcode).toBe(CLOSE);
-    await until(() => plugin.getStats().totalConnections === 0);
-    expect(plugin.getStats().closingConnections).toBeLessThanOrEqual(2);
-  }
-});
+test.each([1, 4])(
+  'who has been sent everything makes room, with %i I/O threads',
+  async (ioThreads) => {
+    const maxConnections = 8;
+    const { port, plugin } = await serve({ maxConnections, ioThreads }, ({ wsApp }) => {
+      wsApp.ws('/ws', () => {});
+    });
+    let most = 0;
+    for (let round = 0; round < 60; round++) {
+      // Never ends its side. Over a stream of Node's, it has the close frame before we know.
+      const client = await (adopts ? rawUpgrade(port) : rawUpgradeOncePossible(port));
+      client.write(frame(CLOSE, closePayload(1000)));
+      expect((await client.frame()).opcode).toBe(CLOSE);
+      await until(() => plugin.getStats().totalConnections === 0);
+      most = Math.max(most, plugin.getStats().closingConnections);
+    }
+    // One that has just been asked for its place may still be there.
+    expect(most).toBeLessThanOrEqual(maxConnections + 2);
+  },
+);

@@ -581,5 +581,9 @@ seeds('session_dialogue', {
     ],
     step.takesAll,
   ),
+  'regression-pong-that-waited-for-a-close': join(
+    ...[0, step.takes(40), step.send(800), step.frame(FIN | PING, 'a'), step.close(3)],
+    ...[step.takesAll, step.frame(FIN | TEXT, 'late'), step.frame(FIN | CLOSE)],
+  ),
   'shared-context': join(2, step.send(800), step.broadcast(800, 64), step.send(800), step.lost),
 });

@@ -6,6 +6,7 @@ const {
   window: WINDOW,
   writeCost: WRITE_COST,
   end: END,
+  destroy: DESTROY,
   abort: ABORT,
   probe: PROBE,
   lingerMs: LINGER_MS,
@@ -106,7 +107,7 @@ class Bridge {
     else if (command === END) this.#end();
     else if (command === PROBE) this.#answerProbe();
     else if (command === ABORT) this.destroy();
-    else if (command < 0) this.#release();
+    else if (command === DESTROY) this.#release();
     else this.#addCredit(command);
   }
 

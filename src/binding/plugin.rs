@@ -302,12 +302,12 @@ impl NativePlugin {
         if fits(living) {
             return true;
         }
-        let lingering: u64 = self.ledgers.borrow().iter().map(Ledger::lingering).sum();
-        let makes_room = fits(living.saturating_sub(lingering));
-        if makes_room {
+        let making_room: u64 = self.ledgers.borrow().iter().map(Ledger::making_room).sum();
+        let is_made = fits(living.saturating_sub(making_room));
+        if is_made {
             self.with_engine(Engine::make_room);
         }
-        makes_room
+        is_made
     }
 
     /// Connections that have a descriptor or a stream, those of engines that were stopped included.

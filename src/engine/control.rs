@@ -46,9 +46,9 @@ impl Ledger {
         self.adopted.get().saturating_sub(gone)
     }
 
-    /// Those of them that have been sent everything, and wait for the peer's end of stream.
-    pub fn lingering(&self) -> u64 {
-        self.counters.iter().map(|counters| u64::from(counters.lingering())).sum()
+    /// Those of them that make room when their place is wanted.
+    pub fn making_room(&self) -> u64 {
+        self.counters.iter().map(|counters| u64::from(counters.making_room())).sum()
     }
 }
 
@@ -369,13 +369,11 @@ impl Engine {
         self.flush();
     }
 
-    /// Closes the descriptor of a connection that only waits for the peer's end of stream, if there is
-    /// one.
+    /// Has a connection make room that only waits for the peer's end of stream, if there is one.
     pub fn make_room(&self) {
-        let lingers = |thread: &&Thread| thread.counters.lingering() > 0;
-        if let Some(thread) = self.threads.iter().find(lingers) {
-            thread.append(Op::MakeRoom);
-            thread.flush();
+        let threads = self.threads.iter().map(|thread| (thread.can_make_room(), thread));
+        if let Some((1.., thread)) = threads.max_by_key(|(count, _)| *count) {
+            thread.make_room();
         }
     }
 

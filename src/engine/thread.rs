@@ -15,6 +15,8 @@ pub(super) struct Thread {
     /// The stretch of the log that has not been handed over.
     pub pending: RefCell<Segment>,
     handle: Cell<Option<JoinHandle<()>>>,
+    /// How often room was asked for.
+    room_asked: Cell<u64>,
 }
 
 impl Drop for Thread {
@@ -47,7 +49,25 @@ impl Thread {
             })?
         };
         result.recv().unwrap_or_else(|_| Err(std::io::Error::other("the I/O thread died")))?;
-        Ok(Self { log, counters, pending: RefCell::default(), handle: Cell::new(Some(handle)) })
+        Ok(Self {
+            log,
+            counters,
+            pending: RefCell::default(),
+            handle: Cell::new(Some(handle)),
+            room_asked: Cell::new(0),
+        })
+    }
+
+    /// How many connections can be asked to make room.
+    pub fn can_make_room(&self) -> u64 {
+        self.counters.can_make_room(self.room_asked.get())
+    }
+
+    /// Asks one of them.
+    pub fn make_room(&self) {
+        self.room_asked.set(self.room_asked.get() + 1);
+        self.append(Op::MakeRoom);
+        self.flush();
     }
 
     pub fn is_running(&self) -> bool {

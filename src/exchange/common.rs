@@ -41,9 +41,9 @@ pub struct Common {
 pub struct Pressure {
     /// Tells this thread to look for the worst of its connections.
     pub wanted: Notify,
-    /// Bytes that its heaviest connection kept when it looked last.
+    /// Bytes that its heaviest connection keeps, while too much is kept; otherwise 0.
     pub heaviest: AtomicUsize,
-    /// What they kept together.
+    /// What they keep together, likewise.
     pub sum: AtomicUsize,
 }
 

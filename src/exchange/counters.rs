@@ -14,8 +14,12 @@ pub struct Counters {
     dropped: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
-    /// Connections that have been sent everything and wait for the peer's end of stream.
+    /// Connections that make room when their place is wanted.
     lingering: AtomicU32,
+    /// Those of them that have been told to.
+    cut_short: AtomicU32,
+    /// How often room was asked for.
+    room_asked: AtomicU64,
     /// Connections whose descriptor or stream has been closed.
     gone: AtomicU64,
 }
@@ -90,19 +94,36 @@ impl Counters {
         self.backpressured.load(Relaxed)
     }
 
-    /// I/O thread: a connection has been sent everything, and waits for the peer's end of stream.
+    /// I/O thread: a connection makes room from now on when its place is wanted.
     pub fn linger_began(&self) {
         self.lingering.fetch_add(1, Relaxed);
     }
 
-    /// I/O thread: it does so no longer.
-    pub fn linger_ended(&self) {
-        self.lingering.fetch_sub(1, Relaxed);
+    /// I/O thread: it is gone, or has something to write after all. `cut_short` tells whether it had
+    /// been told to make room.
+    pub fn linger_ended(&self, cut_short: bool) {
+        let of = if cut_short { &self.cut_short } else { &self.lingering };
+        of.fetch_sub(1, Relaxed);
     }
 
-    /// Connections that wait for the peer's end of stream, and for nothing else.
-    pub fn lingering(&self) -> u32 {
-        self.lingering.load(Relaxed)
+    /// I/O thread: room was asked for, and a connection `makes` it if one could.
+    pub fn room_asked(&self, makes: bool) {
+        if makes {
+            self.cut_short.fetch_add(1, Relaxed);
+            self.lingering.fetch_sub(1, Relaxed);
+        }
+        add(&self.room_asked, 1);
+    }
+
+    /// Connections whose place others may have: they make room when asked, or are about to.
+    pub fn making_room(&self) -> u32 {
+        self.lingering.load(Relaxed) + self.cut_short.load(Relaxed)
+    }
+
+    /// Connections that still can be asked to make room, where `asked` is how often that was done.
+    pub fn can_make_room(&self, asked: u64) -> u64 {
+        let under_way = asked.saturating_sub(self.room_asked.load(Relaxed));
+        u64::from(self.lingering.load(Relaxed)).saturating_sub(under_way)
     }
 
     /// I/O thread: the descriptor or stream of a connection has been closed.

@@ -80,8 +80,7 @@ pub enum Op {
     Probed(ConnectionId),
     /// News of the stream behind a bridge, named by the bridge's key.
     Bridge(u32, StreamNews),
-    /// Closes the descriptor of a connection that only waits for the peer's end of stream, as its place
-    /// is wanted.
+    /// Has a connection make room that only waits for the peer's end of stream.
     MakeRoom,
     /// Ends every connection without a handshake.
     TerminateAll,

@@ -56,7 +56,7 @@ impl Place {
         Self { counters: counters.clone(), lingers: Cell::new(Lingers::No) }
     }
 
-    /// The connection has been sent everything, and waits for the peer's end of stream.
+    /// The connection makes room from now on when its place is wanted.
     pub fn linger(&self) {
         if self.lingers.get() == Lingers::No {
             self.lingers.set(Lingers::Yes);
@@ -66,12 +66,13 @@ impl Place {
 
     /// It has something to write after all.
     pub fn stop_lingering(&self) {
-        if self.lingers.replace(Lingers::No) != Lingers::No {
-            self.counters.linger_ended();
+        let before = self.lingers.replace(Lingers::No);
+        if before != Lingers::No {
+            self.counters.linger_ended(before == Lingers::CutShort);
         }
     }
 
-    /// Returns `true` if it does so, and is to stop now.
+    /// Returns `true` if it has to make room now.
     pub fn cut_short(&self) -> bool {
         let lingers = self.lingers.get() == Lingers::Yes;
         if lingers {
@@ -86,9 +87,7 @@ impl Drop for Place {
         // In this order: somebody who asks in between may let in one too many for a moment, but turns
         // nobody away.
         self.counters.connection_went();
-        if self.lingers.get() != Lingers::No {
-            self.counters.linger_ended();
-        }
+        self.stop_lingering();
     }
 }
 

@@ -45,7 +45,10 @@ pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Ef
         Some(Course::HangUp) => {
             io.forget(connection.id);
             hang_up(io, connection);
-            if let Some(bridge) = connection.transport.bridge() {
+            // One that is being seen out still waits for its stream to close.
+            if let Some(bridge) = connection.transport.bridge()
+                && !io.leaving.borrow().contains_key(&connection.id.generation)
+            {
                 io.bridges.borrow_mut().remove(&bridge.key());
             }
         }
@@ -285,7 +288,8 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
         return;
     }
     if session.is_draining() && connection.transport.bridge().is_none() {
-        // Said before it is so: who has read the last byte may be back before this thread goes on.
+        // Before the write, because a client that has read the last byte may connect again before
+        // this thread goes on.
         connection.place.linger();
     }
     match write(io, &connection.transport, &mut session) {
@@ -376,7 +380,9 @@ impl IoThread {
     /// peer has ended its side and takes what JavaScript's stream has left for it.
     pub fn make_room(&self) {
         let leaving = self.leaving.borrow();
-        if let Some(connection) = leaving.values().find(|each| each.place.cut_short()) {
+        let made = leaving.values().find(|each| each.place.cut_short());
+        self.counters.room_asked(made.is_some());
+        if let Some(connection) = made {
             match connection.transport.bridge() {
                 None => connection.transport.shut_down(Shutdown::Both),
                 Some(bridge) => bridge.abort(),

@@ -9,7 +9,7 @@ use super::connection::{Connection, Place};
 use super::driving::{lose, settle, start_reading};
 use super::state::IoThread;
 use crate::exchange::ConnectionId;
-use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews};
+use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews, Target};
 use crate::protocol::{CloseFrame, EncodedFrame, Frames, close};
 use crate::session::{Deadline, Effects, Memory, Resources, Session};
 use crate::transport::Transport;
@@ -170,7 +170,7 @@ fn join(
 
 /// Broadcasts to the same recipients.
 pub(super) struct Joined {
-    pub target: crate::exchange::oplog::Target,
+    pub target: Target,
     pub except: Option<ConnectionId>,
     pub frames: Frames,
 }

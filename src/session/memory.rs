@@ -59,7 +59,9 @@ impl Memory {
 
     /// Encoded bytes that are counted until the last connection that has to send them has done so.
     /// Those in `bytes` before `start` are of no use.
-    pub fn keep(self: &Arc<Self>, bytes: Vec<u8>, start: usize) -> Bytes {
+    pub fn keep(self: &Arc<Self>, mut bytes: Vec<u8>, start: usize) -> Bytes {
+        // What counts is the memory, so there should be no more of it than of the bytes.
+        bytes.shrink_to_fit();
         self.change(bytes.capacity() as isize);
         Bytes::from_owner(Counted { bytes, start, memory: self.clone() })
     }

@@ -28,7 +28,7 @@ pub(super) struct Outbox {
     len: usize,
     /// Memory of the copied pieces in bytes.
     kept: usize,
-    /// Memory of the shared pieces in bytes, which all who share them have as well.
+    /// Memory of the shared pieces in bytes; other queues may count the same bytes.
     shared: usize,
     /// Bytes at the start that must not be dropped: the rest of the 101 response.
     protected: usize,

@@ -152,8 +152,10 @@ impl Receiver {
             (Ok(_), Some(frame)) => Some(Ok(frame)),
             (Ok(_), None) => None,
         };
-        // Of the pings that had to wait for each other, the last one.
-        parsing.write |= parsing.sender.answer_ping(parsing.liveness, parsing.resources);
+        // Of the pings that had to wait for each other, the last one; nothing follows a close frame.
+        if open {
+            parsing.write |= parsing.sender.answer_ping(parsing.liveness, parsing.resources);
+        }
         (result.unwrap_or(0), Received { over, write: parsing.write })
     }
 }

@@ -135,8 +135,6 @@ impl Resources {
             }
             ends.push(encoded.len());
         }
-        // The compressor asks for room for the worst.
-        encoded.shrink_to_fit();
         Frames::with_ends(self.memory.keep(encoded, 0), ends)
     }
 }

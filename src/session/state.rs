@@ -115,11 +115,6 @@ impl Session {
         matches!(self.phase, Phase::Open)
     }
 
-    /// Whether it waits for the end of a close handshake.
-    pub fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing(_) | Phase::Answering { .. })
-    }
-
     /// Whether what is queued goes out, and nothing else.
     pub fn is_draining(&self) -> bool {
         matches!(self.phase, Phase::Draining { .. })
@@ -337,6 +332,7 @@ impl Session {
         }
         // The peer's answer has to be read, and messages do not count any more.
         self.receiver.handler_is_ready(resources);
+        self.liveness.unanswered = None;
         self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
         self.phase = Phase::Closing(Box::new(frame));
         self.recount(resources);
@@ -478,7 +474,7 @@ impl Session {
         match deadline {
             Deadline::Heartbeat => self.is_open(),
             Deadline::Pong => self.is_open() && self.liveness.waits_since(started),
-            Deadline::Close => self.is_closing(),
+            Deadline::Close => matches!(self.phase, Phase::Closing(_) | Phase::Answering { .. }),
         }
     }
 

@@ -281,6 +281,20 @@ fn we_close_and_what_comes_until_the_answer_is_dropped() {
 }
 
 #[test]
+fn nothing_follows_our_close_frame_not_even_the_pong_that_waited() {
+    Rig::new(LIMITS).dialogue(&[
+        (Takes(0), ""),
+        (Send("x"), ""),
+        (Peer(PING), ""),
+        (Close(1000, ""), "start Close"),
+        (TakesAll, r"write \x81\x01x\x88\x02\x03\xe8"),
+        (Peer(HELLO), ""),
+        (Peer(PING), ""),
+        (Peer(BYE), "ended 1000; Drain"),
+    ]);
+}
+
+#[test]
 fn a_close_handshake_has_its_time() {
     Rig::new(LIMITS).dialogue(&[
         (Close(1000, ""), r"write \x88\x02\x03\xe8; start Close"),
