@@ -1,6 +1,6 @@
 /** Connections over streams that have no descriptor: whatever a server is given as one. */
 import type { Socket } from 'node:net';
-import { type Duplex, duplexPair } from 'node:stream';
+import { type Duplex, type DuplexOptions, duplexPair } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { type Client, connect } from './support/client.js';
@@ -33,8 +33,8 @@ interface Streamed {
 }
 
 /** Gives a server a stream in place of a connection. */
-function connectStream(server: Recorded['server']): Streamed {
-  const [near, far] = duplexPair();
+function connectStream(server: Recorded['server'], options?: DuplexOptions): Streamed {
+  const [near, far] = duplexPair(options);
   // As with a connection, either side notices when the other is gone.
   near.once('close', () => far.destroy());
   far.once('close', () => near.destroy());
@@ -42,8 +42,11 @@ function connectStream(server: Recorded['server']): Streamed {
   return { client: new RawClient(near as Socket), stream: far };
 }
 
-async function upgradeStream(server: Recorded['server']): Promise<Streamed> {
-  const streamed = connectStream(server);
+async function upgradeStream(
+  server: Recorded['server'],
+  options?: DuplexOptions,
+): Promise<Streamed> {
+  const streamed = connectStream(server, options);
   streamed.client.write(upgradeRequest('/ws'));
   expect(await streamed.client.head()).toContain(' 101 ');
   return streamed;
@@ -138,6 +141,18 @@ describe('a stream', () => {
     expect(stream.writableLength / '\x81\x01x'.length).toBeLessThan(300);
     expect(socket.bufferedAmount).toBeGreaterThan(500 * '\x81\x01x'.length);
     stream.destroy();
+  });
+
+  test('that never emits close gives its place back all the same', async () => {
+    // Beyond the time limit of a test.
+    const { server, plugin, sockets, ends } = await serveRecorded({ closeTimeoutMs: 600_000 });
+    const { client } = await upgradeStream(server, { emitClose: false });
+    await sockets.next();
+    client.write(frame(CLOSE, closePayload(1000)));
+    expect((await client.frame()).opcode).toBe(CLOSE);
+    client.socket.end();
+    expect(await ends.next()).toMatchObject({ code: 1000 });
+    await until(() => plugin.getStats().closingConnections === 0);
   });
 
   test('has what it has not taken counted, however little that is', async () => {

@@ -43,6 +43,7 @@ class Bridge {
   #closeTimeoutMs;
   #flush;
   #onGone;
+  #isGone = false;
   #timer;
 
   /**
@@ -95,6 +96,8 @@ class Bridge {
   };
 
   #onClose = () => {
+    if (this.#isGone) return;
+    this.#isGone = true;
     clearTimeout(this.#timer);
     this.#hot.bridgeClosed(this.#slot, this.#key);
     this.#flush();
@@ -167,6 +170,8 @@ class Bridge {
 
   destroy() {
     this.#stream.destroy();
+    // Not every stream emits `close`.
+    setImmediate(this.#onClose);
   }
 }
 
