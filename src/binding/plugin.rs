@@ -303,7 +303,8 @@ impl NativePlugin {
             return true;
         }
         let making_room: u64 = self.ledgers.borrow().iter().map(Ledger::making_room).sum();
-        let is_made = fits(living.saturating_sub(making_room));
+        // Not more of them than there may be connections, so that there are bounded many of both.
+        let is_made = fits(living.saturating_sub(making_room.min(u64::from(limit))));
         if is_made {
             self.with_engine(Engine::make_room);
         }

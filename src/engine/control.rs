@@ -369,7 +369,7 @@ impl Engine {
         self.flush();
     }
 
-    /// Has a connection make room that only waits for the peer's end of stream, if there is one.
+    /// Has a connection make room that has nothing to write any more, if there is one.
     pub fn make_room(&self) {
         let threads = self.threads.iter().map(|thread| (thread.can_make_room(), thread));
         if let Some((1.., thread)) = threads.max_by_key(|(count, _)| *count) {

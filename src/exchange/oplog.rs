@@ -80,7 +80,7 @@ pub enum Op {
     Probed(ConnectionId),
     /// News of the stream behind a bridge, named by the bridge's key.
     Bridge(u32, StreamNews),
-    /// Has a connection make room that only waits for the peer's end of stream.
+    /// Has a connection make room that has nothing to write any more.
     MakeRoom,
     /// Ends every connection without a handshake.
     TerminateAll,

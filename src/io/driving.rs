@@ -287,7 +287,7 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
     if session.is_blocked() {
         return;
     }
-    if session.is_draining() && connection.transport.bridge().is_none() {
+    if session.is_draining() {
         // Before the write, because a client that has read the last byte may connect again before
         // this thread goes on.
         connection.place.linger();
@@ -376,16 +376,17 @@ async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
 }
 
 impl IoThread {
-    /// Cuts the wait of a connection short that waits for nothing but the peer's end of stream, or whose
-    /// peer has ended its side and takes what JavaScript's stream has left for it.
+    /// Has a connection make room that has nothing to write any more.
     pub fn make_room(&self) {
         let leaving = self.leaving.borrow();
         let made = leaving.values().find(|each| each.place.cut_short());
         self.counters.room_asked(made.is_some());
         if let Some(connection) = made {
             match connection.transport.bridge() {
-                None => connection.transport.shut_down(Shutdown::Both),
-                Some(bridge) => bridge.abort(),
+                // The peer has gone, or may as well have.
+                Some(bridge) if bridge.has_ended() => bridge.abort(),
+                // A stream still writes what it has been given.
+                _ => connection.transport.shut_down(Shutdown::Both),
             }
         }
     }
