@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { WSConnection } from '../index.js';
 import { blockSource } from './support/block.js';
-import { type Client, connect } from './support/client.js';
+import { connect, expectEchoOn } from './support/client.js';
 import { queue } from './support/events.js';
 import { answerTo, parseResponse, upgradeStatus } from './support/http.js';
 import { echo, rawPair, serveRecorded } from './support/pair.js';
@@ -30,12 +30,6 @@ import { until } from './support/until.js';
 
 const MEGABYTE = 1 << 20;
 
-/** A message there and back. */
-async function expectEcho(client: Client, text: string): Promise<void> {
-  client.send(text);
-  expect(await client.next()).toBe(text);
-}
-
 /** Frames until the close frame. */
 async function untilClose(client: RawClient): Promise<RawFrame[]> {
   const frames = [await client.frame()];
@@ -54,7 +48,7 @@ describe('a handshake', () => {
     const halfOpen = await Promise.all(Array.from({ length: 500 }, () => rawConnect(port)));
     for (const [index, client] of halfOpen.entries()) client.write(request.slice(0, cut(index)));
     const others = await Promise.all(Array.from({ length: 10 }, () => connect(url())));
-    for (const [index, client] of others.entries()) await expectEcho(client, `other ${index}`);
+    for (const [index, client] of others.entries()) await expectEchoOn(client, `other ${index}`);
     expect(plugin.getStats().totalConnections).toBe(10);
     // Who comes to its end after all is served like anybody else.
     const late = halfOpen.slice(0, 10);
@@ -66,7 +60,7 @@ describe('a handshake', () => {
     // Those whose descriptor is taken over are none of Node's any more.
     while ((await open()) > plugin.getStats().transports.bridged) await turn();
     for (let count = 0; count < 20; count++) await sockets.next();
-    for (const [index, client] of others.entries()) await expectEcho(client, `still ${index}`);
+    for (const [index, client] of others.entries()) await expectEchoOn(client, `still ${index}`);
   });
 
   test.each([
@@ -164,7 +158,7 @@ describe('frames', () => {
     ]);
     for (const [index, byte] of bytes.entries()) {
       client.write(Buffer.from([byte]));
-      await expectEcho(other, `turn ${index}`);
+      await expectEchoOn(other, `turn ${index}`);
     }
     const own = [await client.frame(), await client.frame(), await client.frame()];
     expect(own.map(({ opcode }) => opcode)).toEqual([TEXT, BINARY, PONG]);
@@ -228,12 +222,12 @@ describe('frames', () => {
     // What is left of it is what the system does not take.
     for (let before = -1; before !== socket.bufferedAmount; ) {
       before = socket.bufferedAmount;
-      for (let count = 0; count < 50; count++) await expectEcho(other, 'turn');
+      for (let count = 0; count < 50; count++) await expectEchoOn(other, 'turn');
     }
     const before = socket.bufferedAmount;
     expect(before).toBeGreaterThan(0);
     for (let count = 0; count < 10_000; count++) socket.ping();
-    await expectEcho(other, 'turn');
+    await expectEchoOn(other, 'turn');
     expect(socket.bufferedAmount - before).toBeLessThan(1000);
   });
 
@@ -275,10 +269,10 @@ describe('a flood of rooms', () => {
     const served = await serveJoins(options);
     const other = await connect(served.url());
     await served.sockets.next();
-    await expectEcho(other, good[0] as string);
+    await expectEchoOn(other, good[0] as string);
     const client = await connect(served.url());
     const socket = await served.sockets.next();
-    for (const room of good) await expectEcho(client, room);
+    for (const room of good) await expectEchoOn(client, room);
     expect(served.plugin.getStats().rooms).toEqual(good);
     client.send(bad);
     expect(await client.closed).toEqual({ code: 1011, reason: 'internal error' });
@@ -289,7 +283,7 @@ describe('a flood of rooms', () => {
     expect(await served.ends.next()).toMatchObject({ code: 1011 });
     // Its rooms are gone, and everyone else is where they were.
     expect(served.plugin.getStats().rooms).toEqual([good[0]]);
-    await expectEcho(other, good[0] as string);
+    await expectEchoOn(other, good[0] as string);
     expect(served.ends.waiting).toEqual([]);
     expect(served.errors.waiting).toEqual([]);
   });

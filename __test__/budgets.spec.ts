@@ -5,14 +5,7 @@ import type { WSConnection } from '../index.js';
 import { blockSource } from './support/block.js';
 import { deferred, queue } from './support/events.js';
 import { script } from './support/process.js';
-import {
-  frame,
-  type RawClient,
-  rawConnect,
-  rawUpgrade,
-  TEXT,
-  upgradeRequest,
-} from './support/raw.js';
+import { frame, type RawClient, rawUpgrade, rawUpgradeDeflating, TEXT } from './support/raw.js';
 import { serve } from './support/server.js';
 import { adopts, createServerSource } from './support/transport.js';
 import { until } from './support/until.js';
@@ -54,14 +47,6 @@ async function untilAll(server: Server, messages: number): Promise<number> {
   }
 }
 
-async function upgraded(port: number, early?: Buffer): Promise<RawClient> {
-  const client = await rawConnect(port);
-  const request = upgradeRequest('/ws', { 'Sec-WebSocket-Extensions': 'permessage-deflate' });
-  client.write(early ? Buffer.concat([Buffer.from(request), early]) : request);
-  await client.head();
-  return client;
-}
-
 /** A kilobyte that inflates to a megabyte, as a frame. */
 function bomb(): Buffer {
   const deflated = deflateRawSync(Buffer.alloc(MEGABYTE, 'a'), { finishFlush: 2 });
@@ -84,7 +69,11 @@ test.each<[string, string]>([
     const before = await ask(server, 'state');
     const frames = Buffer.concat(Array.from({ length: 96 }, bomb));
     // One of them sends with its request.
-    const clients = [await upgraded(port, frames), await upgraded(port), await upgraded(port)];
+    const clients = [
+      await rawUpgradeDeflating(port, frames),
+      await rawUpgradeDeflating(port),
+      await rawUpgradeDeflating(port),
+    ];
     for (const client of clients.slice(1)) client.write(frames);
     const blocked = await ask(server, 'block');
     expect(blocked.peak - before.peak).toBeLessThan(110);
@@ -101,7 +90,7 @@ test('messages held for handlers cost a few megabytes, from however many they co
   const port = Number(await server.line());
   const before = await ask(server, 'state');
   const clients: RawClient[] = [];
-  for (let index = 0; index < 120; index++) clients.push(await upgraded(port, bomb()));
+  for (let index = 0; index < 120; index++) clients.push(await rawUpgradeDeflating(port, bomb()));
   // Each of them is a megabyte once it is inflated.
   const held = await ask(server, 'state');
   expect(held.peak - before.peak).toBeLessThan(70);
@@ -116,7 +105,7 @@ test('messages of a byte from many at once cost a few megabytes while JavaScript
   const count = Math.floor(bytes / one.length);
   const frames = Buffer.concat(Array.from({ length: count }, () => one));
   const clients: RawClient[] = [];
-  for (let index = 0; index < 150; index++) clients.push(await upgraded(port));
+  for (let index = 0; index < 150; index++) clients.push(await rawUpgradeDeflating(port));
   const before = await ask(server, 'state');
   const blocked = ask(server, 'block');
   await new Promise((resolve) => setTimeout(resolve, 200));

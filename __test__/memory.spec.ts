@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { constants, deflateRawSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { WSConnection } from '../index.js';
-import { type Client, connect } from './support/client.js';
+import { connect, expectEchoOn } from './support/client.js';
 import { queue } from './support/events.js';
 import { upgradeStatus } from './support/http.js';
 import { echo, serveRecorded } from './support/pair.js';
@@ -15,6 +15,7 @@ import {
   type RawClient,
   rawConnect,
   rawUpgrade,
+  rawUpgradeDeflating,
   TEXT,
   upgradeRequest,
 } from './support/raw.js';
@@ -31,19 +32,6 @@ const UNFINISHED = frame(
   { fin: false, rsv: 4 },
 );
 
-/** The client is served at this moment. */
-async function answers(client: Client, text: string): Promise<void> {
-  client.send(text);
-  expect(await client.next()).toBe(text);
-}
-
-async function deflating(port: number): Promise<RawClient> {
-  const client = await rawConnect(port);
-  client.write(upgradeRequest('/ws', { 'Sec-WebSocket-Extensions': 'permessage-deflate' }));
-  await client.head();
-  return client;
-}
-
 test('messages that never end cost no more than maxBufferedBytes, and those who send them', async () => {
   const limit = 8 * MEGABYTE;
   const { port, url, plugin, ends } = await serveRecorded(
@@ -56,10 +44,10 @@ test('messages that never end cost no more than maxBufferedBytes, and those who 
   slowWriter.write(frame(TEXT, 'beginning', { fin: false }));
   const hoarders: RawClient[] = [];
   for (let index = 0; index < 40; index++) {
-    const hoarder = await deflating(port);
+    const hoarder = await rawUpgradeDeflating(port);
     hoarder.write(UNFINISHED);
     hoarders.push(hoarder);
-    await answers(talker, `turn ${index}`);
+    await expectEchoOn(talker, `turn ${index}`);
     expect(plugin.getStats().memory.used).toBeLessThan(limit + 2 * MEGABYTE);
   }
   await until(() => plugin.getStats().memory.used <= limit);
@@ -73,7 +61,7 @@ test('messages that never end cost no more than maxBufferedBytes, and those who 
   const { opcode, payload } = await Promise.race(hoarders.map((hoarder) => hoarder.frame()));
   expect([opcode, payload.readUInt16BE()]).toEqual([CLOSE, 1013]);
   expect(payload.toString()).toContain('maxBufferedBytes');
-  await answers(idle, 'still here');
+  await expectEchoOn(idle, 'still here');
   slowWriter.write(frame(0, ' and end'));
   expect((await slowWriter.frame()).payload.toString()).toBe('beginning and end');
 });
@@ -94,14 +82,14 @@ test('queues together cost no more than maxBufferedBytes, and those who do not r
   }
   for (let round = 0; round < 15; round++) {
     for (const socket of slow) socket.send(Buffer.alloc(MEGABYTE - 100));
-    await answers(reader, `round ${round}`);
+    await expectEchoOn(reader, `round ${round}`);
     // What was sent in this round and the one before may be on its way to the queues.
     expect(plugin.getStats().memory.used).toBeLessThan(limit + 2 * slow.length * MEGABYTE);
   }
   expect(plugin.getStats().memory.shed).toBeGreaterThan(2);
   expect(plugin.getStats().memory.shed).toBeLessThanOrEqual(slow.length);
   expect(await ends.next()).toMatchObject({ code: 1013 });
-  await answers(reader, 'still here');
+  await expectEchoOn(reader, 'still here');
 });
 
 test('what many wait for is kept once, and ends nobody', async () => {

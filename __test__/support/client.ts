@@ -32,11 +32,16 @@ export async function connect(url: string, options: ClientOptions = {}): Promise
   return client;
 }
 
+/** A message there and back: the client is served at this moment. */
+export async function expectEchoOn(client: Client, text: string): Promise<void> {
+  client.send(text);
+  expect(await client.next()).toBe(text);
+}
+
 /** A connection of its own is echoed to: the server lives and serves. */
 export async function expectEcho(url: string): Promise<void> {
   const client = await connect(url);
-  client.send('alive?');
-  expect(await client.next()).toBe('alive?');
+  await expectEchoOn(client, 'alive?');
   client.ws.terminate();
 }
 

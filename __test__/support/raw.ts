@@ -173,6 +173,11 @@ export function upgradeRequest(
   return `${method} ${path} HTTP/${version}\r\n${lines.join('')}\r\n`;
 }
 
+/** A connection that may compress, after its handshake. */
+export function rawUpgradeDeflating(port: number, early?: Buffer): Promise<RawClient> {
+  return rawUpgrade(port, '/ws', early, { 'Sec-WebSocket-Extensions': 'permessage-deflate' });
+}
+
 /** A connection without anything sent. */
 export async function rawConnect(port: number): Promise<RawClient> {
   const { stream, tcp, ready } = dial(port);
@@ -196,9 +201,14 @@ export async function rawUpgradeOncePossible(port: number, path?: string): Promi
 }
 
 /** A connection after its handshake. `early` is sent in one write with the request. */
-export async function rawUpgrade(port: number, path = '/ws', early?: Buffer): Promise<RawClient> {
+export async function rawUpgrade(
+  port: number,
+  path = '/ws',
+  early?: Buffer,
+  headers?: Record<string, string>,
+): Promise<RawClient> {
   const client = await rawConnect(port);
-  const request = Buffer.from(upgradeRequest(path));
+  const request = Buffer.from(upgradeRequest(path, headers));
   client.write(early ? Buffer.concat([request, early]) : request);
   const head = await client.head();
   if (!head.startsWith('HTTP/1.1 101 ')) throw new Error(`refused: ${head}`);

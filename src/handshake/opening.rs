@@ -71,20 +71,13 @@ impl Handshake {
 #[cfg(test)]
 mod tests {
     use super::super::RejectReason;
+    use super::super::request::tests::GOOD;
     use super::*;
 
     const REQUEST: UpgradeRequest<'static> = UpgradeRequest {
-        method: "GET",
-        http_version: (1, 1),
-        host: Some("example.com"),
-        hosts: 1,
-        upgrade: Some("websocket"),
-        connection: Some("Upgrade"),
-        key: Some("dGhlIHNhbXBsZSBub25jZQ=="),
-        version: Some("13"),
         protocols: Some("chat.v1, chat.v2"),
         extensions: Some("permessage-deflate; server_no_context_takeover"),
-        origin: None,
+        ..GOOD
     };
 
     #[test]

@@ -209,10 +209,10 @@ fn header_problem(header: &str, value: Option<&str>, accepted: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const GOOD: UpgradeRequest<'static> = UpgradeRequest {
+    pub(in crate::handshake) const GOOD: UpgradeRequest<'static> = UpgradeRequest {
         method: "GET",
         http_version: (1, 1),
         host: Some("example.com"),

@@ -133,30 +133,20 @@ impl Receiver {
     }
 
     fn parse(&mut self, bytes: &mut [u8], intake: Intake<'_, impl Events>) -> (usize, Received) {
-        let Intake { sender, liveness, resources, events, open } = intake;
-        liveness.heard();
-        let handler = &mut self.handler;
-        let mut parsing = Parsing {
-            handler,
-            sender,
-            liveness,
-            resources,
-            events,
-            open,
-            write: false,
-            close: None,
-        };
+        intake.liveness.heard();
+        let mut parsing = Parsing { handler: &mut self.handler, intake, write: false, close: None };
         let result = self.assembler.feed(bytes, &mut parsing);
         let over = match (result, parsing.close.take()) {
             (Err(violation), _) => Some(Err(violation)),
             (Ok(_), Some(frame)) => Some(Ok(frame)),
             (Ok(_), None) => None,
         };
+        let Parsing { intake, mut write, .. } = parsing;
         // Of the pings that had to wait for each other, the last one; nothing follows a close frame.
-        if open {
-            parsing.write |= parsing.sender.answer_ping(parsing.liveness, parsing.resources);
+        if intake.open {
+            write |= intake.sender.answer_ping(intake.liveness, intake.resources);
         }
-        (result.unwrap_or(0), Received { over, write: parsing.write })
+        (result.unwrap_or(0), Received { over, write })
     }
 }
 
@@ -191,45 +181,41 @@ pub(super) struct Intake<'a, E> {
 /// Where the assembler puts what it finds.
 struct Parsing<'a, E> {
     handler: &'a mut Handler,
-    sender: &'a mut Sender,
-    liveness: &'a mut Liveness,
-    resources: &'a mut Resources,
-    events: &'a mut E,
-    open: bool,
+    intake: Intake<'a, E>,
     write: bool,
     close: Option<CloseFrame>,
 }
 
 impl<E: Events> Sink for Parsing<'_, E> {
     fn message(&mut self, is_text: bool, payload: &[u8]) {
-        if self.open {
-            self.handler.took(payload.len(), self.resources);
-            self.events.message(is_text, payload);
+        if self.intake.open {
+            self.handler.took(payload.len(), self.intake.resources);
+            self.intake.events.message(is_text, payload);
         }
     }
 
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
-        if self.open {
-            self.handler.took(payload.len(), self.resources);
-            self.events.assembled(is_text, payload);
+        if self.intake.open {
+            self.handler.took(payload.len(), self.intake.resources);
+            self.intake.events.assembled(is_text, payload);
         }
     }
 
     fn ping(&mut self, payload: &[u8]) {
-        if !self.open {
+        if !self.intake.open {
             return;
         }
-        let queued = self.sender.account.buffered();
-        if self.sender.is_blocked() || queued >= MAX_QUEUED_FOR_PONG {
-            self.liveness.unanswered = Some(payload.into());
+        let queued = self.intake.sender.account.buffered();
+        if self.intake.sender.is_blocked() || queued >= MAX_QUEUED_FOR_PONG {
+            self.intake.liveness.unanswered = Some(payload.into());
         } else {
-            self.sender.queue_control(Opcode::Pong, payload, self.resources);
+            self.intake.sender.queue_control(Opcode::Pong, payload, self.intake.resources);
             self.write = true;
         }
     }
 
     fn pong(&mut self, _payload: &[u8]) {
-        self.sender.account.mark_alive();
+        self.intake.sender.account.mark_alive();
     }
 
     fn close(&mut self, frame: CloseFrame) {
@@ -237,6 +223,7 @@ impl<E: Events> Sink for Parsing<'_, E> {
     }
 
     fn is_full(&self) -> bool {
-        self.open && self.handler.room(self.resources) == 0 || self.events.is_full()
+        self.intake.open && self.handler.room(self.intake.resources) == 0
+            || self.intake.events.is_full()
     }
 }

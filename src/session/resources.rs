@@ -88,6 +88,10 @@ impl Resources {
         !payload.is_empty() && payload.len() >= self.limits.deflate_threshold
     }
 
+    pub(super) fn any_worth_compressing(&self, frames: &Frames) -> bool {
+        frames.iter().any(|frame| self.is_worth_compressing(frame))
+    }
+
     /// A compressor for a connection with `params`.
     pub(super) fn new_deflater(&self, params: DeflateParams) -> Box<Deflater> {
         let DeflateParams { server_max_window_bits, server_no_context_takeover, .. } = params;

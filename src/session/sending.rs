@@ -11,7 +11,8 @@ use super::liveness::Liveness;
 use super::outbox::{Outbox, SLICES};
 use super::resources::{Overflow, Resources};
 use crate::protocol::{
-    DeflateParams, Deflater, EncodedFrame, Frames, MAX_CONTROL_PAYLOAD, Opcode, encode_frame,
+    CloseFrame, DeflateParams, Deflater, EncodedFrame, Frames, MAX_CONTROL_PAYLOAD, Opcode,
+    encode_frame,
 };
 
 #[derive(Debug)]
@@ -39,6 +40,20 @@ pub struct Outgoing {
 impl From<Frames> for Outgoing {
     fn from(frames: Frames) -> Self {
         Self { frames, compressed: Vec::new() }
+    }
+}
+
+impl Outgoing {
+    /// The frames as they go to connections that share no context and have the same window.
+    fn compressed_alone(&mut self, params: DeflateParams, resources: &mut Resources) -> &Frames {
+        let bits = params.server_max_window_bits;
+        let known = self.compressed.iter().position(|(of, _)| *of == bits);
+        let at = known.unwrap_or_else(|| {
+            let compressed = resources.compress_alone(params, self.frames.iter());
+            self.compressed.push((bits, compressed));
+            self.compressed.len() - 1
+        });
+        &self.compressed[at].1
     }
 }
 
@@ -123,29 +138,20 @@ impl Sender {
         if !fits {
             return self.broadcast_what_fits(&outgoing.frames, max, resources);
         }
-        let delivered = |len| Delivered { messages: count as u64, bytes: len as u64, dropped: 0 };
-        let worth = |resources: &Resources| {
-            outgoing.frames.iter().any(|frame| resources.is_worth_compressing(frame))
-        };
-        let Some(params) = self.deflate.filter(|_| worth(resources)) else {
-            self.queue_shared(outgoing.frames.bytes(), resources);
-            return delivered(outgoing.frames.len());
-        };
-        if !params.server_no_context_takeover {
-            let compressed = self.compress(params, outgoing.frames.iter(), resources);
-            self.queue_shared(compressed.bytes(), resources);
-            return delivered(compressed.len());
-        }
-        let bits = params.server_max_window_bits;
-        let known = outgoing.compressed.iter().position(|(of, _)| *of == bits);
-        let at = known.unwrap_or_else(|| {
-            let compressed = resources.compress_alone(params, outgoing.frames.iter());
-            outgoing.compressed.push((bits, compressed));
-            outgoing.compressed.len() - 1
-        });
-        let (_, compressed) = &outgoing.compressed[at];
-        self.queue_shared(compressed.bytes(), resources);
-        delivered(compressed.len())
+        let own;
+        let frames =
+            match self.deflate.filter(|_| resources.any_worth_compressing(&outgoing.frames)) {
+                None => &outgoing.frames,
+                Some(params) if params.server_no_context_takeover => {
+                    outgoing.compressed_alone(params, resources)
+                }
+                Some(params) => {
+                    own = self.compress(params, outgoing.frames.iter(), resources);
+                    &own
+                }
+            };
+        self.queue_shared(frames.bytes(), resources);
+        Delivered { messages: count as u64, bytes: frames.len() as u64, dropped: 0 }
     }
 
     /// One frame after the other. Where the first that does not fit ends the connection, those
@@ -195,6 +201,11 @@ impl Sender {
         encode_frame(&mut frame, opcode, payload);
         self.account.add(frame.len());
         self.outbox.push(&frame, &mut resources.pool);
+    }
+
+    /// Queues a close frame.
+    pub fn queue_close(&mut self, frame: &CloseFrame, resources: &mut Resources) {
+        self.queue_control(Opcode::Close, &frame.payload(), resources);
     }
 
     /// Queues the pong that is owed, unless the peer does not read. Returns `true` if it did.

@@ -240,7 +240,7 @@ impl Session {
             && matches!(self.phase, Phase::Draining { .. })
             && let Some(last) = last
         {
-            self.sender.queue_control(Opcode::Close, &last.payload(), resources);
+            self.sender.queue_close(last, resources);
         }
     }
 
@@ -333,7 +333,7 @@ impl Session {
         // The peer's answer has to be read, and messages do not count any more.
         self.receiver.handler_is_ready(resources);
         self.liveness.unanswered = None;
-        self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
+        self.sender.queue_close(&frame, resources);
         self.phase = Phase::Closing(Box::new(frame));
         self.recount(resources);
         Effects { start: Some(Deadline::Close), ..Effects::write() }
@@ -377,8 +377,12 @@ impl Session {
             return Effects::default();
         }
         let _ = self.sender.drop_unsent();
-        let frame = CloseFrame { code, reason: reason.into() };
-        self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
+        self.close_without_answer(CloseFrame { code, reason: reason.into() }, resources)
+    }
+
+    /// Sends a close frame whose answer is not waited for.
+    fn close_without_answer(&mut self, frame: CloseFrame, resources: &mut Resources) -> Effects {
+        self.sender.queue_close(&frame, resources);
         let effects = self.end(frame, Course::Drain, resources);
         self.recount(resources);
         Effects { write: true, ..effects }
@@ -390,7 +394,7 @@ impl Session {
         let Phase::Answering { reply } = &mut self.phase else { return Effects::default() };
         let last = reply.take();
         if let Some(last) = &last {
-            self.sender.queue_control(Opcode::Close, &last.payload(), resources);
+            self.sender.queue_close(last, resources);
         }
         self.enter(Phase::Draining { last });
         self.recount(resources);
@@ -537,10 +541,7 @@ impl Session {
             return self.lose(resources);
         }
         let frame = CloseFrame { code: close::GOING_AWAY, reason: "no pong in time".into() };
-        self.sender.queue_control(Opcode::Close, &frame.payload(), resources);
-        let effects = self.end(frame, Course::Drain, resources);
-        self.recount(resources);
-        Effects { write: true, ..effects }
+        self.close_without_answer(frame, resources)
     }
 
     /// JavaScript has written and read what there was when it was asked. Returns what that answers,
