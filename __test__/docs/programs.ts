@@ -161,7 +161,11 @@ export const programs: Record<string, Expectation> = {
   [guide('rooms', 'Rooms')]: async (run) => {
     const ada = await run.connect('/chat');
     const bob = await run.connect('/chat');
-    for (const client of [ada, bob]) json(client, { type: 'join', room: 'tea' });
+    json(ada, { type: 'join', room: 'tea' });
+    // Messages of two connections have no order: that she has joined, only what she hears tells.
+    json(ada, { type: 'say', room: 'tea', text: 'alone' });
+    expect(await ada.nextJson()).toEqual({ room: 'tea', text: 'alone' });
+    json(bob, { type: 'join', room: 'tea' });
     json(bob, { type: 'say', room: 'tea', text: 'both' });
     for (const client of [ada, bob]) {
       expect(await client.nextJson()).toEqual({ room: 'tea', text: 'both' });
