@@ -69,7 +69,7 @@ describe('the heartbeat', () => {
   });
 
   test('keeps who answers', async () => {
-    const { client, messages, ends } = await pair({ heartbeatMs: 30, pongTimeoutMs: 500 }, echo);
+    const { client, messages, ends } = await pair({ heartbeatMs: 30, pongTimeoutMs: 1000 }, echo);
     await pings(client, 25);
     client.send('still here');
     expect(await messages.next()).toBe('still here');
@@ -87,7 +87,7 @@ describe('the heartbeat', () => {
   });
 
   test('ends who has answered for a while and then falls silent', async () => {
-    const { client, ends } = await rawPair({ heartbeatMs: 30, pongTimeoutMs: 200 });
+    const { client, ends } = await rawPair({ heartbeatMs: 30, pongTimeoutMs: 1000 });
     await answerPings(client, 10, (payload) => client.write(frame(PONG, payload)));
     expect(await closeCode(client)).toBe(1001);
     expect((await ends.next()).code).toBe(1001);
@@ -123,7 +123,7 @@ describe('the heartbeat', () => {
     ['a pong with other words', (client: RawClient) => client.write(frame(PONG, 'me'))],
     ['a fragment', (client: RawClient) => client.write(frame(BINARY, 'x', { fin: false }))],
   ])('takes %s for a sign of life', async (name, sign) => {
-    const { client, socket, ends } = await rawPair({ heartbeatMs: 50, pongTimeoutMs: 150 });
+    const { client, socket, ends } = await rawPair({ heartbeatMs: 50, pongTimeoutMs: 1000 });
     const before = socket.lastPong;
     for (let seen = 0; seen < 10; ) {
       const { opcode } = await client.frame();
@@ -196,14 +196,14 @@ describe('the heartbeat', () => {
 
   // The client has a thread of its own, so that it answers pings meanwhile.
   test('does not end a peer whose pongs wait for a busy JavaScript thread', async () => {
-    const { plugin, port, wsApp } = await serve({ heartbeatMs: 100, pongTimeoutMs: 200 });
+    const { plugin, port, wsApp } = await serve({ heartbeatMs: 100, pongTimeoutMs: 600 });
     const ends: number[] = [];
     plugin.on('close', (_socket, code) => ends.push(code));
     const blocked = new Promise<void>((resolve) => {
       wsApp.ws('/ws', (socket) => {
         socket.onMessage((data) => {
           if (data !== 'block') return resolve();
-          block(1000);
+          block(1500);
         });
       });
     });
@@ -316,7 +316,7 @@ describe('lastPong', () => {
 
 describe('markAlive', () => {
   test('counts as an answer to a ping', async () => {
-    const { client, socket, ends } = await rawPair({ heartbeatMs: 50, pongTimeoutMs: 150 });
+    const { client, socket, ends } = await rawPair({ heartbeatMs: 50, pongTimeoutMs: 1000 });
     await answerPings(client, 10, () => socket.markAlive());
     expect(ends.waiting).toEqual([]);
     expect(await closeCode(client)).toBe(1001);
