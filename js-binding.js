@@ -840,4 +840,5 @@ module.exports.NativePlugin = nativeBinding.NativePlugin
 module.exports.constants = nativeBinding.constants
 module.exports.hasWebSocketSupport = nativeBinding.hasWebSocketSupport
 module.exports.optionTables = nativeBinding.optionTables
+module.exports.tlsCiphers = nativeBinding.tlsCiphers
 module.exports.withWebSocket = nativeBinding.withWebSocket

@@ -16,6 +16,9 @@ const UNCONNECTED = ['missing-binary', 'types'];
 /** What a browser says is the same over both of the ways that JavaScript pumps, so one is enough. */
 const NOT_BRIDGED = ['browser'];
 
+/** What they load is loaded by each thread for itself, where nothing gives it a certificate. */
+const IN_WORKERS = ['workers'];
+
 /** TLS itself, which the other transports have not. */
 const ENCRYPTED = ['tls'];
 
@@ -31,8 +34,9 @@ function project(name, test) {
 }
 
 /** The specs over a transport; `__test__/support/transport.ts` says what that means. */
-function over(transport, exclude, env = {}) {
+function over(transport, exclude, { env = {}, ...rest } = {}) {
   return project(transport, {
+    ...rest,
     include: ['__test__/**/*.spec.ts'],
     env: { TEST_TRANSPORT: transport, ...env },
     exclude: [...configDefaults.exclude, ...files([...ONCE, ...exclude])],
@@ -40,9 +44,11 @@ function over(transport, exclude, env = {}) {
 }
 
 /** Bun has a `ws` of its own, which would not be the independent client that the tests want. */
-const alias = isBun
-  ? { ws: fileURLToPath(new URL('node_modules/ws/wrapper.mjs', import.meta.url)) }
-  : {};
+const alias = isBun ? { ws: path('node_modules/ws/wrapper.mjs') } : {};
+
+function path(file) {
+  return fileURLToPath(new URL(file, import.meta.url));
+}
 
 export default defineConfig({
   resolve: { alias },
@@ -57,8 +63,16 @@ export default defineConfig({
     projects: [
       project('once', { include: files(isBun ? ONCE_IN_BUN : ONCE) }),
       over('adopted', ENCRYPTED),
-      over('bridge', [...ENCRYPTED, ...NOT_BRIDGED], { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' }),
+      over('bridge', [...ENCRYPTED, ...NOT_BRIDGED], {
+        env: { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' },
+      }),
       over('tls', []),
+      over('secure', [...ENCRYPTED, ...IN_WORKERS], {
+        setupFiles: ['__test__/support/secure-setup.ts'],
+        alias: [
+          { find: /^(\.\.\/)+index\.js$/, replacement: path('__test__/support/secure-index.ts') },
+        ],
+      }),
     ],
   },
 });

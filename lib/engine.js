@@ -1,10 +1,14 @@
 'use strict';
 
+const { closeSync } = require('node:fs');
+
 const { inNoContext } = require('./async-context.js');
 const { Bridge } = require('./bridge.js');
 const { Connection, internals } = require('./connection.js');
 const constants = require('./constants.js');
 const { inThisRealm } = require('./errors.js');
+const { isCutShort } = require('./node-internals.js');
+const { SecureSocket, pumpOf } = require('./tls/secure-socket.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
 const {
@@ -12,6 +16,7 @@ const {
   closed: KIND_CLOSED,
   bridge: KIND_BRIDGE,
 } = constants.events;
+const { secured: SECURED } = constants.bridge;
 
 /** What is left of bridged streams this long after the engine was stopped is destroyed. */
 const STOP_LIMIT_MS = 2500;
@@ -30,6 +35,12 @@ class Engine {
   /** Bridges by key, also those of connections that have ended but are still being closed. */
   #bridges = new Map();
   #open = 0;
+  /** What is called when the TLS handshake of a pump is over, by the key of the pump. */
+  #handshakes = new Map();
+  /** Connections over TLS that are no WebSocket connections, their handshakes included. */
+  #secured = 0;
+  /** It ends once there is none of those any more. */
+  #isStopping = false;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
   #flushDue = false;
   #bridgeFlushDue = false;
@@ -60,8 +71,9 @@ class Engine {
    */
   adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
     const adopted = inThisRealm(() => {
-      if (!this.native.started) this.#start();
-      return this.native.adopt(fd, handshake, protocol, headers, replay);
+      this.#keepRunning();
+      const pump = pumpOf(socket, this);
+      return this.native.adopt(fd, handshake, protocol, headers, replay, pump);
     });
     const connection = new Connection(this, adopted, url);
     this.#connections[adopted.slot] = connection;
@@ -69,6 +81,61 @@ class Engine {
     if (fd === undefined) this.#bridge(socket, adopted);
     this.scheduleFlush();
     return { connection, route: adopted.route };
+  }
+
+  /**
+   * Speaks TLS with a client, whose descriptor is duplicated. Once the handshake is over, `onSecured` is
+   * called with the client, or with the reason why there is none. Throws where that cannot begin.
+   */
+  secure(fd, onSecured) {
+    const key = inThisRealm(() => {
+      this.#keepRunning();
+      return this.native.secure(fd);
+    });
+    this.#handshakes.set(key, onSecured);
+    this.#secured += 1;
+    this.scheduleFlush();
+  }
+
+  #onSecured(key) {
+    const onSecured = this.#handshakes.get(key);
+    this.#handshakes.delete(key);
+    const result = this.native.secured(key);
+    if (typeof result === 'string') this.#leaveSecured();
+    else result.pump = key;
+    try {
+      onSecured(result);
+    } catch (error) {
+      this.report(error);
+    }
+  }
+
+  /** What Node serves a client on with whom TLS is spoken. */
+  socketOf(client, addresses) {
+    const { fd, pump } = client;
+    try {
+      const onDestroy = (socket) => {
+        if (isCutShort(socket)) this.native.cutOff(pump);
+        this.#leaveSecured();
+      };
+      return new SecureSocket(fd, client, addresses, { engine: this, pump, onDestroy });
+    } catch (error) {
+      closeSync(fd);
+      this.#leaveSecured();
+      throw error;
+    }
+  }
+
+  /** One connection less over TLS that is no WebSocket connection. */
+  #leaveSecured() {
+    this.#secured -= 1;
+    this.scheduleFlush();
+    this.#stopIfIdle();
+  }
+
+  #keepRunning() {
+    this.#isStopping = false;
+    if (!this.native.started) this.#start();
   }
 
   #start() {
@@ -117,7 +184,8 @@ class Engine {
       const code = pairs[index];
       const value = pairs[index + 1];
       if ((code & 3) === KIND_BRIDGE) {
-        this.#pass(code >>> 2, value);
+        if (value === SECURED) this.#onSecured(code >>> 2);
+        else this.#pass(code >>> 2, value);
         continue;
       }
       const connection = this.#connections[code >>> 2];
@@ -221,9 +289,17 @@ class Engine {
     for (const connection of [...this.#connections]) {
       if (connection !== undefined) this.#end(connection, 1006, '');
     }
-    this.native.stop();
+    this.#isStopping = true;
+    this.#stopIfIdle();
     if (this.#bridges.size === 0) return;
     setTimeout(destroyAll, STOP_LIMIT_MS, this.#bridges).unref();
+  }
+
+  /** HTTP over TLS goes on for as long as the server has it go on. */
+  #stopIfIdle() {
+    if (!this.#isStopping || this.#secured > 0) return;
+    this.#isStopping = false;
+    this.native.stop();
   }
 
   /**

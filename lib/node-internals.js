@@ -9,6 +9,7 @@ const http = require('node:http');
 const net = require('node:net');
 
 const { bind } = require('./async-context.js');
+const { pumpOf } = require('./tls/secure-socket.js');
 
 /** Handles whose descriptor may be taken. A TLSSocket has a descriptor too, but writing to it
  * would be plain text on an encrypted connection: so this is a list of what is allowed. */
@@ -17,14 +18,56 @@ const ADOPTABLE_HANDLES = new Set(['TCP', 'Pipe']);
 /** Everything goes over bridges: to find out whether a fault lies in the transport, and for tests. */
 const BRIDGE_ONLY = process.env.NEXTRUSH_WEBSOCKET_TRANSPORT === 'bridge';
 
-/** The descriptor of `socket` where it can be taken over, or `undefined`. */
-function adoptableDescriptor(socket) {
-  if (BRIDGE_ONLY || !(socket instanceof net.Socket) || socket.encrypted) return undefined;
+/** The descriptor of `socket` where `engine` can take it over, or `undefined`. */
+function adoptableDescriptor(socket, engine) {
+  if (BRIDGE_ONLY || !(socket instanceof net.Socket)) return undefined;
+  // Where this very engine speaks TLS, the descriptor has the plaintext.
+  if (socket.encrypted && pumpOf(socket, engine) === undefined) return undefined;
   const handle = socket._handle;
   if (!ADOPTABLE_HANDLES.has(handle?.constructor.name) || !(handle.fd >= 0)) return undefined;
   // What Node still has to write, be it a response to an earlier request, goes first.
   const busy = socket._httpMessage || socket.writableLength > 0 || handle.writeQueueSize > 0;
   return busy ? undefined : handle.fd;
+}
+
+/** The descriptor of a socket that a server has just accepted, where it can be taken over. */
+function acceptedDescriptor(socket) {
+  if (BRIDGE_ONLY || !(socket instanceof net.Socket)) return undefined;
+  const handle = socket._handle;
+  return ADOPTABLE_HANDLES.has(handle?.constructor.name) && handle.fd >= 0 ? handle.fd : undefined;
+}
+
+/** Has Node read nothing of it. Returns the addresses of the two ends, which only it knows. */
+function takeAccepted(socket) {
+  stopReading(socket);
+  return { peer: socket._getpeername(), own: socket._getsockname() };
+}
+
+/**
+ * Closes Node's descriptor of a connection that its server has accepted and that goes on without it. The
+ * server goes on counting it, until {@link giveToServer} or {@link leavePlace}.
+ */
+function leaveToEngine(socket) {
+  socket._server = null;
+  socket.destroy();
+}
+
+/** Has a server serve a connection in the place of the one that it accepted. */
+function giveToServer(server, socket) {
+  socket.server = server;
+  socket._server = server;
+  server.emit('connection', socket);
+}
+
+/** A connection that a server has accepted is over. */
+function leavePlace(server) {
+  server._connections -= 1;
+  server._emitCloseIfDrained();
+}
+
+/** Whether a socket is closed while there is something that it has not sent. */
+function isCutShort(socket) {
+  return socket.writableLength > 0 || Boolean(socket._httpMessage);
 }
 
 /** Has Node read nothing more from a socket whose descriptor is about to be taken. */
@@ -294,6 +337,7 @@ function callBack(args) {
 }
 
 module.exports = {
+  acceptedDescriptor,
   adoptableDescriptor,
   afterEarlierResponses,
   closeDescriptor,
@@ -301,7 +345,11 @@ module.exports = {
   drain,
   emitClose,
   endRequest,
+  giveToServer,
   hasConnections,
+  isCutShort,
+  leavePlace,
+  leaveToEngine,
   mayLackHeaders,
   patchMethod,
   rememberAddresses,
@@ -309,6 +357,7 @@ module.exports = {
   serveAsHttp,
   showAsUpgraded,
   stopReading,
+  takeAccepted,
   takeBackHead,
   takeStream,
 };

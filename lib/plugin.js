@@ -15,6 +15,8 @@ const { Host, isServer } = require('./host.js');
 const { runPipeline } = require('./pipeline.js');
 const { Reporter, read } = require('./report.js');
 const { RoomManager } = require('./rooms.js');
+const { readTls } = require('./tls/options.js');
+const { Terminator } = require('./tls/terminator.js');
 const { suggestUpgrade } = require('./suggest-upgrade.js');
 const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
@@ -45,6 +47,12 @@ class WebSocketPlugin extends Emitter {
   #internals;
   /** What a hub sees of it. */
   #guest;
+  /** How clients are spoken TLS with, as option `tls` says; `null` where they are not. */
+  #tls = null;
+  /** The same until the next `attach`. */
+  #ownTls;
+  /** What a terminator of TLS sees of it. */
+  #speaker;
   /** First segments of the paths that it serves, if literal: most requests need no closer look. */
   #firstSegments = new Set();
   /** The clean-up under way or done. */
@@ -75,6 +83,9 @@ class WebSocketPlugin extends Emitter {
     this.#rooms = new RoomManager(this.#engine, this.#native);
     this.#internals = this.#makeInternals(options);
     this.#guest = this.#makeGuest();
+    this.#speaker = this.#makeSpeaker();
+    const tls = options?.tls;
+    this.#ownTls = tls === undefined ? null : this.#readTls(tls, NAME);
     this.#native.shapes().forEach(this.#addFirstSegment, this);
   }
 
@@ -101,6 +112,7 @@ class WebSocketPlugin extends Emitter {
       );
     }
     const host = new Host(app, NAME);
+    this.#useTls(this.#ownTls);
     this.#begin('install', host);
     try {
       host.findServer(
@@ -118,7 +130,7 @@ class WebSocketPlugin extends Emitter {
     }
   }
 
-  attach(server) {
+  attach(server, options) {
     this.#refuseSecond('attach');
     if (!isServer(server) || typeof server.setTimeout !== 'function') {
       const accepted = 'an http.Server or https.Server, such as listen() returns';
@@ -126,6 +138,7 @@ class WebSocketPlugin extends Emitter {
       if (isApplication(server)) error.message += '; an application is for install()';
       throw error;
     }
+    this.#useTls(this.#tlsOfAttach(options) ?? this.#ownTls);
     this.#begin('attach', null);
     try {
       this.#serve(server);
@@ -135,6 +148,45 @@ class WebSocketPlugin extends Emitter {
     }
     const methods = {};
     return Object.assign(methods, this.#methodsOf(methods));
+  }
+
+  #tlsOfAttach(options) {
+    if (options === undefined) return undefined;
+    const where = `${NAME}.attach`;
+    if (options === null || typeof options !== 'object') {
+      throw wrongType(where, 'options', 'an object with the options as properties', options);
+    }
+    const unknown = Object.keys(options).find((name) => name !== 'tls');
+    if (unknown !== undefined) {
+      throw new TypeError(
+        `${where}: unknown option ${JSON.stringify(printable(unknown))}; accepted is "tls"`,
+      );
+    }
+    const { tls } = options;
+    return tls === undefined ? undefined : this.#readTls(tls, where);
+  }
+
+  /** Checks how clients are to be spoken TLS with. */
+  #readTls(options, where) {
+    const tls = readTls(options, where);
+    // What the engine cannot use is told now, wherever TLS will be spoken.
+    if (SPEAKS_TLS) inThisRealm(() => this.#native.setTls(tls.native));
+    return tls;
+  }
+
+  #useTls(tls) {
+    this.#tls = tls;
+    if (tls !== null && SPEAKS_TLS) inThisRealm(() => this.#native.setTls(tls.native));
+  }
+
+  setTls(options) {
+    if (this.#tls === null) {
+      throw new Error(
+        `${NAME}.setTls: no TLS is spoken here; give option "tls" to the plugin, or to attach()`,
+      );
+    }
+    this.#useTls(this.#readTls(options, `${NAME}.setTls`));
+    for (const hub of this.#hubs) Terminator.renew(hub.server);
   }
 
   #refuseSecond(method) {
@@ -264,6 +316,7 @@ class WebSocketPlugin extends Emitter {
   #serve(server) {
     const hub = Hub.of(server);
     if (this.#hubs.has(hub)) return;
+    if (this.#tls !== null) this.#speakTls(server);
     this.#refuseTaken(`${NAME}.${this.#installed}`, hub, this.#native.shapes());
     // Those of servers that an application has made, closed and will not use again.
     for (const closed of [...this.#hubs].filter((each) => !each.server.listening)) {
@@ -273,6 +326,32 @@ class WebSocketPlugin extends Emitter {
     this.#hubs.add(hub);
     hub.add(this.#guest);
     if (server.listening) this.#guest.serverListens();
+  }
+
+  #speakTls(server) {
+    const where = `${NAME}.${this.#installed}`;
+    if (typeof server.setSecureContext === 'function') {
+      throw new Error(
+        `${where}: option "tls" is for a plain http.Server, and this one speaks TLS already; give the certificate to one of them`,
+      );
+    }
+    if (process.versions.bun) {
+      throw new Error(`${where}: option "tls" needs Node; in Bun, attach to an https.Server`);
+    }
+    Terminator.begin(server, this.#speaker);
+  }
+
+  #makeSpeaker() {
+    const engine = this.#engine;
+    return {
+      handshakeTimeoutMs: this.#native.handshakeTimeoutMs,
+      secure: SPEAKS_TLS ? (fd, onSecured) => engine.secure(fd, onSecured) : null,
+      socketOf: (client, addresses) => engine.socketOf(client, addresses),
+      options: () => this.#tls,
+      isClosed: () => this.#installed === null || this.#cleaning !== null,
+      log: (message) => this.#report.log(() => 'TLS', message),
+      reportError: (error) => this.#report.error(error),
+    };
   }
 
   #makeGuest() {
@@ -352,6 +431,8 @@ class WebSocketPlugin extends Emitter {
         const accepted = `false or one of the offered subprotocols (${printable(choices.join(', '))})`;
         throw wrongType('protocols', 'the result', accepted, chosen);
       },
+      /** What takes connections over. */
+      engine: this.#engine,
       withdraw: (handshake) => native.withdraw(handshake),
       adopt: (fd, handshake, handOff) => this.#engine.adopt(fd, handshake, handOff),
       /** What keeps Node's socket of a connection for its `close` event. */
@@ -476,6 +557,9 @@ function memoryOfProcess() {
   const constrained = process.constrainedMemory?.() ?? 0;
   return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }
+
+/** The engine can speak TLS: where it has descriptors. */
+const SPEAKS_TLS = typeof binding.WebSocketPlugin.prototype.setTls === 'function';
 
 /** Beyond the time that peers have to answer a close frame. */
 const CLOSE_MARGIN_MS = 1000;

@@ -8,6 +8,7 @@
 //! | [`handshake`] | request headers, path patterns, origin rules | sockets, napi |
 //! | [`protocol`] | frames, messages, UTF-8, compression, close codes | tokio, napi, rooms |
 //! | [`session`] | one connection: its phases, queue and limits | sockets, clocks, threads |
+//! | [`tls`] | certificates, records | sockets, frames |
 //! | [`transport`] | descriptors taken over from Node, streams that JavaScript pumps | frames |
 //! | [`exchange`] | what the threads hand each other: operations, events, numbers | sockets, napi |
 //! | [`io`] | the I/O threads: who reads, who writes, what time it is | rooms, napi |
@@ -25,4 +26,6 @@ pub mod handshake;
 pub mod io;
 pub mod protocol;
 pub mod session;
+#[cfg(unix)]
+pub mod tls;
 pub mod transport;

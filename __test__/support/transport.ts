@@ -1,10 +1,11 @@
 /**
  * How bytes get from the clients of the tests to the plugin. The specs whose behaviour may differ by
- * it run three times, as vitest.config.mjs says, each time with another `TEST_TRANSPORT`:
+ * it run several times, as vitest.config.mjs says, each time with another `TEST_TRANSPORT`:
  *
  * - `adopted`: the plugin takes the descriptors of plain connections over;
- * - `bridge`: the same connections, whose bytes JavaScript pumps;
- * - `tls`: real TLS, which is always pumped.
+ * - `secure`: the same, and the engine speaks TLS on them;
+ * - `bridge`: plain connections whose bytes JavaScript pumps;
+ * - `tls`: an `https.Server`, whose connections are always pumped.
  */
 import http, { type Server } from 'node:http';
 import https from 'node:https';
@@ -14,28 +15,33 @@ import { type Certificate, makeCertificate } from './certificate.js';
 
 const name = process.env.TEST_TRANSPORT ?? 'adopted';
 
+/** What servers have that speak TLS themselves. */
 const certificate: Certificate | undefined = name === 'tls' ? makeCertificate() : undefined;
+
+/** What clients see. */
+const presented: Certificate | undefined =
+  name === 'secure' ? JSON.parse(process.env.TEST_CERTIFICATE ?? '') : certificate;
 
 /** Bun has no descriptors to be taken over. */
 export const isBun = process.versions.bun !== undefined;
 
 /** Whether the engine has the sockets themselves, so that no byte of theirs waits for JavaScript. */
-export const adopts = name === 'adopted' && !isBun;
+export const adopts = (name === 'adopted' || name === 'secure') && !isBun;
 
 /** Whether everything is encrypted. */
-export const encrypts = certificate !== undefined;
+export const encrypts = presented !== undefined;
 
 /** What the host application has to be told of it. */
 export const hostOptions: { tls?: Certificate } = certificate ? { tls: certificate } : {};
 
 /** What clients have to be told of it: whose certificate to trust. */
-const trust: { ca?: string } = certificate ? { ca: certificate.cert } : {};
+const trust: { ca?: string } = presented ? { ca: presented.cert } : {};
 
 /**
  * The same for clients of this process. They share a context, because making one of their own is a
  * third of what a connection costs; Bun makes them all the same.
  */
-export const clientOptions: { ca?: string; secureContext?: tls.SecureContext } = certificate
+export const clientOptions: { ca?: string; secureContext?: tls.SecureContext } = presented
   ? { ...trust, secureContext: tls.createSecureContext(trust) }
   : {};
 
@@ -74,7 +80,7 @@ export interface Dialled {
 /** Begins a connection to a server on this machine. */
 export function dial(port: number): Dialled {
   const tcp = net.connect(port, '127.0.0.1');
-  if (!certificate) return { stream: tcp, tcp, ready: 'connect' };
+  if (!presented) return { stream: tcp, tcp, ready: 'connect' };
   const stream = tls.connect({ socket: tcp, host: '127.0.0.1', ...clientOptions });
   // Who waits for the stream hears of it there.
   tcp.on('error', () => {});

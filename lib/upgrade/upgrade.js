@@ -229,7 +229,7 @@ class Upgrade {
     // All of that may have run user code, which may have refused this request by cleaning up, begun
     // a response of its own, or closed the socket, whose 'close' event then settles the rest.
     if (!this.#pending || this.#response?.headersSent || socket.destroyed) return false;
-    const fd = adoptableDescriptor(socket);
+    const fd = adoptableDescriptor(socket, plugin.engine);
     this.bridged = fd === undefined;
     try {
       handOff.replay = drain(socket, this.#head);

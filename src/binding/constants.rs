@@ -57,6 +57,8 @@ pub struct BridgeConstants {
     pub abort: i32,
     /// The command to say when everything that has arrived has been handed over.
     pub probe: i32,
+    /// Instead of a command: the TLS handshake of a pump is over.
+    pub secured: i32,
     /// Milliseconds that the peer has to end its side once we have ended ours.
     pub linger_ms: u32,
 }
@@ -87,6 +89,7 @@ pub fn constants() -> Constants {
             destroy: hot::BRIDGE_DESTROY,
             abort: hot::BRIDGE_ABORT,
             probe: hot::BRIDGE_PROBE,
+            secured: hot::SECURED,
             linger_ms: LINGER.as_millis() as u32,
         },
     }

@@ -15,4 +15,6 @@ mod option_names;
 mod option_table;
 mod options;
 mod plugin;
+#[cfg(unix)]
+mod tls;
 mod waker;

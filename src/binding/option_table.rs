@@ -66,7 +66,7 @@ pub(super) struct Number {
 }
 
 /// The options of `WebSocketPlugin`, in the order in which they are read, documented and listed.
-pub(super) static OPTIONS: [OptionRow; 18] = [
+pub(super) static OPTIONS: [OptionRow; 19] = [
     other(
         "path",
         "string or string[]",
@@ -130,6 +130,7 @@ pub(super) static OPTIONS: [OptionRow; 18] = [
     other("perMessageDeflate", "boolean or object", "false", "compression of messages")
         .accepts("a boolean or an object")
         .see("Compression"),
+    other("tls", "object", "undefined", "speaks TLS for a plain `http.Server`").see("TLS"),
     number("maxRoomsPerConnection", 1.0, MAX_LIMIT, "rooms", "most rooms of one connection")
         .by_default(10_000.0)
         .or_infinity(),
@@ -149,6 +150,34 @@ pub(super) static DEFLATE_OPTIONS: [OptionRow; 6] = [
     number("serverMaxWindowBits", 9.0, 15.0, "bits", "largest window of the server, a power of 2")
         .by_default(DeflateOptions::DEFAULT.server_max_window_bits as f64),
     number("clientMaxWindowBits", 9.0, 15.0, "bits", "the same for clients"),
+];
+
+/// The options of `tls`, which the facade reads.
+pub(super) static TLS_OPTIONS: [OptionRow; 10] = [
+    other("cert", "string, Buffer or array", "required", "certificate chain, the server's own first")
+        .accepts("a PEM text or its bytes with a certificate, or an array of them"),
+    other("key", "string, Buffer or array", "required", "private key, one for each of `cert`")
+        .accepts("a PEM text or its bytes with the private key of the certificate, or an array of them"),
+    other("passphrase", "string", "undefined", "opens `key`").accepts("a string"),
+    other("sni", "object", "{}", "`cert`, `key` and `passphrase` by host name")
+        .accepts("an object with host names such as 'example.com' or '*.example.com', and an object with cert and key for each"),
+    OptionRow::new(
+        "minVersion",
+        Accepts::OneOf(&["TLSv1.2", "TLSv1.3"]),
+        "oldest version",
+    ),
+    OptionRow::new(
+        "maxVersion",
+        Accepts::OneOf(&["TLSv1.3", "TLSv1.2"]),
+        "newest version",
+    ),
+    other("ciphers", "string", "all of them", "cipher suites by OpenSSL's names")
+        .accepts("names of cipher suites with colons between them"),
+    flag("requestCert", "asks clients for a certificate"),
+    other("rejectUnauthorized", "boolean", "true", "refuses those without a valid one")
+        .accepts("a boolean"),
+    other("ca", "string, Buffer or array", "Node's own", "who may have issued it")
+        .accepts("a PEM text or its bytes with certificates, or an array of them"),
 ];
 
 /// A number without a default.
@@ -274,6 +303,8 @@ pub struct OptionTables {
     pub options: Vec<DocumentedOption>,
     /// Those of `perMessageDeflate`.
     pub per_message_deflate: Vec<DocumentedOption>,
+    /// Those of `tls`.
+    pub tls: Vec<DocumentedOption>,
 }
 
 /// What options there are, for the documentation.
@@ -282,6 +313,7 @@ pub fn option_tables() -> OptionTables {
     OptionTables {
         options: OPTIONS.iter().map(OptionRow::documented).collect(),
         per_message_deflate: DEFLATE_OPTIONS.iter().map(OptionRow::documented).collect(),
+        tls: TLS_OPTIONS.iter().map(OptionRow::documented).collect(),
     }
 }
 

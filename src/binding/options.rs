@@ -125,6 +125,14 @@ impl Options {
     }
 }
 
+#[cfg(unix)]
+impl Options {
+    /// Time limit of a TLS handshake, and of the upgrade after it.
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.handshake_timeout_ms))
+    }
+}
+
 /// The status for an error that JavaScript already has.
 pub(super) fn pending(thrown: Result<()>) -> Error {
     match thrown {

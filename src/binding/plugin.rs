@@ -5,6 +5,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
@@ -16,6 +18,8 @@ use super::options::{Options, pending};
 use super::waker::Waker;
 use crate::engine::rooms::RoomName;
 use crate::engine::{Engine, Ledger};
+#[cfg(unix)]
+use crate::exchange::oplog::Pumped;
 use crate::exchange::oplog::Source;
 use crate::exchange::{ConnectionId, Generations, Totals};
 use crate::handshake::{
@@ -23,6 +27,8 @@ use crate::handshake::{
     RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
+#[cfg(unix)]
+use crate::tls::config::TlsConfig;
 #[cfg(unix)]
 use crate::transport::adopted;
 
@@ -33,7 +39,10 @@ const MAX_ORIGIN_FOR_JAVASCRIPT: usize = 512;
 /// Native half of `WebSocketPlugin`. Lives on the JavaScript thread of one environment.
 #[napi(js_name = "WebSocketPlugin")]
 pub struct NativePlugin {
-    options: Options,
+    pub(super) options: Options,
+    /// What is shown to clients whose TLS the engine speaks.
+    #[cfg(unix)]
+    pub(super) tls: RefCell<Option<Arc<TlsConfig>>>,
     /// Handlers registered with `ws`, by pattern.
     routes: RefCell<RouteTable>,
     /// Admitted requests that have not become connections. They count against the limit.
@@ -142,6 +151,8 @@ impl NativePlugin {
     pub fn new(env: Env, options: Unknown<'_>, memory: Option<f64>) -> Result<Self> {
         Ok(Self {
             options: Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?,
+            #[cfg(unix)]
+            tls: RefCell::default(),
             routes: RefCell::default(),
             handshakes: RefCell::default(),
             open: Cell::new(0),
@@ -470,7 +481,8 @@ impl NativePlugin {
     ///
     /// `protocol` is what a function of the application chose from the handshake's choices, and means
     /// nothing where there is no such function; `headers` alternates names and values of further
-    /// response headers.
+    /// response headers. `pump` is the key of the pump whose plaintext the descriptor has, where the
+    /// engine speaks TLS with the client.
     #[napi]
     pub fn adopt(
         &self,
@@ -480,8 +492,9 @@ impl NativePlugin {
         protocol: Option<String>,
         headers: Vec<String>,
         replay: &[u8],
+        pump: Option<u32>,
     ) -> Result<AdoptedConnection> {
-        let descriptor = fd.map(descriptor).transpose()?;
+        let descriptor = fd.map(|fd| descriptor(fd, pump)).transpose()?;
         let headers: Vec<(String, String)> =
             headers.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         let number = handshake as u64;
@@ -710,7 +723,7 @@ impl NativePlugin {
         }
     }
 
-    fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
+    pub(super) fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
         self.engine.borrow().as_ref().and_then(|handle| handle.with(act))
     }
 }
@@ -720,15 +733,18 @@ fn invalid_pattern(env: &Env, error: &PatternError) -> Error {
 }
 
 #[cfg(unix)]
-fn descriptor(fd: i32) -> Result<Source> {
+fn descriptor(fd: i32, pump: Option<u32>) -> Result<Source> {
     adopted::adopt(fd)
-        .map(Source::Descriptor)
+        .map(|socket| match pump {
+            Some(key) => Source::Secured(Pumped { key, plain: socket }),
+            None => Source::Descriptor(socket),
+        })
         .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))
 }
 
 /// The facade asks for a bridge where there are no descriptors.
 #[cfg(not(unix))]
-fn descriptor(_fd: i32) -> Result<Source> {
+fn descriptor(_fd: i32, _pump: Option<u32>) -> Result<Source> {
     Err(Error::from_reason("descriptors cannot be taken on this platform"))
 }
 

@@ -1,8 +1,12 @@
 //! What the JavaScript thread asks of an engine.
 
 use std::cell::{Cell, RefCell};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,10 +14,14 @@ use super::rooms::{RoomName, Rooms};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::inbox::Wake;
+#[cfg(unix)]
+use crate::exchange::oplog::Securing;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
 use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
 use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
+#[cfg(unix)]
+use crate::tls::config::TlsConfig;
 
 /// The JavaScript thread's side of the engine. Used by that thread only; no call blocks, except
 /// that dropping it joins the I/O threads.
@@ -166,12 +174,40 @@ impl Engine {
     ) -> Option<ConnectionId> {
         let account = Arc::new(Account::default());
         let bridged = matches!(source, Source::Stream(_));
-        let id = self.slots.borrow_mut().occupy(account.clone(), bridged)?;
+        let thread = match &source {
+            // The TLS session is there.
+            #[cfg(unix)]
+            Source::Secured(pumped) => Some(self.thread_of_pump(pumped.key)),
+            _ => None,
+        };
+        let id = self.slots.borrow_mut().occupy(account.clone(), bridged, thread)?;
         self.bridged.set(self.bridged.get() + u32::from(bridged));
         self.adopted.set(self.adopted.get() + 1);
         let adoption = Adoption { id, account, source, response, replay, deflate };
         self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)
+    }
+
+    /// Has an I/O thread speak TLS with a client. Returns the key of the pump, which the event says
+    /// that comes once the handshake is over.
+    #[cfg(unix)]
+    pub fn secure(&self, socket: OwnedFd, config: Arc<TlsConfig>, limit: Duration) -> u32 {
+        let key = self.new_bridge();
+        let securing = Securing { key, socket, config, limit };
+        self.threads[self.thread_of_pump(key)].append(Op::Secure(Box::new(securing)));
+        key
+    }
+
+    /// Ends a connection that a pump serves without a word of TLS: what was sent is not whole.
+    #[cfg(unix)]
+    pub fn cut_off(&self, pump: u32) {
+        self.threads[self.thread_of_pump(pump)].append(Op::CutOff(pump));
+    }
+
+    /// The I/O thread of a pump: they take turns.
+    #[cfg(unix)]
+    fn thread_of_pump(&self, key: u32) -> usize {
+        key as usize % self.threads.len()
     }
 
     /// Frees the slot of a connection whose end has been delivered. What was sent before this is

@@ -49,11 +49,19 @@ impl Slots {
         Self { entries: Vec::new(), shares, generations }
     }
 
-    /// Gives a new connection a slot of the thread that has the fewest. `None` when every slot is taken.
-    pub fn occupy(&mut self, account: Arc<Account>, bridged: bool) -> Option<ConnectionId> {
+    /// Gives a new connection a slot of `thread`, or of the one that has the fewest. `None` when every
+    /// slot is taken.
+    pub fn occupy(
+        &mut self,
+        account: Arc<Account>,
+        bridged: bool,
+        thread: Option<usize>,
+    ) -> Option<ConnectionId> {
         let threads = self.shares.len();
-        let shares = self.shares.iter_mut().enumerate();
-        let (thread, share) = shares.min_by_key(|(_, share)| share.connections())?;
+        let shares = self.shares.iter().enumerate();
+        let fewest = || shares.min_by_key(|(_, share)| share.connections());
+        let thread = thread.or_else(|| fewest().map(|(thread, _)| thread))?;
+        let share = &mut self.shares[thread];
         let slot = match share.free.pop() {
             Some(slot) => slot,
             None => {
@@ -108,7 +116,7 @@ mod tests {
     #[test]
     fn a_slot_that_is_used_again_has_another_generation() {
         let mut slots = Slots::new(1, Generations::default());
-        let occupy = |slots: &mut Slots| slots.occupy(Arc::default(), false).unwrap();
+        let occupy = |slots: &mut Slots| slots.occupy(Arc::default(), false, None).unwrap();
         let first = occupy(&mut slots);
         assert!(slots.get(first).is_some());
         slots.vacate(first);

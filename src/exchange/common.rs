@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+#[cfg(unix)]
+use super::handshakes::Handshakes;
 use super::inbox::{Inbox, Wake};
 use crate::session::{Limits, Memory};
 
@@ -32,6 +34,9 @@ pub struct Common {
     pub inbox: Inbox,
     /// What is kept for connections.
     pub memory: Arc<Memory>,
+    /// What came of TLS handshakes.
+    #[cfg(unix)]
+    pub handshakes: Handshakes,
     /// What I/O threads tell each other when too much is kept, by thread.
     pub pressure: Box<[Pressure]>,
 }
@@ -52,6 +57,13 @@ impl Common {
     pub fn new(settings: Settings, wake: Wake) -> Self {
         let memory = Arc::new(Memory::new(settings.max_buffered_bytes));
         let pressure = (0..settings.io_threads).map(|_| Pressure::default()).collect();
-        Self { settings, inbox: Inbox::new(wake), memory, pressure }
+        Self {
+            settings,
+            inbox: Inbox::new(wake),
+            memory,
+            #[cfg(unix)]
+            handshakes: Handshakes::default(),
+            pressure,
+        }
     }
 }

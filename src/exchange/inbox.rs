@@ -31,7 +31,8 @@ const EVENT_COST: usize = std::mem::size_of::<Event>();
 /// Something JavaScript has to hear about a connection.
 #[derive(Debug)]
 pub struct Event {
-    /// Slot of the connection; for [`What::Bridge`] the key of the bridge.
+    /// Slot of the connection; for [`What::Bridge`] and [`What::Secured`] the key of the bridge or
+    /// the pump.
     pub slot: u32,
     /// What happened.
     pub what: What,
@@ -69,6 +70,8 @@ pub enum What {
     Closed(Box<CloseFrame>),
     /// Something for the stream behind a bridge to do, which may go on after [`What::Closed`].
     Bridge(Command),
+    /// A TLS handshake is over ([`Common::handshakes`](super::Common)); `slot` is the key of its pump.
+    Secured,
 }
 
 /// Events and the bytes they point into.
@@ -131,6 +134,11 @@ impl Batch {
             self.owned += bytes.len();
         }
         self.events.push(Event { slot: key, what: What::Bridge(command) });
+    }
+
+    /// A TLS handshake is over.
+    pub fn push_secured(&mut self, key: u32) {
+        self.events.push(Event { slot: key, what: What::Secured });
     }
 
     /// Whether there is nothing to be posted.

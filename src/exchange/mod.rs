@@ -6,6 +6,8 @@
 
 mod common;
 mod counters;
+#[cfg(unix)]
+pub mod handshakes;
 mod ids;
 pub mod inbox;
 pub mod oplog;

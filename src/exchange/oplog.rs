@@ -30,8 +30,35 @@ pub enum Source {
     /// A socket taken over from Node.
     #[cfg(unix)]
     Descriptor(std::os::fd::OwnedFd),
+    /// A connection over TLS that a pump has served until now.
+    #[cfg(unix)]
+    Secured(Pumped),
     /// A stream that JavaScript pumps, by the key of its bridge.
     Stream(u32),
+}
+
+/// A connection over TLS that a pump serves.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Pumped {
+    /// The key of the pump.
+    pub key: u32,
+    /// A duplicate of Node's end of the pump's pair, with what Node has not read.
+    pub plain: std::os::fd::OwnedFd,
+}
+
+/// A socket on which a client is about to begin a TLS handshake.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Securing {
+    /// The key of the pump that serves it afterwards.
+    pub key: u32,
+    /// The client's socket.
+    pub socket: std::os::fd::OwnedFd,
+    /// What it is shown.
+    pub config: Arc<crate::tls::config::TlsConfig>,
+    /// How long the handshake may take.
+    pub limit: std::time::Duration,
 }
 
 /// A connection to be taken over by an I/O thread.
@@ -80,6 +107,12 @@ pub enum Op {
     Probed(ConnectionId),
     /// News of the stream behind a bridge, named by the bridge's key.
     Bridge(u32, StreamNews),
+    /// Speaks TLS with a client, and pumps what it says to Node.
+    #[cfg(unix)]
+    Secure(Box<Securing>),
+    /// Ends a connection that a pump serves without a word of TLS: what was sent is not whole.
+    #[cfg(unix)]
+    CutOff(u32),
     /// Has a connection make room that has nothing to write any more.
     MakeRoom,
     /// Ends every connection without a handshake.

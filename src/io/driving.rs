@@ -65,9 +65,7 @@ pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Ef
 fn hang_up(io: &IoThread, connection: &Connection) {
     connection.stop_reading();
     connection.transport.shut_down(Shutdown::Both);
-    if let Some(bridge) = connection.transport.bridge() {
-        io.recount(bridge);
-    }
+    io.recount_transport(&connection.transport);
 }
 
 /// Ends a connection without a handshake.
@@ -167,9 +165,7 @@ fn read_once(
             false
         }
         Ok(count) => {
-            if let Some(bridge) = connection.transport.bridge() {
-                io.recount(bridge);
-            }
+            io.recount_transport(&connection.transport);
             let full = count == buffer.len();
             if !full {
                 // The socket is empty, so the read that would only say so is saved. An end of
@@ -181,7 +177,10 @@ fn read_once(
         }
         Err(error) => {
             match error.kind() {
-                io::ErrorKind::WouldBlock => ready.clear(),
+                io::ErrorKind::WouldBlock => {
+                    io.recount_transport(&connection.transport);
+                    ready.clear();
+                }
                 io::ErrorKind::Interrupted => {}
                 _ => lose(io, connection),
             }

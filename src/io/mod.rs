@@ -11,6 +11,8 @@ mod driving;
 mod operations;
 mod population;
 mod relief;
+#[cfg(unix)]
+mod securing;
 mod state;
 mod thread;
 mod timing;

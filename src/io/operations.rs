@@ -53,6 +53,10 @@ impl IoThread {
                 }
                 Op::Bridge(key, StreamNews::Ended) => self.tell_bridge(key, Bridge::end),
                 Op::Bridge(key, StreamNews::Closed) => self.tell_bridge(key, Bridge::close),
+                #[cfg(unix)]
+                Op::Secure(securing) => self.secure(*securing),
+                #[cfg(unix)]
+                Op::CutOff(key) => self.cut_off(key),
                 Op::MakeRoom => self.make_room(),
                 Op::TerminateAll => self.all().iter().for_each(|each| lose(self, each)),
                 Op::Stop => stop = true,
@@ -94,9 +98,9 @@ impl IoThread {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { id, account, source, response, replay, deflate } = adoption;
+        let Adoption { id, account, source, response, mut replay, deflate } = adoption;
         let place = Place::taken(&self.counters);
-        let transport = match self.transport(source) {
+        let transport = match self.transport(source, &mut replay) {
             Ok(transport) => transport,
             Err(error) => {
                 account.set_ended();
@@ -120,10 +124,14 @@ impl IoThread {
         start_reading(self, &connection, replay);
     }
 
-    fn transport(self: &Rc<Self>, source: Source) -> io::Result<Transport> {
+    /// What has been read for Node and not by it is appended to `replay`.
+    #[cfg_attr(not(unix), expect(clippy::ptr_arg, unused_variables))]
+    fn transport(self: &Rc<Self>, source: Source, replay: &mut Vec<u8>) -> io::Result<Transport> {
         match source {
             #[cfg(unix)]
             Source::Descriptor(socket) => Ok(Transport::Adopted(Adopted::watch(socket)?)),
+            #[cfg(unix)]
+            Source::Secured(pumped) => self.take_over(pumped, replay).map(Transport::Secured),
             Source::Stream(key) => {
                 let io = Rc::downgrade(self);
                 let send = Box::new(move |command| {

@@ -1,5 +1,7 @@
 //! What the tasks of an I/O thread share.
 
+#[cfg(unix)]
+use std::cell::OnceCell;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -11,12 +13,17 @@ use tokio::sync::Notify;
 use super::connection::Connection;
 use super::deadlines::Timers;
 use super::population::Population;
+#[cfg(unix)]
+use super::securing::Pump;
 use super::unread::UnreadBytes;
 use crate::exchange::inbox::Batch;
 use crate::exchange::oplog::OpLog;
 use crate::exchange::{Common, ConnectionId, Counters, Settings};
 use crate::session::Resources;
+use crate::transport::Transport;
 use crate::transport::bridge::{Bridge, Command};
+#[cfg(unix)]
+use crate::transport::secured::TlsBuffers;
 
 /// Bytes read from a socket at a time, into one buffer that all connections share.
 const READ_BYTES: usize = 256 << 10;
@@ -33,6 +40,12 @@ pub(super) struct IoThread {
     pub population: Population,
     /// By key, also those of connections that have ended but still have something to write.
     pub bridges: RefCell<FxHashMap<u32, Weak<Bridge>>>,
+    /// What serves the HTTP requests of connections over TLS, by key.
+    #[cfg(unix)]
+    pub pumps: RefCell<FxHashMap<u32, Pump>>,
+    /// What all connections over TLS use. There once there has been one.
+    #[cfg(unix)]
+    pub tls_buffers: OnceCell<Rc<TlsBuffers>>,
     /// Events to be posted once the tasks that are ready have run.
     pub batch: RefCell<Batch>,
     /// Tells the posting task that the batch is no longer empty.
@@ -69,6 +82,10 @@ impl IoThread {
             connections: RefCell::default(),
             population: Population::default(),
             bridges: RefCell::default(),
+            #[cfg(unix)]
+            pumps: RefCell::default(),
+            #[cfg(unix)]
+            tls_buffers: OnceCell::new(),
             batch: RefCell::default(),
             batch_filled: Notify::new(),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
@@ -144,8 +161,18 @@ impl IoThread {
 
     /// Counts what waits at a bridge.
     pub fn recount(&self, bridge: &Bridge) {
-        let (before, now) = bridge.recount();
-        self.resources.borrow_mut().recount(before, now);
+        self.keep(bridge.recount());
+    }
+
+    /// Counts what a transport keeps beside the session.
+    pub fn recount_transport(&self, transport: &Transport) {
+        self.keep(transport.recount());
+    }
+
+    fn keep(&self, (before, now): (usize, usize)) {
+        if before != now {
+            self.resources.borrow_mut().recount(before, now);
+        }
     }
 
     /// Has the batch posted soon.

@@ -11,7 +11,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 #[derive(Debug)]
 pub struct Adopted(AsyncFd<OwnedFd>);
 
-pub(super) type ReadyGuard<'a> = AsyncFdReadyGuard<'a, OwnedFd>;
+pub(crate) type ReadyGuard<'a> = AsyncFdReadyGuard<'a, OwnedFd>;
 
 /// A peer that is gone must not raise SIGPIPE. Node ignores it, which covers systems without the
 /// flag.
@@ -32,20 +32,20 @@ impl Adopted {
     }
 
     /// Only one task may wait at a time.
-    pub(super) async fn readable(&self) -> io::Result<ReadyGuard<'_>> {
+    pub(crate) async fn readable(&self) -> io::Result<ReadyGuard<'_>> {
         std::future::poll_fn(|context| self.0.poll_read_ready(context)).await
     }
 
-    pub(super) async fn writable(&self) -> io::Result<ReadyGuard<'_>> {
+    pub(crate) async fn writable(&self) -> io::Result<ReadyGuard<'_>> {
         self.0.writable().await
     }
 
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (count, _) = net::recv(self.0.get_ref(), buffer, RecvFlags::empty())?;
         Ok(count)
     }
 
-    pub(super) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = self.0.get_ref();
         let sent = match slices {
             [one] => net::send(socket, one, SEND_FLAGS),
@@ -54,7 +54,7 @@ impl Adopted {
         Ok(sent?)
     }
 
-    pub(super) fn shut_down(&self, how: Shutdown) {
+    pub(crate) fn shut_down(&self, how: Shutdown) {
         let how = match how {
             Shutdown::Read => net::Shutdown::Read,
             Shutdown::Write => net::Shutdown::Write,
@@ -92,6 +92,24 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
         sockopt::set_tcp_nodelay(&socket, true)?;
     }
     Ok(socket)
+}
+
+/// A pair of connected sockets: what is written to one is read from the other.
+///
+/// # Errors
+/// When the process is out of descriptors.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (one, other) = net::socketpair(
+        AddressFamily::UNIX,
+        net::SocketType::STREAM,
+        net::SocketFlags::empty(),
+        None,
+    )?;
+    for socket in [&one, &other] {
+        rustix::io::ioctl_fionbio(socket, true)?;
+        rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
+    }
+    Ok((one, other))
 }
 
 /// The address family of a stream socket; `None` for everything else.

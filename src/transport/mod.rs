@@ -1,9 +1,12 @@
-//! How bytes of a connection get in and out: over a descriptor taken over from Node ([`adopted`]),
-//! or through a stream that JavaScript pumps ([`bridge`]). Nothing here knows what a frame is.
+//! How bytes of a connection get in and out: over a descriptor taken over from Node, as they are
+//! ([`adopted`]) or encrypted ([`secured`]), or through a stream that JavaScript pumps ([`bridge`]).
+//! Nothing here knows what a frame is.
 
 #[cfg(unix)]
 pub mod adopted;
 pub mod bridge;
+#[cfg(unix)]
+pub mod secured;
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -12,6 +15,8 @@ use std::rc::Rc;
 #[cfg(unix)]
 use adopted::Adopted;
 use bridge::Bridge;
+#[cfg(unix)]
+use secured::Secured;
 
 /// Bytes in, bytes out, without blocking. Owned by an I/O thread.
 #[derive(Debug)]
@@ -19,6 +24,9 @@ pub enum Transport {
     /// The kernel's socket.
     #[cfg(unix)]
     Adopted(Adopted),
+    /// The same, with TLS on it.
+    #[cfg(unix)]
+    Secured(Rc<Secured>),
     /// A stream of JavaScript's.
     Bridged(Rc<Bridge>),
 }
@@ -28,6 +36,9 @@ pub enum Ready<'a> {
     /// Remembered until a system call has said that it is over.
     #[cfg(unix)]
     Adopted(adopted::ReadyGuard<'a>),
+    /// The same, below TLS.
+    #[cfg(unix)]
+    Secured(secured::SecuredReady<'a>),
     /// Looked up whenever it is asked for, so there is nothing to be forgotten.
     Bridged(std::marker::PhantomData<&'a ()>),
 }
@@ -38,6 +49,8 @@ impl Ready<'_> {
         match self {
             #[cfg(unix)]
             Self::Adopted(guard) => guard.clear_ready(),
+            #[cfg(unix)]
+            Self::Secured(ready) => ready.clear(),
             Self::Bridged(_) => {}
         }
     }
@@ -52,6 +65,8 @@ impl Transport {
         match self {
             #[cfg(unix)]
             Self::Adopted(adopted) => Ok(Ready::Adopted(adopted.readable().await?)),
+            #[cfg(unix)]
+            Self::Secured(secured) => Ok(Ready::Secured(secured.readable().await?)),
             Self::Bridged(bridge) => {
                 bridge.readable().await;
                 Ok(Ready::Bridged(std::marker::PhantomData))
@@ -67,6 +82,8 @@ impl Transport {
         match self {
             #[cfg(unix)]
             Self::Adopted(adopted) => Ok(Ready::Adopted(adopted.writable().await?)),
+            #[cfg(unix)]
+            Self::Secured(secured) => Ok(Ready::Secured(secured.writable().await?)),
             Self::Bridged(bridge) => {
                 bridge.writable().await;
                 Ok(Ready::Bridged(std::marker::PhantomData))
@@ -82,6 +99,8 @@ impl Transport {
         match self {
             #[cfg(unix)]
             Self::Adopted(adopted) => adopted.read(buffer),
+            #[cfg(unix)]
+            Self::Secured(secured) => secured.read(buffer),
             Self::Bridged(bridge) => bridge.read(buffer),
         }
     }
@@ -94,6 +113,8 @@ impl Transport {
         match self {
             #[cfg(unix)]
             Self::Adopted(adopted) => adopted.write(slices),
+            #[cfg(unix)]
+            Self::Secured(secured) => secured.write(slices),
             Self::Bridged(bridge) => bridge.write(slices),
         }
     }
@@ -102,8 +123,19 @@ impl Transport {
     pub fn bridge(&self) -> Option<&Bridge> {
         match self {
             #[cfg(unix)]
-            Self::Adopted(_) => None,
+            Self::Adopted(_) | Self::Secured(_) => None,
             Self::Bridged(bridge) => Some(bridge),
+        }
+    }
+
+    /// How many bytes were kept beside the session when this was asked last, and how many are now.
+    pub fn recount(&self) -> (usize, usize) {
+        match self {
+            #[cfg(unix)]
+            Self::Adopted(_) => (0, 0),
+            #[cfg(unix)]
+            Self::Secured(secured) => secured.recount(),
+            Self::Bridged(bridge) => bridge.recount(),
         }
     }
 
@@ -112,6 +144,8 @@ impl Transport {
         match self {
             #[cfg(unix)]
             Self::Adopted(adopted) => adopted.shut_down(how),
+            #[cfg(unix)]
+            Self::Secured(secured) => secured.shut_down(how),
             Self::Bridged(bridge) => bridge.shut_down(how),
         }
     }

@@ -1,0 +1,175 @@
+//! TLS that the I/O threads speak: certificates in, clients out.
+
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+
+use napi::Env;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+
+use super::options::pending;
+use super::plugin::NativePlugin;
+use crate::engine::Engine;
+use crate::exchange::handshakes::Client;
+use crate::tls::config::{
+    Certificate, ClientAuth, Identity, Settings, TlsConfig, Version, cipher_names,
+};
+use crate::transport::adopted;
+
+/// A certificate chain with its key, in DER.
+#[napi(object, object_to_js = false)]
+pub struct TlsCertificate {
+    /// The server's own certificate, then those that lead to a root.
+    pub chain: Vec<Uint8Array>,
+    /// The private key in PKCS #8.
+    pub key: Uint8Array,
+}
+
+/// What clients are shown for one host name.
+#[napi(object, object_to_js = false)]
+pub struct TlsIdentity {
+    /// What errors call it.
+    pub name: String,
+    /// The host name; without it, this is for all that have none of their own.
+    pub host: Option<String>,
+    /// One, or one for each kind of key.
+    pub certificates: Vec<TlsCertificate>,
+}
+
+/// What a server presents to its clients, and what it accepts of them. The facade has checked it.
+#[napi(object, object_to_js = false)]
+pub struct TlsSettings {
+    /// What clients are shown.
+    pub identities: Vec<TlsIdentity>,
+    /// Who may have issued the certificates of clients; without it, none are asked for.
+    pub authorities: Option<Vec<Uint8Array>>,
+    /// Whether a client without a valid certificate is refused.
+    pub required: bool,
+    /// The oldest version: 12 or 13.
+    pub min_version: u32,
+    /// The newest version: 12 or 13.
+    pub max_version: u32,
+    /// OpenSSL's names of cipher suites; all where it is empty.
+    pub ciphers: Vec<String>,
+}
+
+/// A client with whom TLS is spoken.
+#[napi(object, object_from_js = false)]
+pub struct TlsClient {
+    /// A descriptor for Node: the plaintext. Whoever takes this has to close it.
+    pub fd: i32,
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub protocol: &'static str,
+    /// OpenSSL's name of the cipher suite.
+    pub cipher: &'static str,
+    /// The same by its registered name.
+    pub standard_cipher: String,
+    /// The host name that was asked for.
+    pub server_name: Option<String>,
+    /// HTTP/1.1 was agreed on by ALPN.
+    pub alpn: bool,
+    /// The handshake went on from an earlier connection.
+    pub resumed: bool,
+    /// Why a client that was asked for a certificate is not authorized, by OpenSSL's name.
+    pub authorization_error: Option<&'static str>,
+    /// The client's certificate chain in DER, its own first.
+    pub peer_certificates: Vec<Buffer>,
+}
+
+impl From<Client> for TlsClient {
+    fn from(Client { plain, facts }: Client) -> Self {
+        Self {
+            fd: plain.into_raw_fd(),
+            protocol: facts.protocol,
+            cipher: facts.cipher,
+            standard_cipher: facts.standard_cipher,
+            server_name: facts.server_name,
+            alpn: facts.alpn,
+            resumed: facts.resumed,
+            authorization_error: facts.authorization_error,
+            peer_certificates: facts.peer_certificates.into_iter().map(Buffer::from).collect(),
+        }
+    }
+}
+
+/// OpenSSL's names of the cipher suites that the engine has, best first.
+#[napi]
+pub fn tls_ciphers() -> Vec<&'static str> {
+    cipher_names().collect()
+}
+
+#[napi]
+impl NativePlugin {
+    /// What clients are shown from now on; connections that there are stay as they are. Throws a
+    /// TypeError that says what cannot be used, without any secret.
+    #[napi]
+    pub fn set_tls(&self, env: Env, settings: TlsSettings) -> Result<()> {
+        let config = TlsConfig::new(settings.into()).map_err(|error| {
+            let message = format!("WebSocketPlugin: option \"tls\": {error}");
+            pending(env.throw_type_error(&message, None))
+        })?;
+        *self.tls.borrow_mut() = Some(Arc::new(config));
+        Ok(())
+    }
+
+    /// Has an I/O thread speak TLS with a client, whose socket is duplicated. Returns the key of
+    /// the event that says that the handshake is over.
+    #[napi]
+    pub fn secure(&self, fd: i32) -> Result<u32> {
+        let config = self.tls.borrow().clone();
+        let config = config.ok_or_else(|| Error::from_reason("there is no certificate"))?;
+        let socket = adopted::adopt(fd)
+            .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))?;
+        let limit = self.options.handshake_timeout();
+        self.with_engine(|engine| engine.secure(socket, config, limit))
+            .ok_or_else(|| Error::from_reason("the engine has not been started"))
+    }
+
+    /// What came of a handshake, once: a client, or why there is none.
+    #[napi]
+    pub fn secured(&self, key: u32) -> Either<TlsClient, String> {
+        match self.with_engine(|engine| engine.common().handshakes.take(key)).flatten() {
+            Some(Ok(client)) => Either::A(client.into()),
+            Some(Err(reason)) => Either::B(reason),
+            None => Either::B("nobody knows of it".into()),
+        }
+    }
+
+    /// Ends a connection that Node serves without a word of TLS: what was sent is not whole.
+    #[napi]
+    pub fn cut_off(&self, key: u32) {
+        self.with_engine(|engine: &Engine| engine.cut_off(key));
+    }
+}
+
+impl From<TlsSettings> for Settings {
+    fn from(settings: TlsSettings) -> Self {
+        let TlsSettings { authorities, required, .. } = settings;
+        let bytes = |all: Vec<Uint8Array>| all.iter().map(|each| each.to_vec()).collect();
+        Self {
+            identities: settings.identities.into_iter().map(Identity::from).collect(),
+            client_auth: authorities
+                .map(|authorities| ClientAuth { authorities: bytes(authorities), required }),
+            min_version: version(settings.min_version),
+            max_version: version(settings.max_version),
+            ciphers: settings.ciphers,
+        }
+    }
+}
+
+impl From<TlsIdentity> for Identity {
+    fn from(TlsIdentity { name, host, certificates }: TlsIdentity) -> Self {
+        let certificates = certificates
+            .into_iter()
+            .map(|TlsCertificate { chain, key }| Certificate {
+                chain: chain.iter().map(|each| each.to_vec()).collect(),
+                key: key.to_vec(),
+            })
+            .collect();
+        Self { name, host, certificates }
+    }
+}
+
+fn version(number: u32) -> Version {
+    if number == 12 { Version::Tls12 } else { Version::Tls13 }
+}
