@@ -19,8 +19,11 @@ export type {
   HostApplication,
   PerMessageDeflateOptions,
   WebSocketApplication,
+  WebSocketAttachOptions,
   WebSocketMethods,
   WebSocketPluginOptions,
+  WebSocketTlsIdentity,
+  WebSocketTlsOptions,
   WSConnection,
   WSContext,
   WSHandler,
@@ -210,6 +213,18 @@ interface WebSocketPluginOptions {
   perMessageDeflate?: boolean | PerMessageDeflateOptions;
 
   /**
+   * Speaks TLS with the clients of a plain `http.Server`, on the I/O threads: neither HTTP requests nor
+   * WebSocket connections cost the JavaScript thread any encryption. The server speaks TLS from then on,
+   * whatever becomes of the plugin. Not for a server of `node:https`, which speaks TLS itself, and not
+   * in Bun.
+   *
+   * @default undefined
+   * @throws {TypeError} from the constructor for PEM that cannot be read, a key that does not belong to
+   * its certificate or is of a kind that is not supported, and for an option of its that does not exist.
+   */
+  tls?: WebSocketTlsOptions;
+
+  /**
    * Most rooms that one connection may be in; {@link WSConnection.join} throws a RangeError beyond.
    * At least 1; `Infinity` means no limit.
    *
@@ -224,6 +239,83 @@ interface WebSocketPluginOptions {
    * @default 65536
    */
   maxRoomNameLength?: number;
+}
+
+/** What clients over TLS are shown: a certificate chain and its private key, in PEM. */
+interface WebSocketTlsIdentity {
+  /**
+   * Certificate chain, the server's own first. Several, each with a key of its own in `key`, are for
+   * clients that know different kinds of signatures, such as ECDSA and RSA.
+   */
+  cert: string | Uint8Array | (string | Uint8Array)[];
+
+  /**
+   * Private key, or one for each of `cert` in any order: ECDSA with P-256 or P-384, Ed25519, or RSA with
+   * 2048 to 8192 bits. Signing by RSA takes ten times as long, and nothing else happens on the I/O
+   * thread meanwhile.
+   */
+  key: string | Uint8Array | (string | Uint8Array)[];
+
+  /**
+   * Opens a key that is encrypted.
+   *
+   * @default undefined
+   */
+  passphrase?: string;
+}
+
+/** How TLS is spoken; as `https.createServer` takes it, as far as it goes. */
+interface WebSocketTlsOptions extends WebSocketTlsIdentity {
+  /**
+   * What clients are shown that ask for one of these host names (RFC 6066 §3). `*` may stand for the
+   * first label, as in `'*.example.com'`.
+   *
+   * @default {}
+   */
+  sni?: Record<string, WebSocketTlsIdentity>;
+
+  /**
+   * Oldest version of TLS.
+   *
+   * @default 'TLSv1.2'
+   */
+  minVersion?: 'TLSv1.2' | 'TLSv1.3';
+
+  /**
+   * Newest version of TLS.
+   *
+   * @default 'TLSv1.3'
+   */
+  maxVersion?: 'TLSv1.2' | 'TLSv1.3';
+
+  /**
+   * Cipher suites by OpenSSL's names, with colons between them, best first.
+   *
+   * @default all of them
+   */
+  ciphers?: string;
+
+  /**
+   * Asks clients for a certificate. `req.socket.authorized` and `req.socket.getPeerCertificate()` tell
+   * of it, as those of a `tls.TLSSocket` do.
+   *
+   * @default false
+   */
+  requestCert?: boolean;
+
+  /**
+   * Refuses clients without a certificate that is valid, where one is asked for.
+   *
+   * @default true
+   */
+  rejectUnauthorized?: boolean;
+
+  /**
+   * Certificates of those who may have issued a client's, in PEM.
+   *
+   * @default Node's own
+   */
+  ca?: string | Uint8Array | (string | Uint8Array)[];
 }
 
 // ---------------------------------------------------------------------------
@@ -897,6 +989,16 @@ interface WebSocketPluginStatus {
   [detail: string]: unknown;
 }
 
+/** What {@link WebSocketPlugin.attach} can be told. */
+interface WebSocketAttachOptions {
+  /**
+   * As {@link WebSocketPluginOptions.tls}, in its place.
+   *
+   * @default the option of the plugin
+   */
+  tls?: WebSocketTlsOptions;
+}
+
 /**
  * The WebSocket plugin of NextRush v2.
  *
@@ -943,6 +1045,7 @@ declare class WebSocketPlugin extends EventEmitter {
    *
    * @param server Plain or TLS, listening or not. HTTP/2 servers serve HTTP/1.1 clients only, and
    * need `allowHTTP1`.
+   * @param options What is to hold for this server.
    * @returns The methods that {@link WebSocketPlugin.install} adds to an application.
    * @throws {Error} if the plugin is installed or attached already, or if another one on the same
    * server has one of its paths.
@@ -954,7 +1057,19 @@ declare class WebSocketPlugin extends EventEmitter {
    * sockets.ws('/echo', (socket) => socket.onMessage((data) => socket.send(data)));
    * server.listen(3000);
    */
-  attach(server: HttpServer | HttpsServer | Http2SecureServer): WebSocketMethods;
+  attach(
+    server: HttpServer | HttpsServer | Http2SecureServer,
+    options?: WebSocketAttachOptions,
+  ): WebSocketMethods;
+
+  /**
+   * Renews certificates and everything else in {@link WebSocketPluginOptions.tls}: whoever connects from
+   * now on gets these, and those who are connected stay as they are.
+   *
+   * @throws {Error} if no TLS is spoken here.
+   * @throws {TypeError} as the constructor does; nothing has changed then.
+   */
+  setTls(tls: WebSocketTlsOptions): void;
 
   /** Second step of NextRush's plugin life cycle, after {@link WebSocketPlugin.install}. */
   init?(): void | Promise<void>;

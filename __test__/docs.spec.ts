@@ -198,6 +198,7 @@ describe('tables', () => {
     ['README.md', 'WebSocketPluginOptions'],
     ['docs/api.md', 'WebSocketPluginOptions'],
     ['docs/api.md', 'PerMessageDeflateOptions'],
+    ['docs/api.md', 'WebSocketTlsOptions'],
   ])('%s has every member of %s with its default', (file, declaration) => {
     const defaults = Object.fromEntries(
       membersOf(declaration).map(({ name }) => {

@@ -503,7 +503,7 @@ describe('kinds of servers', () => {
     const path = join(folder, 'server.sock');
     // Without TLS, which `ws` does not speak on such sockets.
     const app = createApp();
-    const plugin = installOn(app);
+    const plugin = installOn(app, { tls: undefined });
     const wsApp = withWebSocket(app);
     wsApp.ws('/echo', (socket, req) => {
       socket.join('room');

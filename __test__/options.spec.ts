@@ -49,6 +49,7 @@ const allUndefined: WebSocketPluginOptions = {
   maxRoomNameLength: undefined,
   perMessageDeflate: undefined,
   protocols: undefined,
+  tls: undefined,
 };
 
 /** An upgrade request that no client has sent, because thousands of real ones take long. */

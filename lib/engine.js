@@ -16,7 +16,7 @@ const {
   closed: KIND_CLOSED,
   bridge: KIND_BRIDGE,
 } = constants.events;
-const { secured: SECURED } = constants.bridge;
+const { secured: SECURED, lost: LOST } = constants.bridge;
 
 /** What is left of bridged streams this long after the engine was stopped is destroyed. */
 const STOP_LIMIT_MS = 2500;
@@ -37,10 +37,10 @@ class Engine {
   #open = 0;
   /** What is called when the TLS handshake of a pump is over, by the key of the pump. */
   #handshakes = new Map();
-  /** Connections over TLS that are no WebSocket connections, their handshakes included. */
-  #secured = 0;
-  /** It ends once there is none of those any more. */
-  #isStopping = false;
+  /** What Node serves clients on with whom TLS is spoken, by the key of the pump. */
+  #secureSockets = new Map();
+  /** The native half ends whenever it has no connections: those over TLS outlive a clean-up. */
+  #endsWhenIdle = false;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
   #flushDue = false;
   #bridgeFlushDue = false;
@@ -71,9 +71,10 @@ class Engine {
    */
   adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
     const adopted = inThisRealm(() => {
-      this.#keepRunning();
+      if (!this.native.started) this.#start();
       const pump = pumpOf(socket, this);
-      return this.native.adopt(fd, handshake, protocol, headers, replay, pump);
+      const descriptor = pump === undefined ? fd : { fd, pump };
+      return this.native.adopt(descriptor, handshake, protocol, headers, replay);
     });
     const connection = new Connection(this, adopted, url);
     this.#connections[adopted.slot] = connection;
@@ -89,11 +90,10 @@ class Engine {
    */
   secure(fd, onSecured) {
     const key = inThisRealm(() => {
-      this.#keepRunning();
+      if (!this.native.started) this.#start();
       return this.native.secure(fd);
     });
     this.#handshakes.set(key, onSecured);
-    this.#secured += 1;
     this.scheduleFlush();
   }
 
@@ -101,42 +101,38 @@ class Engine {
     const onSecured = this.#handshakes.get(key);
     this.#handshakes.delete(key);
     const result = this.native.secured(key);
-    if (typeof result === 'string') this.#leaveSecured();
-    else result.pump = key;
+    if (typeof result !== 'string') result.pump = key;
     try {
       onSecured(result);
     } catch (error) {
       this.report(error);
     }
+    this.#endIfIdle();
   }
 
   /** What Node serves a client on with whom TLS is spoken. */
   socketOf(client, addresses) {
     const { fd, pump } = client;
+    let socket;
     try {
-      const onDestroy = (socket) => {
-        if (isCutShort(socket)) this.native.cutOff(pump);
-        this.#leaveSecured();
-      };
-      return new SecureSocket(fd, client, addresses, { engine: this, pump, onDestroy });
+      const onDestroy = this.#onSecureDestroy;
+      socket = new SecureSocket(fd, client, addresses, { engine: this, pump, onDestroy });
     } catch (error) {
       closeSync(fd);
-      this.#leaveSecured();
       throw error;
     }
+    this.#secureSockets.set(pump, socket);
+    return socket;
   }
 
-  /** One connection less over TLS that is no WebSocket connection. */
-  #leaveSecured() {
-    this.#secured -= 1;
-    this.scheduleFlush();
-    this.#stopIfIdle();
-  }
-
-  #keepRunning() {
-    this.#isStopping = false;
-    if (!this.native.started) this.#start();
-  }
+  #onSecureDestroy = (socket, pump) => {
+    this.#secureSockets.delete(pump);
+    if (isCutShort(socket)) {
+      this.native.cutOff(pump);
+      this.scheduleFlush();
+    }
+    this.#endIfIdle();
+  };
 
   #start() {
     // What an engine before this one has not finished, nobody will.
@@ -184,8 +180,10 @@ class Engine {
       const code = pairs[index];
       const value = pairs[index + 1];
       if ((code & 3) === KIND_BRIDGE) {
-        if (value === SECURED) this.#onSecured(code >>> 2);
-        else this.#pass(code >>> 2, value);
+        const key = code >>> 2;
+        if (value === SECURED) this.#onSecured(key);
+        else if (value === LOST) this.#secureSockets.get(key)?.destroy(wasReset());
+        else this.#pass(key, value);
         continue;
       }
       const connection = this.#connections[code >>> 2];
@@ -289,17 +287,20 @@ class Engine {
     for (const connection of [...this.#connections]) {
       if (connection !== undefined) this.#end(connection, 1006, '');
     }
-    this.#isStopping = true;
-    this.#stopIfIdle();
+    this.#endsWhenIdle = true;
+    this.#endIfIdle();
     if (this.#bridges.size === 0) return;
     setTimeout(destroyAll, STOP_LIMIT_MS, this.#bridges).unref();
   }
 
-  /** HTTP over TLS goes on for as long as the server has it go on. */
-  #stopIfIdle() {
-    if (!this.#isStopping || this.#secured > 0) return;
-    this.#isStopping = false;
-    this.native.stop();
+  /** Connections are served again. */
+  reopen() {
+    this.#endsWhenIdle = false;
+  }
+
+  #endIfIdle() {
+    const secured = this.#secureSockets.size + this.#handshakes.size;
+    if (this.#endsWhenIdle && secured === 0 && this.native.started) this.native.stop();
   }
 
   /**
@@ -317,6 +318,11 @@ class Engine {
     timers.forEach(clearTimeout);
     this.#onEmpty = null;
   }
+}
+
+/** What Node says of a connection that the client has reset. */
+function wasReset() {
+  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', syscall: 'read' });
 }
 
 /** @param {Map<number, Bridge>} bridges */

@@ -316,8 +316,8 @@ class WebSocketPlugin extends Emitter {
   #serve(server) {
     const hub = Hub.of(server);
     if (this.#hubs.has(hub)) return;
-    if (this.#tls !== null) this.#speakTls(server);
     this.#refuseTaken(`${NAME}.${this.#installed}`, hub, this.#native.shapes());
+    if (this.#tls !== null) this.#speakTls(server);
     // Those of servers that an application has made, closed and will not use again.
     for (const closed of [...this.#hubs].filter((each) => !each.server.listening)) {
       closed.remove(this.#guest);
@@ -514,6 +514,7 @@ class WebSocketPlugin extends Emitter {
     this.#isClean = false;
     this.#mayReopen = false;
     this.#native.setShuttingDown(false);
+    this.#engine.reopen();
   }
 
   /** Leaves server and application as if the plugin had never been there. It can be used again. */

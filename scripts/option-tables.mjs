@@ -42,6 +42,17 @@ const TABLES = {
       group: 'perMessageDeflate',
       cells,
     },
+    {
+      head: ['part', 'type', 'default', 'accepted', 'meaning'],
+      group: 'tls',
+      cells: (option) => [
+        name(option),
+        option.kind,
+        byDefault(option),
+        accepted(option),
+        meaning(option, ''),
+      ],
+    },
   ],
 };
 

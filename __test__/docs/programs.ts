@@ -55,6 +55,12 @@ async function besideHttp(run: Run): Promise<void> {
 /** The certificate is one of the test's own. */
 const trusting = { rejectUnauthorized: false };
 
+async function echoOverTls(run: Run): Promise<void> {
+  const client = await connect(`wss://127.0.0.1:${run.port}/echo`, trusting);
+  client.send('encrypted');
+  expect(await client.next()).toBe('encrypted');
+}
+
 async function overHttps(port: number): Promise<string> {
   const [response] = await once(get({ ...trusting, port, path: '/' }), 'response');
   let body = '';
@@ -445,10 +451,10 @@ export const programs: Record<string, Expectation> = {
   },
 
   [guide('without-framework', 'TLS')]: async (run) => {
-    const client = await connect(`wss://127.0.0.1:${run.port}/echo`, trusting);
-    client.send('encrypted');
-    expect(await client.next()).toBe('encrypted');
+    await echoOverTls(run);
+    expect(await overHttps(run.port)).toBe('over HTTPS');
   },
+  [guide('without-framework', 'TLS (2)')]: echoOverTls,
 
   [guide('without-framework', 'Express')]: besideHttp,
   [guide('without-framework', 'Koa')]: async (run) => {

@@ -31,6 +31,9 @@ export const adopts = (name === 'adopted' || name === 'secure') && !isBun;
 /** Whether everything is encrypted. */
 export const encrypts = presented !== undefined;
 
+/** Whether servers speak TLS by their plugin, and so only where and while there has been one. */
+export const securesByPlugin = name === 'secure';
+
 /** What the host application has to be told of it. */
 export const hostOptions: { tls?: Certificate } = certificate ? { tls: certificate } : {};
 

@@ -19,8 +19,8 @@ class SecureSocket extends net.Socket {
    * @param {number} fd the plaintext; this socket closes it
    * @param {object} client what the native half knows of the client
    * @param {{ peer: object, own: object }} addresses of the two ends of the connection
-   * @param {{ engine: object, pump: number, onDestroy: (socket: SecureSocket) => void }} pumped which
-   *   engine speaks TLS, what it calls the connection, and what is called when this socket is closed
+   * @param {{ engine: object, pump: number, onDestroy: (socket: SecureSocket, pump: number) => void }} pumped which
+   *   engine speaks TLS, what it calls the connection, and what is called when this socket is destroyed
    */
   constructor(fd, client, { peer, own }, { engine, pump, onDestroy }) {
     super({ fd, readable: true, writable: true, allowHalfOpen: true });
@@ -80,8 +80,7 @@ class SecureSocket extends net.Socket {
   }
 
   _destroy(error, callback) {
-    this.#onDestroy?.(this);
-    this.#onDestroy = undefined;
+    this.#onDestroy(this, this[PUMP].pump);
     super._destroy(error, callback);
   }
 }

@@ -1,6 +1,7 @@
 'use strict';
 
 const tls = require('node:tls');
+const { isDeepStrictEqual } = require('node:util');
 
 const {
   acceptedDescriptor,
@@ -29,7 +30,8 @@ const MAX_HANDSHAKES = 16_384;
  *   engine speak TLS with a client, whose descriptor it duplicates; `null` where it cannot
  * @property {(client: object, addresses: object) => import('node:net').Socket} socketOf what Node
  *   serves such a client on
- * @property {() => { node: object, hosts: [string, object][] }} options what Node's TLS takes
+ * @property {() => { native: object, node: object, hosts: [string, object][] }} options what the
+ *   engine takes, and what Node's TLS takes
  * @property {number} handshakeTimeoutMs
  * @property {() => boolean} isClosed
  * @property {(message: () => string) => void} log
@@ -49,8 +51,9 @@ class Terminator {
     const terminator = server[TERMINATOR] ?? new Terminator(server);
     const current = terminator.#speaker;
     if (current !== undefined && current !== speaker && !current.isClosed()) {
+      if (isDeepStrictEqual(current.options().native, speaker.options().native)) return;
       throw new Error(
-        'another WebSocketPlugin speaks TLS on this server already; give option "tls" to one of them',
+        'another WebSocketPlugin speaks TLS on this server already, with another certificate or other options; give both the same option "tls", or only one of them',
       );
     }
     terminator.#speaker = speaker;

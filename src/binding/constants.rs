@@ -59,6 +59,8 @@ pub struct BridgeConstants {
     pub probe: i32,
     /// Instead of a command: the TLS handshake of a pump is over.
     pub secured: i32,
+    /// The connection that a pump serves was lost.
+    pub lost: i32,
     /// Milliseconds that the peer has to end its side once we have ended ours.
     pub linger_ms: u32,
 }
@@ -90,6 +92,7 @@ pub fn constants() -> Constants {
             abort: hot::BRIDGE_ABORT,
             probe: hot::BRIDGE_PROBE,
             secured: hot::SECURED,
+            lost: hot::LOST,
             linger_ms: LINGER.as_millis() as u32,
         },
     }

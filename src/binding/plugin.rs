@@ -73,6 +73,15 @@ pub struct UpgradeRejection {
     pub response: Buffer,
 }
 
+/// A descriptor that has the plaintext of a connection over TLS.
+#[napi(object, object_to_js = false)]
+pub struct PumpedDescriptor {
+    /// Node's end.
+    pub fd: i32,
+    /// The key of the pump that has the other end.
+    pub pump: u32,
+}
+
 /// An adopted connection.
 #[napi(object)]
 pub struct AdoptedConnection {
@@ -481,20 +490,18 @@ impl NativePlugin {
     ///
     /// `protocol` is what a function of the application chose from the handshake's choices, and means
     /// nothing where there is no such function; `headers` alternates names and values of further
-    /// response headers. `pump` is the key of the pump whose plaintext the descriptor has, where the
-    /// engine speaks TLS with the client.
+    /// response headers.
     #[napi]
     pub fn adopt(
         &self,
         env: Env,
-        fd: Option<i32>,
+        fd: Option<Either<i32, PumpedDescriptor>>,
         handshake: f64,
         protocol: Option<String>,
         headers: Vec<String>,
         replay: &[u8],
-        pump: Option<u32>,
     ) -> Result<AdoptedConnection> {
-        let descriptor = fd.map(|fd| descriptor(fd, pump)).transpose()?;
+        let descriptor = fd.map(descriptor).transpose()?;
         let headers: Vec<(String, String)> =
             headers.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
         let number = handshake as u64;
@@ -733,7 +740,11 @@ fn invalid_pattern(env: &Env, error: &PatternError) -> Error {
 }
 
 #[cfg(unix)]
-fn descriptor(fd: i32, pump: Option<u32>) -> Result<Source> {
+fn descriptor(descriptor: Either<i32, PumpedDescriptor>) -> Result<Source> {
+    let (fd, pump) = match descriptor {
+        Either::A(fd) => (fd, None),
+        Either::B(PumpedDescriptor { fd, pump }) => (fd, Some(pump)),
+    };
     adopted::adopt(fd)
         .map(|socket| match pump {
             Some(key) => Source::Secured(Pumped { key, plain: socket }),
@@ -744,7 +755,7 @@ fn descriptor(fd: i32, pump: Option<u32>) -> Result<Source> {
 
 /// The facade asks for a bridge where there are no descriptors.
 #[cfg(not(unix))]
-fn descriptor(_fd: i32, _pump: Option<u32>) -> Result<Source> {
+fn descriptor(_descriptor: Either<i32, PumpedDescriptor>) -> Result<Source> {
     Err(Error::from_reason("descriptors cannot be taken on this platform"))
 }
 

@@ -31,7 +31,7 @@ const EVENT_COST: usize = std::mem::size_of::<Event>();
 /// Something JavaScript has to hear about a connection.
 #[derive(Debug)]
 pub struct Event {
-    /// Slot of the connection; for [`What::Bridge`] and [`What::Secured`] the key of the bridge or
+    /// Slot of the connection; for [`What::Bridge`], [`What::Secured`] and [`What::Lost`] the key of the bridge or
     /// the pump.
     pub slot: u32,
     /// What happened.
@@ -72,6 +72,8 @@ pub enum What {
     Bridge(Command),
     /// A TLS handshake is over ([`Common::handshakes`](super::Common)); `slot` is the key of its pump.
     Secured,
+    /// A connection that a pump serves was lost; `slot` is the key of the pump.
+    Lost,
 }
 
 /// Events and the bytes they point into.
@@ -136,9 +138,9 @@ impl Batch {
         self.events.push(Event { slot: key, what: What::Bridge(command) });
     }
 
-    /// A TLS handshake is over.
-    pub fn push_secured(&mut self, key: u32) {
-        self.events.push(Event { slot: key, what: What::Secured });
+    /// Something about a pump: that a TLS handshake is over, or that the connection was lost.
+    pub fn push_pump(&mut self, key: u32, what: What) {
+        self.events.push(Event { slot: key, what });
     }
 
     /// Whether there is nothing to be posted.

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use super::driving::LINGER;
 use super::state::IoThread;
 use crate::exchange::handshakes::{Client, Outcome};
+use crate::exchange::inbox::What;
 use crate::exchange::oplog::{Pumped, Securing};
 use crate::tls::config::TlsConfig;
 use crate::transport::adopted::{self, Adopted};
@@ -55,8 +56,12 @@ impl IoThread {
 
     fn tell_outcome(&self, key: u32, outcome: Outcome) {
         self.common.handshakes.put(key, outcome);
+        self.tell_of_pump(key, What::Secured);
+    }
+
+    fn tell_of_pump(&self, key: u32, what: What) {
         self.post_if_full();
-        self.batch.borrow_mut().push_secured(key);
+        self.batch.borrow_mut().push_pump(key, what);
         self.batch_changed();
     }
 
@@ -73,9 +78,14 @@ impl IoThread {
         let pumping = {
             let (io, secured, plain) = (self.clone(), secured.clone(), plain.clone());
             async move {
-                pump(&io, &secured, &plain).await;
+                let result = pump(&io, &secured, &plain).await;
                 secured.shut_down(Shutdown::Both);
                 io.pumps.borrow_mut().remove(&key);
+                io.left.notify_one();
+                if result.is_err() {
+                    // To Node it would look like an end.
+                    io.tell_of_pump(key, What::Lost);
+                }
             }
         };
         let carrier = tokio::task::spawn_local(pumping).abort_handle();
@@ -108,6 +118,7 @@ impl IoThread {
         if let Some(Pump { carrier, .. }) = self.pumps.borrow_mut().remove(&key) {
             // Without a word of TLS, the client knows that what it has got is not whole.
             carrier.abort();
+            self.left.notify_one();
         }
     }
 }
@@ -162,19 +173,22 @@ async fn read_some(io: &IoThread, secured: &Secured) -> io::Result<()> {
 }
 
 /// Carries bytes until both directions have ended, or one has failed.
-async fn pump(io: &IoThread, secured: &Secured, plain: &Adopted) {
-    let inbound = async { carry_in(io, secured, plain).await.is_ok() };
-    let outbound = async { carry_out(io, secured, plain).await.is_ok() };
+async fn pump(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Result<()> {
+    let inbound = carry_in(io, secured, plain);
+    let outbound = carry_out(io, secured, plain);
     tokio::pin!(inbound, outbound);
     tokio::select! {
-        ended = &mut inbound => if ended {
-            outbound.await;
-        },
-        // Node has ended its side, or has gone altogether, which looks the same. The client has a
-        // moment to end its own.
-        ended = &mut outbound => if ended {
+        ended = &mut inbound => {
+            ended?;
+            outbound.await
+        }
+        ended = &mut outbound => {
+            ended?;
+            // Node has ended its side, or has gone altogether, which looks the same. The client has a
+            // moment to end its own.
             let _ = tokio::time::timeout(LINGER, inbound).await;
-        },
+            Ok(())
+        }
     }
 }
 

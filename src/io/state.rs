@@ -62,7 +62,7 @@ pub(super) struct IoThread {
     pub dirty_broadcast: RefCell<VecDeque<Rc<Connection>>>,
     pub timers: Timers,
     /// Connections that have ended and have something to write, or linger for the peer's end of
-    /// stream, by generation; and the news that one of them has finished.
+    /// stream, by generation; and the news that one of them, or a pump, has finished.
     pub leaving: RefCell<FxHashMap<u32, Rc<Connection>>>,
     pub left: Notify,
 }
@@ -138,6 +138,15 @@ impl IoThread {
         if self.population.went(self.timers.now()) {
             self.timers.changed.notify_one();
         }
+    }
+
+    /// Whether nothing is on its way out any more.
+    pub fn has_all_left(&self) -> bool {
+        #[cfg(unix)]
+        let pumping = !self.pumps.borrow().is_empty();
+        #[cfg(not(unix))]
+        let pumping = false;
+        self.leaving.borrow().is_empty() && !pumping
     }
 
     /// Whether bytes of peers are read, as far as that does not depend on the peer.

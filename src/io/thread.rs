@@ -70,10 +70,10 @@ async fn carry_out(io: Rc<IoThread>) {
     }
 }
 
-/// After a stop: lets close frames get out, but not for long.
+/// After a stop: lets close frames and the last of HTTP responses get out, but not for long.
 async fn wait_for_wind_down(io: &Rc<IoThread>) {
     let all_done = async {
-        while !io.leaving.borrow().is_empty() {
+        while !io.has_all_left() {
             io.left.notified().await;
         }
     };

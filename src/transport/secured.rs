@@ -139,11 +139,13 @@ impl Secured {
     /// # Errors
     /// When the runtime shuts down.
     pub async fn readable(&self) -> io::Result<SecuredReady<'_>> {
-        let state = self.state.borrow();
-        let has_input = !state.plain.is_empty() || state.ended || state.failed;
-        drop(state);
-        let guard = if has_input { None } else { Some(self.socket.readable().await?) };
+        let guard = if self.has_input() { None } else { Some(self.socket.readable().await?) };
         Ok(SecuredReady { guard, read_from: Some(self) })
+    }
+
+    fn has_input(&self) -> bool {
+        let state = self.state.borrow();
+        !state.plain.is_empty() || state.ended || state.failed
     }
 
     /// Waits until there is room for something to be written.

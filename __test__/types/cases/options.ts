@@ -3,6 +3,8 @@ import {
   type PerMessageDeflateOptions,
   WebSocketPlugin,
   type WebSocketPluginOptions,
+  type WebSocketTlsIdentity,
+  type WebSocketTlsOptions,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -29,6 +31,11 @@ new WebSocketPlugin({
   maxRoomsPerConnection: 10,
   maxRoomNameLength: Infinity,
   ioThreads: 4,
+  tls: {
+    cert: 'PEM',
+    key: Buffer.from('PEM'),
+    sni: { 'a.example': { cert: ['PEM'], key: ['PEM'] } },
+  },
 });
 
 // `undefined` stands for the default.
@@ -54,8 +61,27 @@ const all: Same<
     ioThreads?: number;
     protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
     perMessageDeflate?: boolean | PerMessageDeflateOptions;
+    tls?: WebSocketTlsOptions;
     maxRoomsPerConnection?: number;
     maxRoomNameLength?: number;
+  }
+> = true;
+
+type Pem = string | Uint8Array | (string | Uint8Array)[];
+
+const tls: Same<
+  WebSocketTlsOptions,
+  {
+    cert: Pem;
+    key: Pem;
+    passphrase?: string;
+    sni?: Record<string, WebSocketTlsIdentity>;
+    minVersion?: 'TLSv1.2' | 'TLSv1.3';
+    maxVersion?: 'TLSv1.2' | 'TLSv1.3';
+    ciphers?: string;
+    requestCert?: boolean;
+    rejectUnauthorized?: boolean;
+    ca?: Pem;
   }
 > = true;
 
@@ -121,4 +147,4 @@ new WebSocketPlugin({
 // @ts-expect-error options, not a path
 new WebSocketPlugin('/ws');
 
-export { all, deflate };
+export { all, deflate, tls };
