@@ -14,7 +14,7 @@ use crate::protocol::EncodedFrame;
 use crate::session::{Delivered, Effects, Outgoing};
 
 /// Connections written to in one go on behalf of broadcasts, before reads, pongs and direct sends
-/// get their turn.
+/// get their turn. One that is costly to write to counts for several.
 const BROADCAST_WRITES: usize = 256;
 
 impl IoThread {
@@ -96,10 +96,12 @@ impl IoThread {
 
     /// Writes to some of the connections that have broadcasts only.
     pub fn flush_broadcasts(self: &Rc<Self>) {
-        for _ in 0..BROADCAST_WRITES {
+        let mut left = BROADCAST_WRITES;
+        while left > 0 {
             let Some(connection) = self.dirty_broadcast.borrow_mut().pop_front() else { return };
             connection.marks.dirty_broadcast.set(false);
             flush(self, &connection);
+            left = left.saturating_sub(connection.transport.write_cost());
         }
     }
 }
