@@ -399,14 +399,54 @@ fn gather<'g, 's: 'g>(
                 None => return gathered,
             }
         }
-        let (part, rest) = next.split_at(next.len().min(WRITE_BYTES - gathered.len()));
+        let whole = *next;
+        let (part, rest) = whole.split_at(whole.len().min(WRITE_BYTES - gathered.len()));
         *next = rest;
         if gathered.is_empty() && (part.len() == WRITE_BYTES || slices.len() == 0) {
             return part;
+        }
+        // The last byte is told of late. Were it the only one of its slice, who writes would think that
+        // nothing of that slice is on its way, and could drop it.
+        if part.len() == 1 && !rest.is_empty() {
+            *next = whole;
+            return gathered;
         }
         gathered.extend_from_slice(part);
         if gathered.len() == WRITE_BYTES {
             return gathered;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunks(slices: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut slices = slices.iter().copied();
+        let (mut gathered, mut next, mut all) = (Vec::new(), &[] as &[u8], Vec::new());
+        loop {
+            let chunk = gather(&mut gathered, &mut next, &mut slices);
+            if chunk.is_empty() {
+                return all;
+            }
+            all.push(chunk.to_vec());
+        }
+    }
+
+    #[test]
+    fn short_slices_are_encrypted_together_and_long_ones_in_chunks() {
+        assert_eq!(chunks(&[b"ab", b"cd", b"", b"ef"]), [b"abcdef"]);
+        let long = vec![7; 2 * WRITE_BYTES + 3];
+        let lengths: Vec<usize> = chunks(&[b"ab", &long, b"cd"]).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [WRITE_BYTES, WRITE_BYTES, 7]);
+        assert_eq!(chunks(&[b"ab", &long, b"cd"]).concat(), [b"ab", &long[..], b"cd"].concat());
+    }
+
+    #[test]
+    fn the_first_byte_of_a_slice_is_never_the_last_of_a_chunk() {
+        let almost = vec![1; WRITE_BYTES - 1];
+        let lengths: Vec<usize> = chunks(&[&almost, b"abc"]).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [WRITE_BYTES - 1, 3]);
     }
 }
