@@ -251,8 +251,8 @@ interface WebSocketTlsIdentity {
 
   /**
    * Private key, or one for each of `cert` in any order: ECDSA with P-256 or P-384, Ed25519, or RSA with
-   * 2048 to 8192 bits. Signing by RSA takes ten times as long, and nothing else happens on the I/O
-   * thread meanwhile.
+   * 2048 to 8192 bits. Signing by RSA takes more than half a millisecond, in which nothing else happens
+   * on the I/O thread.
    */
   key: string | Uint8Array | (string | Uint8Array)[];
 
