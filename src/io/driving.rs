@@ -20,7 +20,7 @@ use crate::transport::{Ready, Transport};
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// More connections than this do not linger: whoever makes so many of them is not served by it.
-const MAX_LINGERING: usize = 1024;
+pub(super) const MAX_LINGERING: usize = 1024;
 
 /// Does what a session has asked for.
 pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Effects) {

@@ -5,6 +5,7 @@
 //! request becomes a WebSocket connection, the pump ends and the connection goes on with what is under
 //! way in both directions.
 
+use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
-use super::driving::LINGER;
+use super::driving::{LINGER, MAX_LINGERING};
 use super::state::IoThread;
 use crate::exchange::handshakes::{Client, Outcome};
 use crate::exchange::inbox::What;
@@ -186,9 +187,30 @@ async fn pump(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Result<(
             ended?;
             // Node has ended its side, or has gone altogether, which looks the same. The client has a
             // moment to end its own.
-            let _ = tokio::time::timeout(LINGER, inbound).await;
+            if let Some(_lingering) = Lingering::begin(&io.lingering_pumps) {
+                let _ = tokio::time::timeout(LINGER, inbound).await;
+            }
             Ok(())
         }
+    }
+}
+
+/// One of the pumps that wait for their clients to end their sides. No more than [`MAX_LINGERING`] do.
+struct Lingering<'a>(&'a Cell<usize>);
+
+impl<'a> Lingering<'a> {
+    fn begin(count: &'a Cell<usize>) -> Option<Self> {
+        if count.get() >= MAX_LINGERING {
+            return None;
+        }
+        count.set(count.get() + 1);
+        Some(Self(count))
+    }
+}
+
+impl Drop for Lingering<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
