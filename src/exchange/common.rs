@@ -52,6 +52,7 @@ impl Common {
     pub fn new(settings: Settings, wake: Wake) -> Self {
         let memory = Arc::new(Memory::new(settings.max_buffered_bytes));
         let pressure = (0..settings.io_threads).map(|_| Pressure::default()).collect();
-        Self { settings, inbox: Inbox::new(wake), memory, pressure }
+        let inbox = Inbox::new(settings.io_threads as usize, wake);
+        Self { settings, inbox, memory, pressure }
     }
 }

@@ -14,6 +14,7 @@ mod relief;
 mod state;
 mod thread;
 mod timing;
+mod turns;
 mod unread;
 
 pub use driving::LINGER;
