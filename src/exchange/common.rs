@@ -58,8 +58,8 @@ impl Common {
         let memory = Arc::new(Memory::new(settings.max_buffered_bytes));
         let pressure = (0..settings.io_threads).map(|_| Pressure::default()).collect();
         Self {
+            inbox: Inbox::new(settings.io_threads as usize, wake),
             settings,
-            inbox: Inbox::new(wake),
             memory,
             #[cfg(unix)]
             handshakes: Handshakes::default(),

@@ -4,7 +4,7 @@
 //! of the JavaScript thread takes many batches. Order per connection is the order of the wire.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -13,7 +13,8 @@ use crate::protocol::CloseFrame;
 use crate::transport::bridge::Command;
 
 /// Bytes of undelivered events above which sockets are no longer read, so that a busy JavaScript
-/// thread costs bounded memory. Reading goes on once half of it has been taken.
+/// thread costs bounded memory. Every I/O thread has an equal share of it, and goes on reading once
+/// half of its share has been taken: none waits behind another that is quicker to fill it.
 const HIGH_WATER: usize = 4 << 20;
 
 /// A batch with this many events or bytes is posted at once, even while tasks are still ready.
@@ -175,47 +176,69 @@ impl Batch {
 /// Wakes the JavaScript thread, which then takes batches until [`Inbox::take`] has none.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// The queue of batches. The I/O thread posts, the JavaScript thread takes.
+/// The queue of batches. The I/O threads post, the JavaScript thread takes.
 pub struct Inbox {
     /// Guards the queue; held for a few moves, never over an await or a call into JavaScript.
     state: Mutex<State>,
-    /// Mirrors "over the high-water mark" so that the I/O thread can ask before every read.
-    full: AtomicBool,
-    /// Tells readers that waited on a full queue to go on.
-    room: Notify,
+    /// By I/O thread.
+    shares: Box<[Share]>,
     wake: Wake,
 }
 
 #[derive(Default)]
 struct State {
-    batches: VecDeque<Batch>,
-    /// Emptied batches whose memory the I/O thread uses again.
+    batches: VecDeque<Posted>,
+    /// Emptied batches whose memory the I/O threads use again.
     spare: Vec<Batch>,
-    /// Cost of everything in `batches`.
-    bytes: usize,
+    /// Cost of everything in `batches`, by thread.
+    bytes: Box<[usize]>,
     /// A wake is under way: at most one is, so the wake-up queue is bounded.
     waking: bool,
 }
 
+struct Posted {
+    batch: Batch,
+    cost: usize,
+    /// Number of the I/O thread that posted it.
+    thread: usize,
+}
+
+/// Whether an I/O thread may read on.
+#[derive(Debug, Default)]
+struct Share {
+    /// Mirrors "over its share of the high-water mark", so that the thread can ask before every read.
+    full: AtomicBool,
+    /// Tells the one task of the thread that waits on a full share to go on.
+    room: Notify,
+}
+
 impl Inbox {
-    /// An empty inbox; `wake` is called for the first of the batches that wait.
-    pub fn new(wake: Wake) -> Self {
-        Self { state: Mutex::default(), full: AtomicBool::new(false), room: Notify::new(), wake }
+    /// An empty inbox of so many I/O threads; `wake` is called for the first of the batches that wait.
+    pub fn new(threads: usize, wake: Wake) -> Self {
+        let bytes = vec![0; threads].into_boxed_slice();
+        let shares = (0..threads).map(|_| Share::default()).collect();
+        Self { state: Mutex::new(State { bytes, ..State::default() }), shares, wake }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// I/O thread: hands `batch` over and returns an empty one.
-    pub fn post(&self, batch: Batch) -> Batch {
+    /// Bytes from which on the share of a thread is full.
+    fn share(&self) -> usize {
+        HIGH_WATER / self.shares.len()
+    }
+
+    /// I/O thread `thread`: hands `batch` over and returns an empty one.
+    pub fn post(&self, thread: usize, batch: Batch) -> Batch {
+        let cost = batch.cost();
         let (spare, wake) = {
             let mut state = self.lock();
-            state.bytes += batch.cost();
-            if state.bytes >= HIGH_WATER {
-                self.full.store(true, Ordering::Relaxed);
+            state.bytes[thread] += cost;
+            if state.bytes[thread] >= self.share() {
+                self.shares[thread].full.store(true, Relaxed);
             }
-            state.batches.push_back(batch);
+            state.batches.push_back(Posted { batch, cost, thread });
             let wake = !std::mem::replace(&mut state.waking, true);
             (state.spare.pop(), wake)
         };
@@ -225,21 +248,17 @@ impl Inbox {
         spare.unwrap_or_default()
     }
 
-    /// I/O thread: whether reading has stopped for JavaScript to catch up.
-    pub fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+    /// I/O thread `thread`: whether its reading has stopped for JavaScript to catch up.
+    pub fn is_full(&self, thread: usize) -> bool {
+        self.shares[thread].full.load(Relaxed)
     }
 
-    /// I/O thread: returns once there is room for more events.
-    pub async fn wait_for_room(&self) {
-        while self.is_full() {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            if !self.full.load(Ordering::Acquire) {
-                return;
-            }
-            room.await;
+    /// I/O thread `thread`: returns once there is room for more events. To be waited for by one task.
+    pub async fn wait_for_room(&self, thread: usize) {
+        let share = &self.shares[thread];
+        while share.full.load(Relaxed) {
+            // Also comes at once where room was made since the question.
+            share.room.notified().await;
         }
     }
 
@@ -247,15 +266,16 @@ impl Inbox {
     /// again.
     pub fn take(&self) -> Option<Batch> {
         let mut state = self.lock();
-        let Some(batch) = state.batches.pop_front() else {
+        let Some(Posted { batch, cost, thread }) = state.batches.pop_front() else {
             state.waking = false;
             return None;
         };
-        state.bytes -= batch.cost();
-        let reopened = state.bytes < HIGH_WATER / 2 && self.full.swap(false, Ordering::AcqRel);
+        state.bytes[thread] -= cost;
+        let share = &self.shares[thread];
+        let reopened = state.bytes[thread] < self.share() / 2 && share.full.swap(false, Relaxed);
         drop(state);
         if reopened {
-            self.room.notify_waiters();
+            share.room.notify_one();
         }
         Some(batch)
     }
@@ -283,13 +303,13 @@ mod tests {
 
     use super::*;
 
-    fn counted() -> (Inbox, Arc<AtomicUsize>) {
+    fn counted(threads: usize) -> (Inbox, Arc<AtomicUsize>) {
         let wakes = Arc::new(AtomicUsize::new(0));
         let seen = wakes.clone();
         let wake = Box::new(move || {
-            seen.fetch_add(1, Ordering::Relaxed);
+            seen.fetch_add(1, Relaxed);
         });
-        (Inbox::new(wake), wakes)
+        (Inbox::new(threads, wake), wakes)
     }
 
     fn batch(len: usize) -> Batch {
@@ -300,39 +320,50 @@ mod tests {
 
     #[test]
     fn many_posts_cost_one_wake_until_everything_is_taken() {
-        let (inbox, wakes) = counted();
-        inbox.post(batch(1));
-        inbox.post(batch(2));
-        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        let (inbox, wakes) = counted(1);
+        inbox.post(0, batch(1));
+        inbox.post(0, batch(2));
+        assert_eq!(wakes.load(Relaxed), 1);
         assert_eq!(inbox.take().unwrap().text.len(), 1);
         assert_eq!(inbox.take().unwrap().text.len(), 2);
         assert!(inbox.take().is_none());
-        inbox.post(batch(3));
-        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+        inbox.post(0, batch(3));
+        assert_eq!(wakes.load(Relaxed), 2);
     }
 
     #[test]
     fn reading_stops_at_the_high_water_mark_and_resumes_below_half_of_it() {
-        let (inbox, _) = counted();
+        let (inbox, _) = counted(1);
         for _ in 0..4 {
-            assert!(!inbox.full.load(Ordering::Relaxed));
-            inbox.post(batch(HIGH_WATER / 4));
+            assert!(!inbox.is_full(0));
+            inbox.post(0, batch(HIGH_WATER / 4));
         }
-        assert!(inbox.full.load(Ordering::Relaxed));
+        assert!(inbox.is_full(0));
         inbox.take();
         inbox.take();
-        assert!(inbox.full.load(Ordering::Relaxed));
+        assert!(inbox.is_full(0));
         inbox.take();
-        assert!(!inbox.full.load(Ordering::Relaxed));
+        assert!(!inbox.is_full(0));
+    }
+
+    #[test]
+    fn a_thread_that_has_filled_its_share_leaves_that_of_another_alone() {
+        let (inbox, _) = counted(2);
+        inbox.post(0, batch(HIGH_WATER / 2));
+        assert!(inbox.is_full(0) && !inbox.is_full(1));
+        inbox.post(1, batch(HIGH_WATER / 2));
+        assert!(inbox.is_full(1));
+        inbox.take();
+        assert!(!inbox.is_full(0) && inbox.is_full(1));
     }
 
     #[test]
     fn batches_are_used_again_unless_they_grew_too_large() {
-        let (inbox, _) = counted();
+        let (inbox, _) = counted(1);
         inbox.recycle(batch(100));
-        assert!(inbox.post(batch(1)).text.capacity() >= 100);
+        assert!(inbox.post(0, batch(1)).text.capacity() >= 100);
         inbox.recycle(batch(4 * BATCH_BYTES));
-        assert_eq!(inbox.post(batch(1)).text.capacity(), 0);
+        assert_eq!(inbox.post(0, batch(1)).text.capacity(), 0);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Connection {
 pub(super) struct Marks {
     /// Broadcasts to everyone reach it: not before it has passed all middleware.
     pub ready: Cell<bool>,
+    /// Has bytes to be read, and waits for its turn.
+    pub waits_to_read: Cell<bool>,
     /// Stands in the list of connections to be flushed first.
     pub dirty: Cell<bool>,
     /// Stands in the list of connections with broadcasts to be flushed.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::connection::Connection;
 use super::state::IoThread;
+use super::turns::Turn;
 use crate::session::{Appetite, Course, Effects, Events, Session};
 use crate::transport::{Ready, Transport};
 
@@ -110,6 +111,7 @@ impl Drop for PanicGuard<'_> {
 
 async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
     let mut unread = io.unread.share();
+    let mut turn = Turn::new(io, connection);
     let Connection { session, transport, .. } = &**connection;
     loop {
         let appetite = {
@@ -123,15 +125,18 @@ async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
         match appetite {
             Appetite::Done => return,
             Appetite::Held => connection.resumed.notified().await,
-            _ if io.common.inbox.is_full() => io.common.inbox.wait_for_room().await,
             Appetite::Unread => {
-                receive(io, connection, None);
-                // Others get their turn, as after a read that filled the buffer.
-                tokio::task::yield_now().await;
+                turn.wait_to_go_on().await;
+                if session.borrow().appetite(&io.resources.borrow()) == Appetite::Unread {
+                    receive(io, connection, None);
+                    // Others get their turn, as after a read that filled the buffer.
+                    tokio::task::yield_now().await;
+                }
             }
             Appetite::Hungry(_) if io.unread.is_full() => io.unread.wait_for_room().await,
             Appetite::Hungry(_) => {
                 let Ok(mut ready) = transport.readable().await else { return lose(io, connection) };
+                turn.wait_to_read().await;
                 // While this waited, others may have filled what there was room for, and JavaScript
                 // may have ended the connection.
                 let appetite = session.borrow().appetite(&io.resources.borrow());
@@ -239,7 +244,7 @@ impl Events for Posting<'_> {
     }
 
     fn is_full(&self) -> bool {
-        self.io.common.inbox.is_full()
+        self.io.inbox_is_full()
     }
 }
 

@@ -16,6 +16,7 @@ mod securing;
 mod state;
 mod thread;
 mod timing;
+mod turns;
 mod unread;
 
 pub use driving::LINGER;

@@ -15,6 +15,7 @@ use super::deadlines::Timers;
 use super::population::Population;
 #[cfg(unix)]
 use super::securing::Pump;
+use super::turns::Turns;
 use super::unread::UnreadBytes;
 use crate::exchange::inbox::Batch;
 use crate::exchange::oplog::OpLog;
@@ -59,6 +60,8 @@ pub(super) struct IoThread {
     pub resources: RefCell<Resources>,
     /// Bytes that have been read and wait for JavaScript to take what came before them.
     pub unread: UnreadBytes,
+    /// Readers that wait for JavaScript to take what others have read.
+    pub turns: Turns,
     /// Connections with direct sends or pongs to be written.
     pub dirty: RefCell<Vec<Rc<Connection>>>,
     /// Connections with nothing but broadcasts to be written.
@@ -96,6 +99,7 @@ impl IoThread {
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             resources: RefCell::new(Resources::new(limits, common.memory.clone())),
             unread: UnreadBytes::default(),
+            turns: Turns::default(),
             dirty: RefCell::default(),
             dirty_broadcast: RefCell::default(),
             timers: Timers::new(&common.settings),
@@ -156,7 +160,17 @@ impl IoThread {
 
     /// Whether bytes of peers are read, as far as that does not depend on the peer.
     pub fn reads(&self) -> bool {
-        !self.common.inbox.is_full() && !self.unread.is_full()
+        !self.inbox_is_full() && !self.unread.is_full()
+    }
+
+    /// Whether the bytes of this one's peer are: otherwise a pong may be among them.
+    pub fn reads_from(&self, connection: &Connection) -> bool {
+        self.reads() && !connection.marks.waits_to_read.get()
+    }
+
+    /// Whether JavaScript takes no more events of this thread for now.
+    pub fn inbox_is_full(&self) -> bool {
+        self.common.inbox.is_full(self.number)
     }
 
     /// After something may have been added to what is kept, or buffers have been given back: has
@@ -204,7 +218,7 @@ impl IoThread {
     pub fn post(&self) {
         let mut batch = self.batch.borrow_mut();
         if !batch.is_empty() {
-            *batch = self.common.inbox.post(std::mem::take(&mut batch));
+            *batch = self.common.inbox.post(self.number, std::mem::take(&mut batch));
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use super::relief::watch_memory;
 use super::state::IoThread;
 use super::timing::watch_limits;
+use super::turns::call_readers;
 use crate::exchange::oplog::OpLog;
 use crate::exchange::{Common, Counters};
 
@@ -40,6 +41,7 @@ pub fn run(
     runtime.block_on(async move {
         let io = Rc::new(IoThread::new(number, common, log, counters));
         tokio::task::spawn_local(post_batches(io.clone()));
+        tokio::task::spawn_local(call_readers(io.clone()));
         tokio::task::spawn_local(watch_limits(io.clone()));
         tokio::task::spawn_local(watch_memory(io.clone()));
         carry_out(io).await;

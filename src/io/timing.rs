@@ -56,7 +56,8 @@ impl IoThread {
     fn run_out(self: &Rc<Self>, deadline: Deadline, id: ConnectionId, now: u64) {
         let Some(connection) = self.get(id) else { return };
         let effects = {
-            let (reads, resources) = (self.reads(), &mut self.resources.borrow_mut());
+            let (reads, resources) =
+                (self.reads_from(&connection), &mut self.resources.borrow_mut());
             connection.session.borrow_mut().tick(deadline, now, reads, resources)
         };
         let writes = effects.write;
@@ -91,7 +92,7 @@ impl IoThread {
         let io = self.clone();
         // What it has read has woken the connection's reader, which runs before this task.
         tokio::task::spawn_local(async move {
-            let (now, reads) = (io.timers.now(), io.reads());
+            let (now, reads) = (io.timers.now(), io.reads_from(&connection));
             let effects = {
                 let resources = &mut io.resources.borrow_mut();
                 connection.session.borrow_mut().conclude(question, now, reads, resources)

@@ -528,7 +528,7 @@ impl Session {
 
     /// Where nobody reads, the pong may well be there: the peer gets its time again.
     fn give_time_again(&mut self, now: u64, reads: bool, resources: &Resources) -> Option<Effects> {
-        if reads && self.receiver.appetite(resources) != Appetite::Held {
+        if reads && matches!(self.receiver.appetite(resources), Appetite::Hungry(_)) {
             return None;
         }
         self.liveness.wait_from(now);

@@ -555,6 +555,13 @@ fn a_peer_that_is_silent_is_told_so_and_lost_if_it_takes_nothing() {
         (Runs(Deadline::Heartbeat, 60), "start Pong"),
         (Runs(Deadline::Pong, 110), "ended 1006; HangUp"),
     ]);
+    // What it sent has not been looked at, as JavaScript has no room for it.
+    Rig::new(LIMITS).dialogue(&[
+        (InboxFull(true), ""),
+        (Peer(HELLO), ""),
+        (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; start Pong"),
+        (Runs(Deadline::Pong, 50), "start Pong"),
+    ]);
     Rig::new(LIMITS).dialogue(&[
         (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; start Pong"),
         (MarkAlive, ""),
