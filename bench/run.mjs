@@ -74,8 +74,13 @@ function plan(scenarios, peers) {
   const { only = {} } = presets[options.preset];
   const rounds = Array.from({ length: options.rounds }, (_, index) => index + 1);
   return scenarios.flatMap((scenario) => {
+    const reason = scenario.cannotRun?.();
+    if (reason) say(`${scenario.name} is left out: ${reason}`);
     const takePart = peers.filter(
-      (peer) => scenario.canMeasure(peer) && (only[peer.name]?.includes(scenario.name) ?? true),
+      (peer) =>
+        !reason &&
+        canTakePart(peer, scenario) &&
+        (only[peer.name]?.includes(scenario.name) ?? true),
     );
     return rounds.flatMap((round) =>
       takePart.map((peer) => ({
@@ -87,6 +92,16 @@ function plan(scenarios, peers) {
       })),
     );
   });
+}
+
+/**
+ * @param {import('./lib/peers.mjs').Peer} peer
+ * @param {import('./lib/scenarios.mjs').Scenario} scenario
+ */
+function canTakePart(peer, scenario) {
+  if (peer.behindHttps && scenario.variant !== 'tls') return false;
+  if (peer.cannot?.some((start) => scenario.name.startsWith(start))) return false;
+  return scenario.canMeasure(peer);
 }
 
 /** @param {Job[]} jobs */

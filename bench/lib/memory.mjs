@@ -1,6 +1,7 @@
-/** Memory of idle connections: opened, closed, and once more, with the garbage collected each time. */
+/** Memory of idle connections: opened, closed, and once more. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openIdle } from './generator.mjs';
+import { clientOptions, openIdle } from './generator.mjs';
+import { getJson } from './http.mjs';
 import { residentBytes } from './machine.mjs';
 
 /** Connections that are opened and closed first, so that code and caches are in the baseline. */
@@ -9,51 +10,52 @@ const REHEARSAL = 500;
 /** Looks at the memory per reading; the smallest counts. Allocators give back in the background. */
 const LOOKS = 4;
 
-/** Milliseconds from a garbage collection to the look. */
+/** Milliseconds from a garbage collection, or else from a request, to the look. */
 const PAUSE = 200;
+
+/**
+ * What happens before a look: a garbage collection, or nothing, so that what lies about counts.
+ * @typedef {'gc' | 'memory'} Before
+ */
 
 /**
  * Two rounds of opening and closing. What the first one leaves behind may be caches that are used
  * again; what the second one adds to that is lost.
  * @param {import('./server.mjs').Server} server
- * @param {number} connections
+ * @param {object} what
+ * @param {number} what.connections
+ * @param {Before} what.before
  */
-export async function measureMemory(server, connections) {
-  const options = { url: `${server.url}/echo`, ca: server.ca, connections };
-  const closeRehearsal = await openIdle({ ...options, connections: REHEARSAL });
-  await closeRehearsal();
-  const baseline = await settledMemory(server);
-  const first = await openAndClose(server, options);
-  const second = await openAndClose(server, options);
-  const each = (/** @type {Memory} */ after, /** @type {Memory} */ before) => {
-    const parts = Object.keys(before).map((part) => [
-      part,
-      (after[part] - before[part]) / connections,
-    ]);
-    return Object.fromEntries(parts);
-  };
+export async function measureMemory(server, { connections, before }) {
+  const options = { ...clientOptions(server, '/echo'), connections };
+  const rehearsal = await openIdle({ ...options, connections: REHEARSAL });
+  await rehearsal.close();
+  const baseline = await settledMemory(server, before);
+  const first = await openAndClose(server, before, options);
+  const second = await openAndClose(server, before, options);
   return {
     scenario: 'idle',
     connections,
     baseline,
     first,
     second,
-    open_each: each(first.open, baseline),
-    closed_each: each(first.closed, baseline),
-    growth_each: each(second.closed, first.closed),
+    open_each: difference(first.open, baseline, connections),
+    closed_each: difference(first.closed, baseline, connections),
+    growth_each: difference(second.closed, first.closed, connections),
     errors: first.errors + second.errors,
   };
 }
 
 /**
  * @param {import('./server.mjs').Server} server
+ * @param {Before} before
  * @param {import('./generator.mjs').LoadOptions} options
  */
-async function openAndClose(server, options) {
-  const close = await openIdle(options);
-  const open = await settledMemory(server);
+async function openAndClose(server, before, options) {
+  const { close } = await openIdle(options);
+  const open = await settledMemory(server, before);
   const { errors } = await close();
-  const closed = await settledMemory(server);
+  const closed = await settledMemory(server, before);
   return { open, closed, errors };
 }
 
@@ -64,17 +66,28 @@ async function openAndClose(server, options) {
  */
 
 /**
- * The memory after garbage collection.
+ * What each of `count` things takes.
+ * @param {Memory} after
+ * @param {Memory} before
+ * @param {number} count
+ */
+export function difference(after, before, count) {
+  const parts = Object.keys(before).map((part) => [part, (after[part] - before[part]) / count]);
+  return Object.fromEntries(parts);
+}
+
+/**
+ * The least of several looks.
  * @param {import('./server.mjs').Server} server
+ * @param {Before} before
  * @returns {Promise<Memory>}
  */
-async function settledMemory({ url, pid }) {
+export async function settledMemory(server, before) {
   let least = { resident: Number.POSITIVE_INFINITY };
   for (let look = 0; look < LOOKS; look++) {
-    const response = await fetch(`${url.replace('ws:', 'http:')}/gc`);
-    const { heapTotal, heapUsed, external, arrayBuffers } = await response.json();
+    const { heapTotal, heapUsed, external, arrayBuffers } = await getJson(server, `/${before}`);
     await sleep(PAUSE);
-    const resident = residentBytes(/** @type {number} */ (pid));
+    const resident = residentBytes(/** @type {number} */ (server.pid));
     if (resident < least.resident) {
       least = { resident, heapTotal, heapUsed, external, arrayBuffers };
     }
