@@ -10,6 +10,9 @@ import { difference, settledMemory } from './memory.mjs';
 /** Connections of one generator: below the descriptors that a process may have nearly everywhere. */
 const PER_GENERATOR = 18_000;
 
+/** Source addresses that so many connections take (`PER_SOURCE` in `load/src/target.rs`). */
+const SOURCES = 2;
+
 /** Members of the generator that asks for HTTP and has the broadcasts made. */
 const LEADERS = 500;
 
@@ -58,7 +61,7 @@ export async function measureCrowd(server, { connections, rate, size }, timing) 
       await openIdle({
         ...clientOptions(server, '/room'),
         connections: Math.min(left, PER_GENERATOR),
-        firstSource: generators.length,
+        firstSource: generators.length * SOURCES,
       }),
     );
   }
@@ -67,7 +70,7 @@ export async function measureCrowd(server, { connections, rate, size }, timing) 
 
   const lag = await runLoad('httplag', {
     ...access(server),
-    firstSource: generators.length,
+    firstSource: generators.length * SOURCES,
     members: LEADERS,
     rates: rate,
     size,

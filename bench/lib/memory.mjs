@@ -14,8 +14,14 @@ const LOOKS = 4;
 const PAUSE = 200;
 
 /**
- * What happens before a look: a garbage collection, or nothing, so that what lies about counts.
- * @typedef {'gc' | 'memory'} Before
+ * What happens before a look: nothing, so that what lies about counts; a garbage collection; or one
+ * after which V8 also gives back what it has no use for at rest.
+ * @typedef {'memory' | 'gc' | 'shrink'} Before
+ */
+
+/**
+ * The memory by what happened before the look.
+ * @typedef {Partial<Record<Before, Memory>>} State
  */
 
 /**
@@ -24,39 +30,55 @@ const PAUSE = 200;
  * @param {import('./server.mjs').Server} server
  * @param {object} what
  * @param {number} what.connections
- * @param {Before} what.before
+ * @param {Before[]} what.looks in this order
  */
-export async function measureMemory(server, { connections, before }) {
+export async function measureMemory(server, { connections, looks }) {
   const options = { ...clientOptions(server, '/echo'), connections };
   const rehearsal = await openIdle({ ...options, connections: REHEARSAL });
   await rehearsal.close();
-  const baseline = await settledMemory(server, before);
-  const first = await openAndClose(server, before, options);
-  const second = await openAndClose(server, before, options);
+  const baseline = await readAll(server, looks);
+  const first = await openAndClose(server, looks, options);
+  const second = await openAndClose(server, looks, options);
+  const each = (/** @type {State} */ after, /** @type {State} */ before) =>
+    Object.fromEntries(
+      looks.map((look) => [look, difference(after[look], before[look], connections)]),
+    );
   return {
     scenario: 'idle',
     connections,
     baseline,
     first,
     second,
-    open_each: difference(first.open, baseline, connections),
-    closed_each: difference(first.closed, baseline, connections),
-    growth_each: difference(second.closed, first.closed, connections),
+    open_each: each(first.open, baseline),
+    closed_each: each(first.closed, baseline),
+    growth_each: each(second.closed, first.closed),
     errors: first.errors + second.errors,
   };
 }
 
 /**
  * @param {import('./server.mjs').Server} server
- * @param {Before} before
+ * @param {Before[]} looks
  * @param {import('./generator.mjs').LoadOptions} options
  */
-async function openAndClose(server, before, options) {
+async function openAndClose(server, looks, options) {
   const { close } = await openIdle(options);
-  const open = await settledMemory(server, before);
+  const open = await readAll(server, looks);
   const { errors } = await close();
-  const closed = await settledMemory(server, before);
+  const closed = await readAll(server, looks);
   return { open, closed, errors };
+}
+
+/**
+ * @param {import('./server.mjs').Server} server
+ * @param {Before[]} looks
+ * @returns {Promise<State>}
+ */
+async function readAll(server, looks) {
+  /** @type {State} */
+  const state = {};
+  for (const look of looks) state[look] = await settledMemory(server, look);
+  return state;
 }
 
 /**

@@ -21,7 +21,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(20);
 pub struct Options {
     #[command(flatten)]
     server: target::Options,
-    /// Connections; above 20,000 they come from several 127.0.0.x addresses
+    /// Connections; above 12,000 they come from several 127.0.0.x addresses
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
 }
