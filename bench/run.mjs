@@ -76,6 +76,11 @@ function plan(scenarios, peers) {
     return reason ? [`${title}: ${reason}`] : [];
   });
   for (const line of leftOut) say(`Left out: ${line}`);
+  const encrypted = scenarios.some(({ variant }) => variant === 'tls');
+  for (const { name, speaksTls } of peers) {
+    if (!encrypted || speaksTls !== false) continue;
+    say(`${name} has no option tls: with TLS, only ${name}+https can take part`);
+  }
   const jobs = scenarios
     .filter(({ cannotRun }) => !cannotRun?.())
     .flatMap((scenario) => turns(scenario, peers));

@@ -32,7 +32,10 @@ const node = (/** @type {string} */ file) => [
  * @typedef {Peer | string} Candidate
  */
 
-/** What can be named, and with builds more. @type {Record<string, () => Candidate>} */
+/**
+ * What can be named; with `--build`, more.
+ * @type {Record<string, () => Candidate>}
+ */
 const known = {
   // ws takes bufferutil on its own where it is installed.
   ws: () => ws('ws', { WS_NO_BUFFER_UTIL: '1' }),
@@ -58,7 +61,7 @@ const known = {
       name: 'socket.io',
       command: node('socket.io.js'),
       dialect: 'socket-io',
-      // Its clients would have to offer context take-over, as they do by default.
+      // The generator knows packets by their first byte, which compression would hide.
       cannot: ['deflate'],
       version: `Socket.IO ${version}`,
     };

@@ -32,12 +32,12 @@ const START = 0.8;
 /** Connections that open per second, about, with the slowest server. */
 const OPENING = 5000;
 
+/** The same with TLS. */
+const OPENING_TLS = 1200;
+
 const anybody = () => true;
 const onlyOwnProcess = (/** @type {import('./peers.mjs').Peer} */ peer) =>
   peer.command !== undefined;
-
-/** With TLS, a second holds fewer. */
-const OPENING_TLS = 1200;
 
 /**
  * The variants of a scenario that need a server set up for them.
@@ -410,7 +410,7 @@ export function httplag({ members, rates, size, driver, variant }) {
   const title = `HTTP p99, ${members} members`;
   return {
     name,
-    title,
+    title: title + suffix,
     seconds: 2.5,
     quickSeconds: 1.5,
     // Each rate ends with a pause, and some servers are late.

@@ -32,8 +32,17 @@ app.ws('/room-command', { ...behavior, message: (_, message) => command(Buffer.f
 for (const [route, answer] of Object.entries(httpAnswers)) {
   app.get(route, (response) => {
     const body = answer();
-    response.end(typeof body === 'string' ? body : JSON.stringify(body));
+    if (body instanceof Promise) {
+      response.onAborted(() => {});
+      body.then((later) => response.cork(() => end(response, later)));
+    } else {
+      end(response, body);
+    }
   });
+}
+
+function end(response, body) {
+  response.end(typeof body === 'string' ? body : JSON.stringify(body));
 }
 
 app.listen('127.0.0.1', 0, (token) => announce(uws.us_socket_local_port(token)));

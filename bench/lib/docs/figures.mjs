@@ -32,7 +32,7 @@ export function formatValue(value, unit) {
   return `${formatNumber(value)} ${unit === 'bytes each' ? 'B' : unit}`;
 }
 
-/** Three digits. @param {number} value */
+/** @param {number} value as text with three digits */
 const significant = (value) =>
   value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(Math.max(value, 1)))));
 

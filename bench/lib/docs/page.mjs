@@ -28,7 +28,10 @@ const SECTIONS = {
   httplag: 'HTTP beside broadcasts',
 };
 
-/** What is shown first. @type {{ heading: string, figures: string[] }[]} */
+/**
+ * What is shown first, by id.
+ * @type {{ heading: string, figures: string[] }[]}
+ */
 const GLANCES = [
   {
     heading: 'Messages',

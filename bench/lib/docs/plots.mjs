@@ -59,7 +59,11 @@ export async function drawPlots(rows) {
     ratios('tls', tls, ', TLS'),
     cpuTimes('tls-cpu', tls, ', TLS'),
     javascriptTimes('tls-javascript', tls, ', TLS'),
-    httpTimes([...of(plain, 'httplag'), ...of(tls, 'tls-httplag')]),
+    httpTimes([
+      ...of(plain, 'httplag'),
+      ...of(tls, 'tls-httplag'),
+      ...plain.filter(({ id }) => /^crowd-\d+-http$/.test(id)),
+    ]),
     loopDelays([...of(plain, 'httplag'), ...of(tls, 'tls-httplag')]),
     memory('memory', [...of(plain, 'idle'), ...plain.filter(({ id }) => /^crowd-\d+$/.test(id))]),
     memory('tls-memory', of(tls, 'tls-idle'), ', TLS'),

@@ -47,7 +47,8 @@ for each upgrade.`,
     title: 'HTTP without broadcasts',
     figures: /^(tls-)?http-|^(tls-)?httplag(-commands)?-0$|^crowd-\d+-http$/,
     why: `HTTP is served by Node here, by Bun's own server there. This package neither speeds it up nor
-slows it down, except that it takes TLS off the JavaScript thread.`,
+slows it down, except that it takes TLS off the JavaScript thread. In _HTTP p99_ the requests also go
+through the middleware of an application, where those to \`ws\` and Bun are answered at once.`,
   },
   {
     title: 'Compression',
