@@ -34,7 +34,7 @@ async function run() {
   const scenarios = selectScenarios(options);
   prepare(options, say);
   const peers = selectPeers(options, say);
-  const jobs = plan(scenarios, peers);
+  const { jobs, leftOut } = plan(scenarios, peers);
   say(`${jobs.length} measurements, about ${minutes(jobs)} min on a quiet machine`);
   const samples = await measureAll(jobs);
   const rows = summarize(samples, peers[0].name);
@@ -45,7 +45,7 @@ async function run() {
   const wrong = failures > 0 || samples.some(({ errors }) => errors > 0);
   process.exitCode = wrong ? 1 : 0;
   const { rounds, quietCheck } = options;
-  if (options.docs) await writeDocs({ machine, rows, rounds, quietCheck, failures });
+  if (options.docs) await writeDocs({ machine, rows, rounds, quietCheck, failures, leftOut });
 }
 
 async function redraw() {
@@ -58,35 +58,66 @@ async function redraw() {
 async function writeDocs(results) {
   // Not before: what it draws with is installed for it only.
   const docs = await import('./lib/docs/index.mjs');
-  say(`Written: ${(await docs.write(results)).join(', ')}`);
+  const { files, unexplained } = await docs.write(results);
+  say(`Written: ${files.join(', ')}`);
+  for (const line of unexplained) say(`lib/docs/reasons.mjs does not say why: ${line}`);
 }
 
 /** @typedef {Omit<Parameters<typeof measure>[0], 'say'>} Job */
 
 /**
- * Every scenario, round by round, the peers taking turns within a round.
+ * Every scenario, round by round, the peers taking turns within a round; and what cannot be run here.
  * @param {import('./lib/scenarios.mjs').Scenario[]} scenarios
+ * @param {import('./lib/peers.mjs').Peer[]} peers
+ */
+function plan(scenarios, peers) {
+  const leftOut = scenarios.flatMap(({ title, cannotRun }) => {
+    const reason = cannotRun?.();
+    return reason ? [`${title}: ${reason}`] : [];
+  });
+  for (const line of leftOut) say(`Left out: ${line}`);
+  const encrypted = scenarios.some(({ variant }) => variant === 'tls');
+  for (const { name, speaksTls } of peers) {
+    if (!encrypted || speaksTls !== false) continue;
+    say(`${name} has no option tls: with TLS, only ${name}+https can take part`);
+  }
+  const jobs = scenarios
+    .filter(({ cannotRun }) => !cannotRun?.())
+    .flatMap((scenario) => turns(scenario, peers));
+  return { jobs, leftOut };
+}
+
+/**
+ * @param {import('./lib/scenarios.mjs').Scenario} scenario
  * @param {import('./lib/peers.mjs').Peer[]} peers
  * @returns {Job[]}
  */
-function plan(scenarios, peers) {
+function turns(scenario, peers) {
   const { quietCheck } = options;
   const { only = {} } = presets[options.preset];
+  const takePart = peers.filter(
+    (peer) => canTakePart(peer, scenario) && (only[peer.name]?.includes(scenario.name) ?? true),
+  );
   const rounds = Array.from({ length: options.rounds }, (_, index) => index + 1);
-  return scenarios.flatMap((scenario) => {
-    const takePart = peers.filter(
-      (peer) => scenario.canMeasure(peer) && (only[peer.name]?.includes(scenario.name) ?? true),
-    );
-    return rounds.flatMap((round) =>
-      takePart.map((peer) => ({
-        scenario,
-        peer,
-        round,
-        timing: timing(scenario, options),
-        quietCheck,
-      })),
-    );
-  });
+  return rounds.flatMap((round) =>
+    takePart.map((peer) => ({
+      scenario,
+      peer,
+      round,
+      timing: timing(scenario, options),
+      quietCheck,
+    })),
+  );
+}
+
+/**
+ * @param {import('./lib/peers.mjs').Peer} peer
+ * @param {import('./lib/scenarios.mjs').Scenario} scenario
+ */
+function canTakePart(peer, scenario) {
+  if (peer.behindHttps && scenario.variant !== 'tls') return false;
+  if (peer.cannot?.some((start) => scenario.name.startsWith(start))) return false;
+  return scenario.canMeasure(peer);
 }
 
 /** @param {Job[]} jobs */

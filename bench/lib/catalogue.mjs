@@ -1,6 +1,16 @@
 /** What can be measured, and what of it a command line asks for. */
 import { presets } from './presets.mjs';
-import { broadcast, connect, echo, httplag, idle, joinLeave, linear } from './scenarios.mjs';
+import {
+  broadcast,
+  connect,
+  crowd,
+  echo,
+  httplag,
+  idle,
+  joinLeave,
+  linear,
+  requests,
+} from './scenarios.mjs';
 
 /** @typedef {import('./scenarios.mjs').Scenario} Scenario */
 
@@ -26,9 +36,22 @@ function combinations(lists) {
 
 const echoes = combinations({
   size: [20, 1024, 16_384],
-  connections: [1, 64, 500],
+  connections: [1, 4, 64, 500],
   how: [{ inFlight: 1 }, { inFlight: 16 }, { inFlight: 16, burst: true }],
-}).map(({ how, ...shape }) => echo({ ...shape, ...how }));
+})
+  .map(({ how, ...shape }) => ({ ...shape, ...how }))
+  .map((shape) => echo({ ...shape, quantiles: quantilesOf(shape) }));
+
+/**
+ * What is worth a figure of its own: how long a lone message takes, and how long the unluckiest
+ * wait where many connections have much under way.
+ * @param {{ size: number, connections: number, inFlight: number, burst?: boolean }} shape
+ * @returns {('p50' | 'p99' | 'p999')[]}
+ */
+function quantilesOf({ size, connections, inFlight, burst }) {
+  if (connections < 64) return inFlight === 1 ? ['p50'] : [];
+  return burst && size >= 1024 ? ['p99', 'p999'] : [];
+}
 
 const broadcasts = combinations({
   members: [1000, 5000, 10_000],
@@ -57,10 +80,18 @@ export const scenarios = [
     ...[10, 1000, 10_000].map((members) => ({ members, others: 10 })),
     ...[100, 1000, 10_000].map((others) => ({ members: 10, others })),
   ]),
-  idle(10_000),
-  connect(32),
+  idle({ connections: 10_000 }),
+  idle({ connections: 10_000, collect: false }),
+  idle({ connections: 10_000, variant: 'tls' }),
+  crowd({ connections: 18_000, rate: 1 }),
+  crowd({ connections: 100_000, rate: 1 }),
+  connect({ concurrency: 32 }),
+  connect({ concurrency: 32, variant: 'tls' }),
+  requests({ connections: 64 }),
+  requests({ connections: 64, variant: 'tls' }),
   httplag({ members: 10_000, rates: [0, 5, 20], size: 64, driver: 'timer' }),
   httplag({ members: 10_000, rates: [5, 20], size: 64, driver: 'commands' }),
+  httplag({ members: 5000, rates: [0, 20], size: 64, driver: 'timer', variant: 'tls' }),
 ];
 
 /**

@@ -9,6 +9,7 @@ import { inBench, loadBinary } from './paths.mjs';
  * @property {string} cert PEM
  * @property {string} key PEM
  * @property {string} file that has `cert`, for clients
+ * @property {string} keyFile that has `key`, for servers that read it themselves
  */
 
 /** @type {Certificate | undefined} */
@@ -21,6 +22,8 @@ export function certificate() {
   const file = inBench('results/certificate.pem');
   mkdirSync(path.dirname(file), { recursive: true });
   writeFileSync(file, cert);
-  made = { cert, key, file };
+  const keyFile = inBench('results/key.pem');
+  writeFileSync(keyFile, key);
+  made = { cert, key, file, keyFile };
   return made;
 }

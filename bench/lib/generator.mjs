@@ -18,6 +18,24 @@ const PATIENCE = 90_000;
  */
 
 /**
+ * How the generator reaches a server.
+ * @param {import('./server.mjs').Server} server
+ * @param {string} [path]
+ */
+export const clientOptions = ({ url, ca, dialect }, path = '') => ({
+  url: url + path,
+  ca,
+  dialect,
+});
+
+/**
+ * The same, and whose CPU time it looks at.
+ * @param {import('./server.mjs').Server} server
+ * @param {string} [path]
+ */
+export const access = (server, path) => ({ ...clientOptions(server, path), pid: server.pid });
+
+/**
  * Runs a scenario and returns its report.
  * @param {string} scenario
  * @param {LoadOptions} options
@@ -37,19 +55,21 @@ export async function runLoad(scenario, options) {
 }
 
 /**
- * Opens idle connections; resolves when all are open, with a function that closes them.
+ * Opens idle connections; resolves when all are open, with what the generator said of that and a
+ * function that closes them.
  * @param {LoadOptions} options
  */
 export async function openIdle(options) {
   const child = start('idle', options);
   const events = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  await nextEvent(events, 'open');
-  return async () => {
+  const opened = await nextEvent(events, 'open');
+  const close = async () => {
     child.stdin.end('close\n');
     const report = await nextEvent(events, 'closed');
     if (child.exitCode === null) await once(child, 'exit');
     return report;
   };
+  return { opened, close };
 }
 
 /**

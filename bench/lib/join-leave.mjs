@@ -1,7 +1,8 @@
 /** What it costs to join and leave a room, and to close a connection that is in many. */
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
-import { openIdle } from './generator.mjs';
+import { clientOptions, openIdle } from './generator.mjs';
+import { getJson } from './http.mjs';
 
 /** @typedef {{ members: number, others: number }} Case */
 
@@ -13,22 +14,21 @@ import { openIdle } from './generator.mjs';
 export async function measureJoinLeave(server, cases) {
   const results = [];
   for (const { members, others } of cases) {
-    const empty = await openIdle({ url: `${server.url}/room`, connections: members });
-    results.push({ members, others, ...(await probe(server.url, others)) });
-    await empty();
+    const room = await openIdle({ ...clientOptions(server, '/room'), connections: members });
+    results.push({ members, others, ...(await probe(server, others)) });
+    await room.close();
   }
   return { scenario: 'join-leave', results, errors: 0 };
 }
 
 /**
- * @param {string} url
+ * @param {import('./server.mjs').Server} server
  * @param {number} others
  */
-async function probe(url, others) {
-  const socket = new WebSocket(`${url}/probe`);
+async function probe(server, others) {
+  const socket = new WebSocket(`${server.url}/probe`);
   await once(socket, 'open');
-  const response = await fetch(`${url.replace('ws:', 'http:')}/join-leave/${others}`);
-  const { ns_each } = await response.json();
+  const { ns_each } = await getJson(server, `/join-leave/${others}`);
   // Close frame to close frame: the server answers after it has left all rooms.
   const start = performance.now();
   socket.close();

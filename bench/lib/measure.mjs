@@ -19,7 +19,8 @@ const SATURATED = 0.9;
  * @property {number} value
  * @property {string} unit
  * @property {'more' | 'less'} better
- * @property {number} [cpu] the server's CPU time per message in µs
+ * @property {number} [cpu] the server's CPU time per message in µs, all threads
+ * @property {number} [javascript] that of its JavaScript thread
  * @property {Record<string, number | undefined>} details by label with unit
  */
 

@@ -10,8 +10,10 @@ const HELP = `node bench/run.mjs [options]
   --scenario NAME       only this one, or all whose name starts so; may be repeated
   --preset NAME         a set of scenarios and peers: ${Object.keys(presets).join(', ')}
   --all                 the whole catalogue
-  --peers A,B           of ws, ws+bufferutil, nextrush-websocket, bun, and the names of builds;
-                        with options: nextrush-websocket:ioThreads=2 (default: ws,nextrush-websocket)
+  --peers A,B           of ws, ws+bufferutil, nextrush-websocket, bun, socket.io, uws, and the names
+                        of builds; with options: nextrush-websocket:ioThreads=2; behind Node's
+                        https.Server where there is TLS: nextrush-websocket+https
+                        (default: ws,nextrush-websocket)
   --url NAME=ws://…     one more peer: a server that runs already; may be repeated
   --build NAME=DIR      one more peer: nextrush-websocket from another checkout; may be repeated
   --rounds N            measurements of each (default 3; 1 with --quick)

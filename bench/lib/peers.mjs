@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
+import { certificate } from './certificate.mjs';
 import { bunBinary, inBench, rootDirectory } from './paths.mjs';
 
 /**
@@ -11,40 +12,70 @@ import { bunBinary, inBench, rootDirectory } from './paths.mjs';
  * @property {Record<string, string>} [environment] added to that of the process
  * @property {Record<string, unknown>} [options] of its WebSocket server
  * @property {boolean} [hasRooms] whether its server answers `/join-leave`
+ * @property {boolean} [speaksTls] `false` where it cannot speak TLS itself
+ * @property {boolean} [behindHttps] whether Node's `https.Server` speaks TLS for it; then scenarios
+ * without TLS would measure nothing new
+ * @property {string} [dialect] what its clients speak on top of WebSocket
+ * @property {string[]} [cannot] beginnings of the names of scenarios that it has no part in
  * @property {string} [url] of a server that runs already, ws://host:port
  * @property {string} version
  */
 
-const node = (/** @type {string} */ file) => [process.execPath, inBench('servers', file)];
+const node = (/** @type {string} */ file) => [
+  process.execPath,
+  '--expose-gc',
+  inBench('servers', file),
+];
 
 /**
  * A peer, or the reason why it cannot take part.
  * @typedef {Peer | string} Candidate
  */
 
-/** @type {Record<string, () => Candidate>} */
+/**
+ * What can be named; with `--build`, more.
+ * @type {Record<string, () => Candidate>}
+ */
 const known = {
   // ws takes bufferutil on its own where it is installed.
   ws: () => ws('ws', { WS_NO_BUFFER_UTIL: '1' }),
   'ws+bufferutil': () => {
-    const { version } = probe([process.execPath, '-p', versionOf('bufferutil')]);
+    const { printed: version } = probe([process.execPath, '-p', versionOf('bufferutil')]);
     const peer = ws('ws+bufferutil', {});
     if (!version || typeof peer === 'string') {
       return 'the optional package bufferutil did not install here';
     }
     return { ...peer, version: `bufferutil ${version}` };
   },
-  'nextrush-websocket': () => addon('nextrush-websocket', rootDirectory),
+  ...addonBoth('nextrush-websocket', rootDirectory),
   bun: () => {
-    const { version } = probe([bunBinary, '--version']);
+    const { printed: version } = probe([bunBinary, '--version']);
     return version
       ? { name: 'bun', command: [bunBinary, inBench('servers/bun.js')], version: `Bun ${version}` }
       : 'the optional package bun did not install here';
   },
+  'socket.io': () => {
+    const { printed: version } = probe([process.execPath, '-p', versionOf('socket.io')]);
+    if (!version) return 'the optional package socket.io did not install here';
+    return {
+      name: 'socket.io',
+      command: node('socket.io.js'),
+      dialect: 'socket-io',
+      // The generator knows packets by their first byte, which compression would hide.
+      cannot: ['deflate'],
+      version: `Socket.IO ${version}`,
+    };
+  },
+  uws: () => {
+    const { printed: version } = probe([process.execPath, '-p', versionOf('uWebSockets.js')]);
+    return version
+      ? { name: 'uws', command: node('uws.js'), version: `µWebSockets.js ${version}` }
+      : 'uWebSockets.js is not in bench/node_modules; bench/README.md says how to get it there';
+  },
 };
 
 /** Those whose packages are optional. */
-export const optionalPeers = ['bun', 'ws+bufferutil'];
+export const optionalPeers = ['bun', 'socket.io', 'ws+bufferutil'];
 
 /**
  * The peers that can take part, the one that others are compared with first: `ws`, where it is
@@ -54,11 +85,12 @@ export const optionalPeers = ['bun', 'ws+bufferutil'];
  * @returns {Peer[]}
  */
 export function selectPeers(options, say) {
-  const builds = options.builds.map(([name, directory]) => [
-    name,
-    () => addon(name, path.resolve(directory)),
-  ]);
-  const makers = { ...known, ...Object.fromEntries(builds) };
+  const { builds } = options;
+  const makers = Object.assign(
+    {},
+    known,
+    ...builds.map(([name, directory]) => addonBoth(name, path.resolve(directory))),
+  );
   const names = [...new Set([...options.peers, ...builds.map(([name]) => name)])];
   const candidates = [
     ...names.map((name) => [name, variantOf(makers, name)]),
@@ -109,7 +141,7 @@ function parseValue(text) {
  * @returns {Candidate}
  */
 function ws(name, environment) {
-  const { version } = probe([process.execPath, '-p', versionOf('ws')]);
+  const { printed: version } = probe([process.execPath, '-p', versionOf('ws')]);
   return version
     ? { name, command: node('ws.js'), environment, version: `ws ${version}` }
     : 'the package is not in bench/node_modules';
@@ -119,6 +151,38 @@ function ws(name, environment) {
 const versionOf = (name) => `require("${name}/package.json").version`;
 
 /**
+ * The addon of a checkout by its own name, and, with `+https`, behind an `https.Server`.
+ * @param {string} name
+ * @param {string} root
+ * @returns {Record<string, () => Candidate>}
+ */
+function addonBoth(name, root) {
+  return {
+    [name]: () => addon(name, root),
+    [`${name}+https`]: () => {
+      const peer = addon(name, root);
+      if (typeof peer === 'string') return peer;
+      return { ...peer, name: `${name}+https`, speaksTls: true, behindHttps: true };
+    },
+  };
+}
+
+/** Prints the version of the addon, and whether a plugin has the option `tls`. */
+const ADDON = `
+  const root = process.env.NEXTRUSH_WEBSOCKET_ROOT;
+  const { WebSocketPlugin } = require(root);
+  const { cert, key } = JSON.parse(process.env.BENCH_CERTIFICATE);
+  let speaksTls = true;
+  try {
+    new WebSocketPlugin({ tls: { cert, key } });
+  } catch (error) {
+    if (!error.message.includes('unknown option')) throw error;
+    speaksTls = false;
+  }
+  console.log(JSON.stringify({ version: require(root + '/package.json').version, speaksTls }));
+`;
+
+/**
  * The addon of a checkout.
  * @param {string} name
  * @param {string} root
@@ -126,22 +190,24 @@ const versionOf = (name) => `require("${name}/package.json").version`;
  */
 function addon(name, root) {
   const environment = { NEXTRUSH_WEBSOCKET_ROOT: root };
-  const script =
-    'require(process.env.NEXTRUSH_WEBSOCKET_ROOT).WebSocketPlugin.name && require(process.env.NEXTRUSH_WEBSOCKET_ROOT + "/package.json").version';
-  const { version, problem } = probe([process.execPath, '-p', script], environment);
-  return version
-    ? {
-        name,
-        command: node('nextrush-websocket.js'),
-        environment,
-        hasRooms: true,
-        version: `nextrush-websocket ${version}`,
-      }
-    : `${root} does not load, is it built? (${problem})`;
+  const { printed, problem } = probe([process.execPath, '-e', ADDON], {
+    ...environment,
+    BENCH_CERTIFICATE: JSON.stringify(certificate()),
+  });
+  if (!printed) return `${root} does not load, is it built? (${problem})`;
+  const { version, speaksTls } = JSON.parse(printed);
+  return {
+    name,
+    command: node('nextrush-websocket.js'),
+    environment,
+    hasRooms: true,
+    speaksTls,
+    version: `nextrush-websocket ${version}`,
+  };
 }
 
 /**
- * Runs a command that prints a version.
+ * Runs a command that prints what there is to know.
  * @param {string[]} command
  * @param {Record<string, string>} [environment]
  */
@@ -151,7 +217,7 @@ function probe([file, ...args], environment) {
     env: { ...process.env, ...environment },
     encoding: 'utf8',
   });
-  if (status === 0) return { version: stdout.trim() };
+  if (status === 0) return { printed: stdout.trim() };
   const problem = error?.message ?? stderr.split('\n').find((line) => line.includes('Error'));
   return { problem: problem ?? `status ${status}` };
 }

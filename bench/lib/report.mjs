@@ -13,14 +13,16 @@ export const HEADINGS = [
   'unit',
   'min – max',
   'ratio',
-  'CPU µs/msg',
+  'CPU µs',
+  'JS µs',
   'more',
 ];
-export const NUMERIC = [false, false, true, false, true, true, true, false];
+export const NUMERIC = [false, false, true, false, true, true, true, true, false];
 
 export const LEGEND =
   'ratio: how many times better than the first server (above 1 is better, for times and bytes too). ' +
-  'CPU: of the server process, per message (per delivery, per connection).';
+  'CPU µs: of the server process per message (per delivery, connection or request); ' +
+  'JS µs: what of it its JavaScript thread used.';
 
 /**
  * Two to three significant digits at least, thousands with commas.
@@ -54,6 +56,7 @@ export function cells(row) {
     `${formatNumber(row.min)} – ${formatNumber(row.max)}`,
     row.ratio === undefined ? '' : `${row.ratio.toFixed(2)}×`,
     row.cpu === undefined ? '' : formatNumber(row.cpu),
+    row.javascript === undefined ? '' : formatNumber(row.javascript),
     details.join(', '),
   ];
 }

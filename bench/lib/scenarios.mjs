@@ -1,6 +1,7 @@
 /** The kinds of scenarios: how each is run, and what counts in its report. */
 import { certificate } from './certificate.mjs';
-import { runLoad } from './generator.mjs';
+import { measureCrowd, tooMany } from './crowd.mjs';
+import { access, runLoad } from './generator.mjs';
 import { measureJoinLeave } from './join-leave.mjs';
 import { measureMemory } from './memory.mjs';
 
@@ -18,6 +19,8 @@ import { measureMemory } from './memory.mjs';
  * @property {number} quickSeconds
  * @property {(timing: Timing) => number} duration seconds that a measurement takes, about
  * @property {(peer: import('./peers.mjs').Peer) => boolean} canMeasure
+ * @property {() => string | undefined} [cannotRun] why it cannot be run on this machine, if so
+ * @property {Variant} [variant]
  * @property {() => import('./server.mjs').ServerSettings} [server] what the server has to be
  * @property {(server: import('./server.mjs').Server, timing: Timing) => Promise<any>} run to a report
  * @property {(report: any) => import('./measure.mjs').Result[]} results
@@ -29,19 +32,31 @@ const START = 0.8;
 /** Connections that open per second, about, with the slowest server. */
 const OPENING = 5000;
 
+/** The same with TLS. */
+const OPENING_TLS = 1200;
+
 const anybody = () => true;
 const onlyOwnProcess = (/** @type {import('./peers.mjs').Peer} */ peer) =>
   peer.command !== undefined;
 
 /**
  * The variants of a scenario that need a server set up for them.
- * @type {Record<'tls' | 'deflate', { title: string, server: NonNullable<Scenario['server']> }>}
+ * @type {Record<'tls' | 'deflate', {
+ *   title: string,
+ *   server: NonNullable<Scenario['server']>,
+ *   canMeasure: Scenario['canMeasure'],
+ * }>}
  */
 const variants = {
-  tls: { title: ', TLS', server: () => ({ tls: certificate() }) },
+  tls: {
+    title: ', TLS',
+    server: () => ({ tls: certificate() }),
+    canMeasure: (peer) => onlyOwnProcess(peer) && peer.speaksTls !== false,
+  },
   deflate: {
     title: ', permessage-deflate',
     server: () => ({ options: { perMessageDeflate: true } }),
+    canMeasure: onlyOwnProcess,
   },
 };
 
@@ -50,32 +65,27 @@ const variants = {
 /**
  * What a variant changes in a scenario.
  * @param {Variant | undefined} variant
+ * @param {Scenario['canMeasure']} [canMeasure] whom the scenario can measure without a variant
  */
-const asVariant = (variant) => ({
-  prefix: variant ? `${variant}-` : '',
-  suffix: variant ? variants[variant].title : '',
-  server: variant && variants[variant].server,
-  // A server that runs already is as it is.
-  canMeasure: variant ? onlyOwnProcess : anybody,
-});
+function asVariant(variant, canMeasure = anybody) {
+  if (variant === undefined) return { prefix: '', suffix: '', needs: { canMeasure } };
+  const { title, server, ...needs } = variants[variant];
+  return { prefix: `${variant}-`, suffix: title, needs: { variant, server, ...needs } };
+}
 
 /** Bytes for people: 20 B, 1 KiB. */
 const bytes = (/** @type {number} */ size) => (size < 1024 ? `${size} B` : `${size / 1024} KiB`);
 
 /**
- * How the load generator reaches a server, and whose CPU time it looks at.
- * @param {import('./server.mjs').Server} server
- * @param {string} [path]
- */
-const access = ({ url, ca, pid }, path = '') => ({ url: url + path, ca, pid });
-
-/**
- * The server's CPU time per thing.
+ * The server's CPU time per thing in µs: of all threads, and of the one that runs JavaScript.
  * @param {any} cpu
  * @param {number} count
  */
-const cpuEach = (cpu, count) =>
-  cpu?.server_us != null && count > 0 ? cpu.server_us / count : undefined;
+function cpuEach(cpu, count) {
+  const each = (/** @type {number | null | undefined} */ time) =>
+    time != null && count > 0 ? time / count : undefined;
+  return { cpu: each(cpu?.server_us), javascript: each(cpu?.javascript_us) };
+}
 
 /**
  * @param {object} shape
@@ -83,11 +93,12 @@ const cpuEach = (cpu, count) =>
  * @param {number} shape.inFlight
  * @param {number} shape.size
  * @param {boolean} [shape.burst]
+ * @param {('p50' | 'p99' | 'p999')[]} [shape.quantiles] of the latency that are figures of their own
  * @param {Variant} [shape.variant]
  * @returns {Scenario}
  */
-export function echo({ connections, inFlight, size, burst = false, variant }) {
-  const { prefix, suffix, ...needs } = asVariant(variant);
+export function echo({ connections, inFlight, size, burst = false, quantiles = [], variant }) {
+  const { prefix, suffix, needs } = asVariant(variant);
   // With one message in flight there is nothing that could be joined.
   const how = inFlight === 1 ? '' : burst ? ', burst' : ', one write each';
   const name = `${prefix}echo-${connections}x${inFlight}-${size}${burst ? '-burst' : ''}`;
@@ -116,7 +127,7 @@ export function echo({ connections, inFlight, size, burst = false, variant }) {
         value: report.messages_per_second,
         unit: 'messages/s',
         better: 'more',
-        cpu: cpuEach(report.cpu, report.messages),
+        ...cpuEach(report.cpu, report.messages),
         details: {
           'p50 µs': report.latency_us.p50,
           'p99 µs': report.latency_us.p99,
@@ -125,6 +136,14 @@ export function echo({ connections, inFlight, size, burst = false, variant }) {
             variant === 'deflate' ? report.received / report.messages : undefined,
         },
       },
+      ...quantiles.map((quantile) => ({
+        id: `${name}-${quantile}`,
+        title: `${title}: ${quantile}`,
+        value: report.latency_us[quantile],
+        unit: 'µs',
+        better: /** @type {const} */ ('less'),
+        details: {},
+      })),
     ],
   };
 }
@@ -138,7 +157,7 @@ export function echo({ connections, inFlight, size, burst = false, variant }) {
  * @returns {Scenario}
  */
 export function broadcast({ members, perCommand, size, variant }) {
-  const { prefix, suffix, ...needs } = asVariant(variant);
+  const { prefix, suffix, needs } = asVariant(variant);
   const name = `${prefix}broadcast-${members}x${perCommand}-${size}`;
   const title = `broadcast ${members} members, ${perCommand} per command, ${bytes(size)}${suffix}`;
   return {
@@ -164,7 +183,7 @@ export function broadcast({ members, perCommand, size, variant }) {
         value: report.deliveries_per_second,
         unit: 'deliveries/s',
         better: 'more',
-        cpu: cpuEach(report.cpu, report.deliveries),
+        ...cpuEach(report.cpu, report.deliveries),
         details: {
           'fan-out p50 ms': report.fanout_us.p50 / 1000,
           'p99 ms': report.fanout_us.p99 / 1000,
@@ -194,7 +213,7 @@ export function linear(members) {
       {
         id: name,
         title: `cost of a delivery, ${members} members`,
-        value: cpuEach(report.cpu, report.deliveries) ?? Number.NaN,
+        value: cpuEach(report.cpu, report.deliveries).cpu ?? Number.NaN,
         unit: 'CPU µs',
         better: 'less',
         details: {
@@ -208,15 +227,19 @@ export function linear(members) {
 }
 
 /**
- * @param {number} connections
+ * @param {object} shape
+ * @param {number} shape.connections
+ * @param {boolean} [shape.collect] whether garbage is collected before each look at the memory
+ * @param {'tls'} [shape.variant]
  * @returns {Scenario}
  */
-export function idle(connections) {
-  const name = `idle-${connections}`;
-  const title = `idle, ${connections} connections`;
-  const figure = (/** @type {string} */ suffix, /** @type {Record<string, number>} */ each) => ({
-    id: name + suffix.replaceAll(' ', '-'),
-    title: title + suffix,
+export function idle({ connections, collect = true, variant }) {
+  const { prefix, suffix, needs } = asVariant(variant, onlyOwnProcess);
+  const name = `${prefix}idle-${connections}${collect ? '' : '-uncollected'}`;
+  const title = `idle, ${connections} connections${collect ? '' : ', no collection forced'}${suffix}`;
+  const figure = (/** @type {string} */ state, /** @type {Record<string, number>} */ each) => ({
+    id: name + state.replaceAll(' ', '-'),
+    title: title + state,
     value: each.resident,
     unit: 'bytes each',
     better: /** @type {const} */ ('less'),
@@ -227,47 +250,146 @@ export function idle(connections) {
     title,
     seconds: 0,
     quickSeconds: 0,
-    // Five readings of a second, two openings, two closings.
-    duration: () => START + 5 + (4 * connections) / OPENING,
-    canMeasure: onlyOwnProcess,
-    run: (server) => measureMemory(server, connections),
+    // Five or ten readings of a second, two openings, two closings.
+    duration: () =>
+      START + (collect ? 10 : 5) + (4 * connections) / (variant ? OPENING_TLS : OPENING),
+    ...needs,
+    run: (server) =>
+      measureMemory(server, { connections, looks: collect ? ['gc', 'shrink'] : ['memory'] }),
     results: ({ baseline, open_each, closed_each, growth_each }) => {
-      const [open, closed] = [figure('', open_each), figure(' after close', closed_each)];
+      // What lies about after a close says nothing about what was held.
+      if (!collect) return [figure('', open_each.memory)];
+      const [open, closed] = [figure('', open_each.gc), figure(' after close', closed_each.shrink)];
+      const mebibytes = baseline.gc.resident / 2 ** 20;
+      const further = { 'once V8 has shrunk': open_each.shrink.resident };
+      const growth = { 'more after the second close': growth_each.shrink.resident };
       return [
-        { ...open, details: { ...open.details, 'baseline MiB': baseline.resident / 2 ** 20 } },
-        {
-          ...closed,
-          details: { ...closed.details, 'more after the second close': growth_each.resident },
-        },
+        { ...open, details: { ...further, ...open.details, 'baseline MiB': mebibytes } },
+        { ...closed, details: { ...closed.details, ...growth } },
       ];
     },
   };
 }
 
 /**
- * @param {number} concurrency
+ * @param {object} shape
+ * @param {number} shape.concurrency
+ * @param {'tls'} [shape.variant]
  * @returns {Scenario}
  */
-export function connect(concurrency) {
-  const title = `connect and close, ${concurrency} at a time`;
+export function connect({ concurrency, variant }) {
+  const { prefix, suffix, needs } = asVariant(variant);
+  const name = `${prefix}connect`;
+  const title = `connect and close, ${concurrency} at a time${suffix}`;
   return {
-    name: 'connect',
+    name,
     title,
     seconds: 2,
     quickSeconds: 1,
     duration: ({ seconds, warmup }) => START + warmup + seconds,
-    canMeasure: anybody,
+    ...needs,
     run: (server, timing) =>
       runLoad('connect', { ...access(server, '/echo'), concurrency, ...timing }),
     results: (report) => [
       {
-        id: 'connect',
+        id: name,
         title,
         value: report.connections_per_second,
         unit: 'connections/s',
         better: 'more',
-        cpu: cpuEach(report.cpu, report.connections),
+        ...cpuEach(report.cpu, report.connections),
         details: { 'handshake p50 µs': report.handshake_us.p50, 'p99 µs': report.handshake_us.p99 },
+      },
+    ],
+  };
+}
+
+/**
+ * HTTP alone: what it costs on a server that also serves WebSockets.
+ * @param {object} shape
+ * @param {number} shape.connections
+ * @param {'tls'} [shape.variant]
+ * @returns {Scenario}
+ */
+export function requests({ connections, variant }) {
+  const { prefix, suffix, needs } = asVariant(variant);
+  const name = `${prefix}http-${connections}`;
+  const title = `HTTP GET, ${connections} connections kept alive${suffix}`;
+  return {
+    name,
+    title,
+    seconds: 2,
+    quickSeconds: 1,
+    duration: ({ seconds, warmup }) => START + warmup + seconds,
+    ...needs,
+    server: () => ({ ...needs.server?.(), bareHttp: true }),
+    run: (server, timing) =>
+      runLoad('requests', { ...access(server, '/ping'), connections, ...timing }),
+    results: (report) => [
+      {
+        id: name,
+        title,
+        value: report.requests_per_second,
+        unit: 'requests/s',
+        better: 'more',
+        ...cpuEach(report.cpu, report.requests),
+        details: { 'p50 µs': report.latency_us.p50, 'p99 µs': report.latency_us.p99 },
+      },
+    ],
+  };
+}
+
+/**
+ * @param {object} shape
+ * @param {number} shape.connections
+ * @param {number} shape.rate broadcasts per second
+ * @returns {Scenario}
+ */
+export function crowd({ connections, rate }) {
+  const name = `crowd-${connections}`;
+  const title = `${connections} connections`;
+  return {
+    name,
+    title,
+    seconds: 5,
+    quickSeconds: 2,
+    duration: ({ seconds, warmup }) => START + warmup + seconds + 8 + (2 * connections) / OPENING,
+    canMeasure: onlyOwnProcess,
+    cannotRun: () => tooMany(connections),
+    run: (server, timing) => measureCrowd(server, { connections, rate, size: 64 }, timing),
+    results: ({ phase, open_each, opened_per_second, deliveries_per_second }) => [
+      {
+        id: `${name}-http`,
+        title: `${title}, ${rate} broadcast/s to all: HTTP p99`,
+        // With the requests that a stall kept from being sent: with one broadcast a second, it hits
+        // fewer than one of a hundred requests otherwise, however long it is.
+        value: phase.http_corrected_us.p99 / 1000,
+        unit: 'ms',
+        better: 'less',
+        ...cpuEach(phase.cpu, deliveries_per_second * phase.seconds),
+        details: {
+          'p50 ms': phase.http_corrected_us.p50 / 1000,
+          'longest ms': phase.http_us.max / 1000,
+          'loop delay p99 ms': phase.loop_delay?.p99_ms,
+          'max ms': phase.loop_delay?.max_ms,
+          'broadcasts/s': phase.achieved,
+        },
+      },
+      {
+        id: name,
+        title: `${title}: memory`,
+        value: open_each.resident,
+        unit: 'bytes each',
+        better: 'less',
+        details: { 'of it JS heap': open_each.heapUsed },
+      },
+      {
+        id: `${name}-open`,
+        title: `${title}: opening`,
+        value: opened_per_second,
+        unit: 'connections/s',
+        better: 'more',
+        details: {},
       },
     ],
   };
@@ -279,20 +401,22 @@ export function connect(concurrency) {
  * @param {number[]} shape.rates broadcasts per second
  * @param {number} shape.size
  * @param {'timer' | 'commands'} shape.driver who keeps the time of the broadcasts
+ * @param {'tls'} [shape.variant]
  * @returns {Scenario}
  */
-export function httplag({ members, rates, size, driver }) {
-  const name = driver === 'timer' ? 'httplag' : `httplag-${driver}`;
+export function httplag({ members, rates, size, driver, variant }) {
+  const { prefix, suffix, needs } = asVariant(variant);
+  const name = `${prefix}httplag${driver === 'timer' ? '' : `-${driver}`}`;
   const title = `HTTP p99, ${members} members`;
   return {
     name,
-    title,
+    title: title + suffix,
     seconds: 2.5,
     quickSeconds: 1.5,
     // Each rate ends with a pause, and some servers are late.
     duration: ({ seconds, warmup }) =>
-      START + members / OPENING + rates.length * (warmup + seconds + 1.5),
-    canMeasure: anybody,
+      START + members / (variant ? OPENING_TLS : OPENING) + rates.length * (warmup + seconds + 1.5),
+    ...needs,
     run: (server, timing) =>
       runLoad('httplag', {
         ...access(server),
@@ -305,11 +429,11 @@ export function httplag({ members, rates, size, driver }) {
     results: (report) =>
       report.phases.map((/** @type {any} */ phase) => ({
         id: `${name}-${phase.rate}`,
-        title: `${title}, ${phase.rate} broadcasts/s${driver === 'timer' ? '' : ` by ${driver}`}`,
+        title: `${title}, ${phase.rate} broadcasts/s${driver === 'timer' ? '' : ` by ${driver}`}${suffix}`,
         value: phase.http_us.p99 / 1000,
         unit: 'ms',
         better: 'less',
-        cpu: cpuEach(phase.cpu, phase.deliveries),
+        ...cpuEach(phase.cpu, phase.deliveries),
         details: {
           'p50 ms': phase.http_us.p50 / 1000,
           'loop delay p99 ms': phase.loop_delay?.p99_ms,

@@ -16,12 +16,14 @@ const STOP_LIMIT = 3_000;
  * @property {Record<string, unknown>} [options] of the WebSocket server, by the name that all peers
  * give them
  * @property {import('./certificate.mjs').Certificate} [tls] where it is to speak TLS
+ * @property {boolean} [bareHttp] whether HTTP requests are answered without a framework
  */
 
 /**
  * @typedef {object} Server
  * @property {string} url ws://host:port, wss:// with TLS
  * @property {string} [ca] with TLS: the file with its certificate
+ * @property {string} [dialect] what is spoken on top of WebSocket, as the generator calls it
  * @property {number} [pid] where the process is ours
  * @property {() => Promise<void>} stop
  */
@@ -32,11 +34,14 @@ const STOP_LIMIT = 3_000;
  * @param {ServerSettings} [settings]
  * @returns {Promise<Server>}
  */
-export async function startServer(peer, { options, tls } = {}) {
+export async function startServer(peer, { options, tls, bareHttp } = {}) {
   if (!peer.command) return { url: /** @type {string} */ (peer.url), stop: async () => {} };
   const settings = {
     options: { ...options, ...peer.options },
     tls: tls && { cert: tls.cert, key: tls.key },
+    tlsFiles: tls && { cert: tls.file, key: tls.keyFile },
+    behindHttps: peer.behindHttps,
+    bareHttp,
   };
   // The shell raises the limit on descriptors as far as it may, then becomes the server.
   const raised = 'ulimit -n "$(ulimit -Hn)"; exec "$@"';
@@ -48,7 +53,13 @@ export async function startServer(peer, { options, tls } = {}) {
   const stop = () => stopProcess(child, ended);
   try {
     const { listening, pid } = await firstLine(child, peer.name);
-    return { url: `${tls ? 'wss' : 'ws'}://127.0.0.1:${listening}`, ca: tls?.file, pid, stop };
+    return {
+      url: `${tls ? 'wss' : 'ws'}://127.0.0.1:${listening}`,
+      ca: tls?.file,
+      dialect: peer.dialect,
+      pid,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

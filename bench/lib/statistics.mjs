@@ -14,7 +14,8 @@
  * @property {number} min
  * @property {number} max
  * @property {number} [ratio] how many times better than the first peer, whatever better means here
- * @property {number} [cpu] µs of the server per message, median
+ * @property {number} [cpu] µs of the server per message, all threads, median
+ * @property {number} [javascript] those of its JavaScript thread
  * @property {Record<string, number>} details medians by label
  * @property {number} errors of all rounds
  * @property {number} noisy rounds in which others kept the machine busy
@@ -79,6 +80,7 @@ function toRow(peer, entries) {
     min: Math.min(...values),
     max: Math.max(...values),
     cpu: medianOfKnown(results.map(({ cpu }) => cpu)),
+    javascript: medianOfKnown(results.map(({ javascript }) => javascript)),
     details: Object.fromEntries(
       Object.keys(details)
         .map((label) => [label, medianOfKnown(results.map((result) => result.details[label]))])

@@ -1,69 +1,88 @@
 /**
  * The addon on the small NextRush-shaped host of the examples, used as its own documentation does.
- * NEXTRUSH_WEBSOCKET_ROOT names another checkout to take both from.
+ * NEXTRUSH_WEBSOCKET_ROOT names another checkout to take both from. With TLS it encrypts on its I/O
+ * threads, or is behind an `https.Server` where that is asked for.
  */
+import http from 'node:http';
 import https from 'node:https';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createProbe } from './probe.js';
-import { announce, createCommander, httpAnswers, KEEP_ALIVE, ROOM, settings } from './shared.js';
+import {
+  announce,
+  createCommander,
+  httpAnswers,
+  KEEP_ALIVE,
+  onRequest,
+  ROOM,
+  settings,
+} from './shared.js';
 
 const root =
   process.env.NEXTRUSH_WEBSOCKET_ROOT ?? fileURLToPath(new URL('../..', import.meta.url));
 const { WebSocketPlugin, withWebSocket } = createRequire(import.meta.url)(root);
 const { createApp } = await import(pathToFileURL(path.join(root, 'examples/host/index.js')).href);
 
-const app = createApp();
-const server = settings.tls ? encrypt(app, settings.tls) : app.getServer();
-server.keepAliveTimeout = KEEP_ALIVE;
 const plugin = new WebSocketPlugin({
   path: ['/echo', '/room', '/room-command'],
   maxConnections: Infinity,
   maxRoomsPerConnection: Infinity,
+  ...(settings.tls && !settings.behindHttps ? { tls: settings.tls } : {}),
   ...settings.options,
 });
-plugin.install(app);
-const wsApp = withWebSocket(app);
+const { server, sockets } = settings.bareHttp ? attach() : install();
+server.keepAliveTimeout = KEEP_ALIVE;
 
-wsApp.ws('/echo', (socket) => {
+sockets.ws('/echo', (socket) => {
   socket.onMessage((data) => socket.send(data));
 });
 
-wsApp.ws('/room', (socket) => {
+sockets.ws('/room', (socket) => {
   socket.join(ROOM);
 });
 
-const command = createCommander((message) => wsApp.wsBroadcast(message, ROOM));
-wsApp.ws('/room-command', (socket) => {
+const command = createCommander((message) => sockets.wsBroadcast(message, ROOM));
+sockets.ws('/room-command', (socket) => {
   socket.onMessage(command);
 });
 
-const probe = createProbe();
-wsApp.ws('/probe', probe.onConnection);
-app.get('/join-leave/:others', (ctx) => ctx.res.json(probe.measure(Number(ctx.params.others))));
-
-for (const [route, answer] of Object.entries(httpAnswers)) {
-  app.get(route, async (ctx) => {
-    const body = await answer();
-    if (typeof body === 'string') ctx.res.send(body);
-    else ctx.res.json(body);
-  });
-}
-
 server.listen(0, '127.0.0.1', () => announce(server.address().port));
 
-/**
- * Puts the application behind a server that speaks TLS; the host makes one without.
- * @param {{ getServer: () => import('node:http').Server }} application
- * @param {{ cert: string, key: string }} certificate
- */
-function encrypt(application, certificate) {
-  const plain = application.getServer();
-  const encrypted = https.createServer(certificate, (request, response) =>
-    plain.emit('request', request, response),
-  );
-  application.getServer = () => encrypted;
-  return encrypted;
+/** The plugin as most use it: on an application. */
+function install() {
+  const app = createApp();
+  const plain = app.getServer();
+  if (settings.behindHttps && settings.tls) {
+    // The host makes no server with TLS itself.
+    const encrypted = https.createServer(settings.tls, (request, response) =>
+      plain.emit('request', request, response),
+    );
+    app.getServer = () => encrypted;
+  }
+  plugin.install(app);
+  const sockets = withWebSocket(app);
+
+  const probe = createProbe();
+  sockets.ws('/probe', probe.onConnection);
+  app.get('/join-leave/:others', (ctx) => ctx.res.json(probe.measure(Number(ctx.params.others))));
+
+  for (const [route, answer] of Object.entries(httpAnswers)) {
+    app.get(route, async (ctx) => {
+      const body = await answer();
+      if (typeof body === 'string') ctx.res.send(body);
+      else ctx.res.json(body);
+    });
+  }
+  return { server: app.getServer(), sockets };
+}
+
+/** The plugin on a server that answers HTTP requests by itself, as those of other peers do. */
+function attach() {
+  const server =
+    settings.behindHttps && settings.tls
+      ? https.createServer(settings.tls, onRequest)
+      : http.createServer(onRequest);
+  return { server, sockets: plugin.attach(server) };
 }

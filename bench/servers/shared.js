@@ -9,8 +9,16 @@ import process from 'node:process';
 
 /**
  * What the runner wants of this server: options for the WebSocket server itself, by the names that
- * it gives them, and a certificate with its key (PEM) where it is to speak TLS.
- * @type {{ options: Record<string, unknown>, tls?: { cert: string, key: string } }}
+ * it gives them; a certificate with its key where it is to speak TLS, as PEM and as paths of files,
+ * and whether Node's `https.Server` is to do that where the server has a way of its own; and whether
+ * HTTP requests are answered without a framework.
+ * @type {{
+ *   options: Record<string, unknown>,
+ *   tls?: { cert: string, key: string },
+ *   tlsFiles?: { cert: string, key: string },
+ *   behindHttps?: boolean,
+ *   bareHttp?: boolean,
+ * }}
  */
 export const settings = JSON.parse(process.env.BENCH_SERVER ?? '{"options":{}}');
 
@@ -100,19 +108,26 @@ function readLoopDelay() {
 }
 
 /**
- * Collects garbage as V8 does under memory pressure, so that memory shows what is held and not what
- * is left over. `gc()` would leave the young generation as large as traffic has made it (some 30
- * MB); by itself V8 shrinks it after seconds of quiet.
+ * What the process holds after a garbage collection as anybody can ask for one: `gc()`, for which
+ * Node runs with `--expose-gc`.
  */
-async function collectGarbage() {
-  if (typeof globalThis.Bun !== 'undefined') {
-    globalThis.Bun.gc(true);
-  } else {
-    const session = new Session();
-    session.connect();
-    await session.post('HeapProfiler.collectGarbage');
-    session.disconnect();
-  }
+function collectGarbage() {
+  if (typeof globalThis.Bun !== 'undefined') globalThis.Bun.gc(true);
+  else globalThis.gc?.();
+  return process.memoryUsage();
+}
+
+/**
+ * The same after a collection as V8 makes one under memory pressure. `gc()` leaves the young
+ * generation as large as traffic has made it (some 30 MB); by itself V8 shrinks it after seconds of
+ * quiet.
+ */
+async function shrinkHeap() {
+  if (typeof globalThis.Bun !== 'undefined') return collectGarbage();
+  const session = new Session();
+  session.connect();
+  await session.post('HeapProfiler.collectGarbage');
+  session.disconnect();
   return process.memoryUsage();
 }
 
@@ -124,7 +139,9 @@ export const httpAnswers = {
   '/ping': () => 'ok',
   '/loop-delay/reset': resetLoopDelay,
   '/loop-delay': readLoopDelay,
+  '/memory': () => process.memoryUsage(),
   '/gc': collectGarbage,
+  '/shrink': shrinkHeap,
 };
 
 /**

@@ -1,10 +1,12 @@
-/** docs/benchmarks.md, its figures as JSON, and its plots. */
+/** docs/benchmarks.md, its figures as JSON, its plots, and the table in the README. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { rootDirectory } from '../paths.mjs';
 import { formatPage } from './page.mjs';
 import { drawPlots } from './plots.mjs';
+import { formatReadme } from './readme.mjs';
+import { unexplained } from './reasons.mjs';
 
 /**
  * What the page shows of a run.
@@ -14,14 +16,16 @@ import { drawPlots } from './plots.mjs';
  * @property {number} rounds
  * @property {boolean} quietCheck whether foreign load was looked for
  * @property {number} failures measurements that failed
+ * @property {string[]} [leftOut] what could not be measured on this machine, and why
  */
 
 const page = path.join(rootDirectory, 'docs/benchmarks.md');
+const readme = path.join(rootDirectory, 'README.md');
 const json = path.join(rootDirectory, 'docs/benchmarks.json');
 const plotDirectory = path.join(rootDirectory, 'docs/benchmarks');
 
 /**
- * Writes everything and returns the paths. Notes that the page has are kept.
+ * Writes everything; returns the paths, and in which figures others lead for no reason that is known.
  * @param {Results} results
  */
 export async function write(results) {
@@ -29,11 +33,12 @@ export async function write(results) {
   rmSync(plotDirectory, { recursive: true, force: true });
   mkdirSync(plotDirectory, { recursive: true });
   for (const { name, svg } of plots) writeFileSync(path.join(plotDirectory, `${name}.svg`), svg);
-  const before = existsSync(page) ? readFileSync(page, 'utf8') : '';
-  writeFileSync(page, formatPage(results, plots, before));
+  writeFileSync(page, formatPage(results, plots));
+  writeFileSync(readme, formatReadme(results, readFileSync(readme, 'utf8')));
   writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
   format();
-  return [page, json, plotDirectory].map((file) => path.relative('.', file));
+  const files = [page, readme, json, plotDirectory].map((file) => path.relative('.', file));
+  return { files, unexplained: unexplained(results.rows) };
 }
 
 /** @returns {Results} those of the last run that wrote the page */
@@ -41,9 +46,9 @@ export function readResults() {
   return JSON.parse(readFileSync(json, 'utf8'));
 }
 
-/** As the linter of this repository wants the two files, where it is installed. */
+/** As the linter of this repository wants the files, where it is installed. */
 function format() {
   const biome = path.join(rootDirectory, 'node_modules/.bin/biome');
   if (!existsSync(biome)) return;
-  spawnSync(biome, ['format', '--write', page, json], { cwd: rootDirectory });
+  spawnSync(biome, ['format', '--write', page, readme, json], { cwd: rootDirectory });
 }

@@ -15,6 +15,7 @@ const COLORS = {
   ws: '#9aa0a6',
   'nextrush-websocket': '#f76707',
   bun: '#4c8dff',
+  'nextrush-websocket+https': '#fab387',
 };
 const FURTHER_COLORS = ['#37b24d', '#ae3ec9', '#f59f00', '#e64980'];
 
@@ -42,84 +43,166 @@ const config = {
 };
 
 /**
- * All plots for which a run has figures. Peers that took part in a few scenarios only are in the
- * tables: here they would leave a gap in every other group.
- * @param {Row[]} all
+ * All plots for which a run has figures.
+ * @param {Row[]} rows
  * @returns {Promise<Plot[]>}
  */
-export async function drawPlots(all) {
-  const figures = new Set(all.map(({ id }) => id)).size;
-  const count = (/** @type {string} */ name) => all.filter(({ peer }) => peer === name).length;
-  const rows = all.filter(({ peer }) => count(peer) > figures / 2);
+export async function drawPlots(rows) {
+  const [tls, plain] = [rows.filter(isTls), rows.filter((row) => !isTls(row))];
+  const of = (/** @type {Row[]} */ some, /** @type {string} */ start) =>
+    some.filter(({ scenario }) => scenario.startsWith(start));
   const drawings = [
-    ratios(rows.filter(({ unit, peer }) => unit.endsWith('/s') && peer !== 'ws')),
-    cpuTimes(rows.filter(({ cpu, unit }) => cpu !== undefined && unit.endsWith('/s'))),
-    httpTimes(rows.filter(({ scenario }) => scenario.startsWith('httplag'))),
-    loopDelays(rows.filter(({ scenario }) => scenario.startsWith('httplag'))),
-    memory(rows.filter(({ scenario }) => scenario.startsWith('idle'))),
-    costs(rows.filter(({ scenario }) => scenario.startsWith('linear'))),
-  ].filter(({ values }) => values.length > 0);
+    ratios('throughput', plain),
+    cpuTimes('cpu', plain),
+    javascriptTimes('javascript', plain),
+    latencies(plain.filter(({ id }) => /-p(50|99|999)$/.test(id))),
+    ratios('tls', tls, ', TLS'),
+    cpuTimes('tls-cpu', tls, ', TLS'),
+    javascriptTimes('tls-javascript', tls, ', TLS'),
+    httpTimes([
+      ...of(plain, 'httplag'),
+      ...of(tls, 'tls-httplag'),
+      ...plain.filter(({ id }) => /^crowd-\d+-http$/.test(id)),
+    ]),
+    loopDelays([...of(plain, 'httplag'), ...of(tls, 'tls-httplag')]),
+    memory('memory', [...of(plain, 'idle'), ...plain.filter(({ id }) => /^crowd-\d+$/.test(id))]),
+    memory('tls-memory', of(tls, 'tls-idle'), ', TLS'),
+    costs(of(plain, 'linear')),
+  ];
   return Promise.all(
-    drawings.map(async ({ name, alt, values, ...spec }) => ({
-      name,
-      alt,
-      svg: await draw({ data: { values }, ...spec }, alt),
-    })),
+    drawings
+      .map((drawing) => ({ ...drawing, values: ofRegulars(drawing.values) }))
+      .filter(({ values }) => values.length > 0)
+      .map(async ({ name, alt, values, draws }) => ({
+        name,
+        alt,
+        svg: await draw({ data: { values: values.map(labelled) }, ...draws(values) }, alt),
+      })),
   );
 }
 
-/** @param {Row[]} rows */
-function ratios(rows) {
-  const values = rows.map(({ title, peer, ratio }) => ({ title, peer, value: ratio }));
+/** @param {Value} value */
+const labelled = (value) => ({ ...value, label: formatNumber(value.value) });
+
+/** @param {Row} row */
+const isTls = ({ scenario }) => scenario.startsWith('tls-');
+
+/**
+ * Without peers that took part in few of a plot's figures: they are in the tables, and would leave a
+ * gap in every other group here.
+ * @template {Value} T
+ * @param {T[]} values
+ */
+function ofRegulars(values) {
+  const titles = new Set(values.map(({ title }) => title)).size;
+  const count = (/** @type {string} */ name) => values.filter(({ peer }) => peer === name).length;
+  return values.filter(({ peer }) => count(peer) > titles / 2);
+}
+
+/**
+ * @param {string} name
+ * @param {Row[]} rows
+ * @param {string} [suffix]
+ */
+function ratios(name, rows, suffix = '') {
   return {
-    name: 'throughput',
-    alt: 'Throughput of each scenario as a multiple of ws',
-    ...bars(values, { axis: 'throughput, times that of ws (log scale)', base: 1 }),
+    name,
+    alt: `Throughput of each scenario as a multiple of ws${suffix}`,
+    values: rows
+      .filter(({ unit, peer }) => unit.endsWith('/s') && peer !== 'ws')
+      .map(({ title, peer, ratio }) => ({ title, peer, value: ratio }))
+      .filter(isKnown),
+    draws: bars({ axis: 'throughput, times that of ws (log scale)', base: 1 }),
+  };
+}
+
+/**
+ * @param {string} name
+ * @param {Row[]} rows
+ * @param {string} [suffix]
+ */
+function cpuTimes(name, rows, suffix = '') {
+  return {
+    name,
+    alt: `CPU time of the server per message in each scenario${suffix}`,
+    values: rows
+      .filter(({ unit }) => unit.endsWith('/s'))
+      .map(({ title, peer, cpu }) => ({ title, peer, value: cpu }))
+      .filter(isKnown),
+    draws: bars({
+      axis: 'CPU µs of the server per message, delivery, connection or request (log scale)',
+      base: 0.1,
+    }),
+  };
+}
+
+/**
+ * @param {string} name
+ * @param {Row[]} rows
+ * @param {string} [suffix]
+ */
+function javascriptTimes(name, rows, suffix = '') {
+  return {
+    name,
+    alt: `CPU time of the server's JavaScript thread per message in each scenario${suffix}`,
+    values: rows
+      .filter(({ unit }) => unit.endsWith('/s'))
+      .map(({ title, peer, javascript }) => ({ title, peer, value: javascript }))
+      .filter(isKnown),
+    draws: bars({
+      axis: 'CPU µs of the JavaScript thread per message, delivery, connection or request (log scale)',
+      base: 0.01,
+    }),
   };
 }
 
 /** @param {Row[]} rows */
-function cpuTimes(rows) {
-  const values = rows.map(({ title, peer, cpu }) => ({ title, peer, value: cpu }));
-  const axis = 'CPU µs of the server per message, delivery or connection (log scale)';
+function latencies(rows) {
   return {
-    name: 'cpu',
-    alt: 'CPU time of the server per message in each scenario',
-    ...bars(values, { axis, base: 0.1 }),
+    name: 'latency',
+    alt: 'Latency of an echo: of a lone message, and of the unluckiest among many',
+    values: rows.map(({ title, peer, median }) => ({ title, peer, value: median })),
+    draws: bars({ axis: 'µs (log scale)', base: 10 }),
   };
 }
 
 /** @param {Row[]} rows */
 function httpTimes(rows) {
-  const values = rows.map(({ title, peer, median }) => ({ title, peer, value: median }));
   return {
     name: 'http',
     alt: 'HTTP p99 while a room gets broadcasts',
-    ...bars(values, { axis: 'HTTP p99 in ms (log scale)', base: 0.1 }),
+    values: rows.map(({ title, peer, median }) => ({ title, peer, value: median })),
+    draws: bars({ axis: 'HTTP p99 in ms (log scale)', base: 0.1 }),
   };
 }
 
 /** @param {Row[]} rows */
 function loopDelays(rows) {
-  const values = rows.map(({ title, peer, details }) => ({
-    title: title.replace('HTTP p99, ', ''),
-    peer,
-    value: details['loop delay p99 ms'],
-  }));
   return {
     name: 'loop-delay',
     alt: 'Event-loop delay p99 while a room gets broadcasts',
-    ...bars(values, { axis: 'event-loop delay p99 in ms (log scale)', base: 0.1 }),
+    values: rows
+      .map(({ title, peer, details }) => ({
+        title: title.replace('HTTP p99, ', ''),
+        peer,
+        value: details['loop delay p99 ms'],
+      }))
+      .filter(isKnown),
+    draws: bars({ axis: 'event-loop delay p99 in ms (log scale)', base: 0.1 }),
   };
 }
 
-/** @param {Row[]} rows */
-function memory(rows) {
-  const values = rows.map(({ title, peer, median }) => ({ title, peer, value: median }));
+/**
+ * @param {string} name
+ * @param {Row[]} rows
+ * @param {string} [suffix]
+ */
+function memory(name, rows, suffix = '') {
   return {
-    name: 'memory',
-    alt: 'Resident bytes per idle connection, open and after close',
-    ...bars(values, { axis: 'resident bytes per connection' }),
+    name,
+    alt: `Resident bytes per idle connection, open and after close${suffix}`,
+    values: rows.map(({ title, peer, median }) => ({ title, peer, value: median })),
+    draws: bars({ axis: 'resident bytes per connection' }),
   };
 }
 
@@ -135,58 +218,69 @@ function costs(rows) {
   return {
     name: 'linear',
     alt: 'CPU time of the server per delivery by the size of the room',
-    values: rows.map(({ scenario, peer, median }) => ({
+    values: rows.map(({ title, scenario, peer, median }) => ({
+      title,
       members: Number(scenario.split('-')[1]),
       peer,
       value: median,
     })),
-    width: WIDTH,
-    height: 260,
-    mark: { type: 'line', point: true },
-    encoding: { x, y, color: colors(rows) },
+    draws: (/** @type {Value[]} */ values) => ({
+      width: WIDTH,
+      height: 260,
+      mark: { type: 'line', point: true },
+      encoding: { x, y, color: colors(values) },
+    }),
   };
 }
 
-/** @typedef {{ title: string, peer: string, value: number | undefined }} Value */
+/** @typedef {{ title: string, peer: string, value: number }} Value */
 
 /**
- * Horizontal bars, one group for each title, with their values behind them.
- * @template {Value} T
- * @param {T[]} all
+ * @param {{ title: string, peer: string, value: number | undefined }} it
+ * @returns {it is Value}
+ */
+const isKnown = ({ value }) => value !== undefined;
+
+/**
+ * Horizontal bars, one group for each title, with their values behind them: what draws them, for
+ * the values that it is given.
  * @param {object} style
  * @param {string} style.axis
  * @param {number} [style.base] where bars begin on a log scale; without it the scale is linear
  */
-function bars(all, { axis, base }) {
-  const values = all
-    .filter(({ value }) => value !== undefined)
-    .map((it) => {
-      const value = Number(it.value);
-      // On a log scale there is no 0: what is below the base there has no bar, but its number.
-      const shown = base === undefined || base === 1 ? value : Math.max(value, base);
-      return { ...it, value: shown, end: Math.max(value, base ?? 0), label: formatNumber(value) };
-    });
+function bars({ axis, base }) {
+  // On a log scale there is no 0: what is below the base there has no bar, but its number.
+  const shown = base === undefined || base === 1 ? 'datum.value' : `max(datum.value, ${base})`;
   const scale = base === undefined ? {} : { type: 'log', nice: false, padding: 30 };
-  const color = colors(values);
   const x = (/** @type {string} */ field) => ({ field, type: 'quantitative', scale, title: axis });
-  return {
-    values,
-    width: WIDTH,
-    height: { step: BAR, for: 'offset' },
-    encoding: {
-      y: { field: 'title', type: 'nominal', sort: null, title: null, axis: { labelLimit: 600 } },
-      yOffset: { field: 'peer', sort: color.scale.domain },
-    },
-    layer: [
-      {
-        mark: 'bar',
-        encoding: { x: x('value'), color, ...(base === undefined ? {} : { x2: { datum: base } }) },
+  return (/** @type {Value[]} */ values) => {
+    const color = colors(values);
+    return {
+      width: WIDTH,
+      height: { step: BAR, for: 'offset' },
+      transform: [
+        { calculate: shown, as: 'shown' },
+        { calculate: `max(datum.value, ${base ?? 0})`, as: 'end' },
+      ],
+      encoding: {
+        y: { field: 'title', type: 'nominal', sort: null, title: null, axis: { labelLimit: 600 } },
+        yOffset: { field: 'peer', sort: color.scale.domain },
       },
-      {
-        mark: { type: 'text', align: 'left', dx: 3, baseline: 'middle', fontSize: 9 },
-        encoding: { x: x('end'), text: { field: 'label' } },
-      },
-    ],
+      layer: [
+        {
+          mark: 'bar',
+          encoding: {
+            x: x('shown'),
+            color,
+            ...(base === undefined ? {} : { x2: { datum: base } }),
+          },
+        },
+        {
+          mark: { type: 'text', align: 'left', dx: 3, baseline: 'middle', fontSize: 9 },
+          encoding: { x: x('end'), text: { field: 'label' } },
+        },
+      ],
+    };
   };
 }
 

@@ -133,7 +133,7 @@ impl Room {
             clock: Clock::start(),
             fleet,
             commander: options.members,
-            command: format!("{} {}", options.per_command, options.size).into_bytes(),
+            command: command(target, &format!("{} {}", options.per_command, options.size)),
             per_round: (options.members * options.per_command) as u64,
             received: vec![0; options.members],
             due: 0,
@@ -191,7 +191,13 @@ impl Room {
 
 /// What every member should get. Its text is the server's own, so only headers are compared.
 pub fn broadcast_of(size: usize, target: &Target) -> Expected {
-    Expected { opcode: TEXT, payload: payload(size), compressed: target.deflate }
+    let payload = target.dialect.event(&target.below("/room").path, &payload(size));
+    Expected { opcode: TEXT, payload, compressed: target.deflate }
+}
+
+/// What the server is told to do, as the message to `/room-command`.
+pub fn command(target: &Target, words: &str) -> Vec<u8> {
+    target.dialect.event(&target.below("/room-command").path, words.as_bytes())
 }
 
 /// Lets the server finish what belongs to opening.

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use mio::net::TcpStream;
 
-use crate::frame::{BadFrame, CLOSE, Event, FrameReader, FrameRun, PONG, masked};
+use crate::dialect::{Dialect, Packet};
+use crate::frame::{BadFrame, CLOSE, Event, FrameReader, FrameRun, PONG, TEXT, masked};
 use crate::message::Expected;
 use crate::target::Target;
 use crate::wire::{Buffers, Wire};
@@ -106,6 +107,8 @@ pub enum Stage {
     Connecting,
     /// The upgrade request is out.
     Upgrading,
+    /// The 101 is here; what is spoken on top of WebSocket begins with packets of its own.
+    Joining,
     /// Frames may flow.
     Open,
     /// It is over; the descriptor stays until the connection is dropped.
@@ -118,6 +121,9 @@ pub struct Connection {
     stage: Stage,
     /// Whether permessage-deflate has to be agreed on.
     deflate: bool,
+    dialect: Dialect,
+    /// The packet that asks for the namespace, where there is one, until it is sent.
+    join: Vec<u8>,
     /// The upgrade request before it is sent; after that the response as far as it is there.
     head: Vec<u8>,
     reader: FrameReader,
@@ -133,6 +139,11 @@ impl Connection {
             wire: Wire::connect(target, source)?,
             stage: Stage::Connecting,
             deflate: target.deflate,
+            dialect: target.dialect,
+            join: match target.dialect {
+                Dialect::Plain => Vec::new(),
+                Dialect::SocketIo => Dialect::join(&target.path),
+            },
             head: upgrade_request(target),
             reader: FrameReader::new(target.deflate),
             outbox: Outbox::default(),
@@ -200,7 +211,7 @@ impl Connection {
                 self.wire.flush()?;
                 self.outbox.flush(&mut self.wire)?;
             }
-            Stage::Open => {}
+            Stage::Open | Stage::Joining => {}
         }
         if event.is_readable() { self.read(event.is_read_closed(), shared, batch) } else { Ok(()) }
     }
@@ -249,6 +260,8 @@ impl Connection {
         batch.bytes += input.len();
         while let Some(event) = self.reader.next(&mut input)? {
             match event {
+                Event::Message { payload, .. }
+                    if self.dialect != Dialect::Plain && self.take_packet(payload)? => {}
                 Event::Message { payload, .. } => {
                     batch.messages += 1;
                     let mut good = shared.expected.has_header_of(&event);
@@ -271,6 +284,22 @@ impl Connection {
         Ok(())
     }
 
+    /// Deals with a packet that is no message of the scenario; false if it is one.
+    fn take_packet(&mut self, payload: Option<&[u8]>) -> Result<bool, Ended> {
+        let joining = self.stage == Stage::Joining;
+        match payload.map_or(Packet::Other, Packet::of) {
+            Packet::Open if joining => {
+                let join = std::mem::take(&mut self.join);
+                self.send(TEXT, &join)?;
+            }
+            Packet::Joined if joining => self.stage = Stage::Open,
+            Packet::Ping => self.send(TEXT, Packet::PONG)?,
+            Packet::Other if !joining => return Ok(false),
+            packet => return Err(Ended::Refused(format!("the packet {packet:?} out of turn"))),
+        }
+        Ok(true)
+    }
+
     /// Collects the response head; true when the connection is open, with the rest in `input`.
     fn take_response(&mut self, input: &mut &[u8]) -> Result<bool, Ended> {
         let before = self.head.len();
@@ -285,7 +314,10 @@ impl Connection {
         *input = &input[end + 4 - before..];
         check_response(&String::from_utf8_lossy(&self.head[..end]), self.deflate)?;
         self.head = Vec::new();
-        self.stage = Stage::Open;
+        self.stage = match self.dialect {
+            Dialect::Plain => Stage::Open,
+            Dialect::SocketIo => Stage::Joining,
+        };
         Ok(true)
     }
 }
@@ -336,7 +368,7 @@ impl Outbox {
 }
 
 fn upgrade_request(target: &Target) -> Vec<u8> {
-    let path = if target.path.is_empty() { "/" } else { &target.path };
+    let path = target.dialect.request_path(&target.path);
     let extensions = if target.deflate {
         format!("Sec-WebSocket-Extensions: {}\r\n", DEFLATE.join("; "))
     } else {

@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let target = Target::new(&options.server)?;
     let expected = Expected {
         opcode: if options.binary { BINARY } else { TEXT },
-        payload: payload(options.size),
+        payload: target.dialect.event(&target.path, &payload(options.size)),
         compressed: target.deflate,
     };
     let frame = expected.client_frame();

@@ -1,31 +1,39 @@
-//! A blocking HTTP/1.1 GET client over one kept-alive connection.
+//! A blocking HTTP/1.1 GET client over one kept-alive connection, encrypted or not.
 
 use std::io::{self, BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+
+use rustls::StreamOwned;
 
 use crate::target::Target;
 
 /// A server that says nothing for so long counts as stuck.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A stream of bytes in both directions.
+trait Duplex: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Duplex for T {}
+
 /// One connection; requests go one after the other.
 pub struct HttpClient {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Duplex>>,
     host: String,
     /// The target's path, before the path of each request.
     base: String,
 }
 
 impl HttpClient {
-    /// Connects, without TLS.
+    /// Connects; the TLS handshake follows with the first request.
     pub fn connect(target: &Target) -> io::Result<Self> {
-        if target.trust.is_some() {
-            return Err(Error::new(ErrorKind::Unsupported, "GET is spoken without TLS only"));
-        }
         let stream = TcpStream::connect(target.address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
+        let stream: Box<dyn Duplex> = match &target.trust {
+            None => Box::new(stream),
+            Some(trust) => Box::new(StreamOwned::new(*trust.session()?, stream)),
+        };
         Ok(Self {
             stream: BufReader::new(stream),
             host: target.host.clone(),
@@ -37,6 +45,7 @@ impl HttpClient {
     pub fn get(&mut self, path: &str) -> io::Result<(u16, String)> {
         let request = format!("GET {}{path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.base, self.host);
         self.stream.get_mut().write_all(request.as_bytes())?;
+        self.stream.get_mut().flush()?;
         let status = self.line()?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| bad("not an HTTP response"))?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::Failure;
-use crate::broadcast::{broadcast_of, settle};
+use crate::broadcast::{self, broadcast_of, settle};
 use crate::connection::Shared;
 use crate::fleet::Fleet;
 use crate::frame::TEXT;
@@ -77,6 +77,8 @@ struct Report {
     size: usize,
     driver: &'static str,
     phases: Vec<Phase>,
+    /// All messages that members got, between and before the phases as well.
+    received_messages: u64,
     ended: usize,
     errors: usize,
     first_end: Option<String>,
@@ -117,6 +119,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         size: options.size,
         driver: if options.driver == Driver::Timer { "timer" } else { "commands" },
         phases,
+        received_messages: lag.deliveries,
         ended,
         errors: lag.wrong + ended,
         first_end: lag.fleet.first_end(),
@@ -208,9 +211,10 @@ impl Lag<'_> {
         }
     }
 
-    fn command(&mut self, command: &str) -> Result<(), Failure> {
+    fn command(&mut self, words: &str) -> Result<(), Failure> {
         let commander = self.options.members;
-        Ok(self.fleet.connection(commander).send(TEXT, command.as_bytes())?)
+        let command = broadcast::command(&self.target, words);
+        Ok(self.fleet.connection(commander).send(TEXT, &command)?)
     }
 
     /// Sends the next command if its time has come; returns the time until the one after.

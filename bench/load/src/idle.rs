@@ -21,13 +21,13 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(20);
 pub struct Options {
     #[command(flatten)]
     server: target::Options,
-    /// Connections; above 20,000 they come from several 127.0.0.x addresses
+    /// Connections; above 12,000 they come from several 127.0.0.x addresses
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
 }
 
 /// Opens, prints `{"event":"open"}`, waits for a line or the end of stdin, closes, prints
-/// `{"event":"closed"}`.
+/// `{"event":"closed"}` with how many messages came in the meantime.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let start = Instant::now();
     let mut fleet = Fleet::new(Shared::new(Expected::nothing(), false))?;
@@ -37,18 +37,19 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         fleet.open_count(),
         start.elapsed().as_secs_f64()
     ))?;
-    wait_for_line(&mut fleet)?;
+    let mut messages = wait_for_line(&mut fleet)?;
     let kept = fleet.open_count();
-    close_all(&mut fleet)?;
+    messages += close_all(&mut fleet)?;
     say(&format!(
-        r#"{{"event":"closed","kept":{kept},"unanswered":{},"errors":{}}}"#,
+        r#"{{"event":"closed","kept":{kept},"messages":{messages},"unanswered":{},"errors":{}}}"#,
         fleet.open_count(),
         options.connections - kept
     ))
 }
 
-/// Keeps answering pings until a line or the end of stdin arrives.
-fn wait_for_line(fleet: &mut Fleet) -> Result<(), Failure> {
+/// Keeps answering pings until a line or the end of stdin arrives. Returns how many messages came.
+fn wait_for_line(fleet: &mut Fleet) -> Result<usize, Failure> {
+    let mut messages = 0;
     let waker = Arc::new(Waker::new(fleet.registry(), WAKER)?);
     std::thread::spawn({
         let waker = Arc::clone(&waker);
@@ -58,22 +59,33 @@ fn wait_for_line(fleet: &mut Fleet) -> Result<(), Failure> {
         }
     });
     while !fleet.was_woken() {
-        fleet.turn(Duration::from_secs(1), |_, _, _| Ok(()))?;
+        messages += turn(fleet, Duration::from_secs(1))?;
     }
-    Ok(())
+    Ok(messages)
 }
 
-/// The close handshake on every open connection.
-fn close_all(fleet: &mut Fleet) -> Result<(), Failure> {
+/// The close handshake on every open connection. Returns how many messages still came.
+fn close_all(fleet: &mut Fleet) -> Result<usize, Failure> {
     for connection in fleet.connections() {
         // A connection that has ended already needs no close frame.
         let _ = connection.close();
     }
     let start = Instant::now();
+    let mut messages = 0;
     while fleet.open_count() > 0 && start.elapsed() < CLOSE_LIMIT {
-        fleet.turn(Duration::from_millis(100), |_, _, _| Ok(()))?;
+        messages += turn(fleet, Duration::from_millis(100))?;
     }
-    Ok(())
+    Ok(messages)
+}
+
+/// One turn of the fleet, and how many messages it brought.
+fn turn(fleet: &mut Fleet, timeout: Duration) -> Result<usize, Failure> {
+    let mut messages = 0;
+    fleet.turn(timeout, |_, _, batch| {
+        messages += batch.messages;
+        Ok(())
+    })?;
+    Ok(messages)
 }
 
 fn say(line: &str) -> Result<(), Failure> {

@@ -4,15 +4,16 @@
 //! a parser that looks at frame headers only. Each sub-command prints one JSON object on stdout
 //! (`idle` prints one line per state) and says on stderr what went wrong.
 //!
-//! The map: `frame` knows the bytes of frames and `message` those of messages, `wire` is one stream,
-//! `tls` what encrypts it, `connection` a WebSocket on it, `fleet` all of them; `echo`,
-//! `broadcast`, `idle`, `churn` and `httplag` are the scenarios; `http` is the blocking GET client
-//! of the last one; `measure` has the clock, the histogram and the CPU accounts; `target` is the
-//! server's URL; `system` is the one place with `unsafe`.
+//! The map: `frame` knows the bytes of frames, `message` those of messages and `dialect` those of
+//! Socket.IO around them; `wire` is one stream, `tls` what encrypts it, `connection` a WebSocket on
+//! it, `fleet` all of them; `echo`, `broadcast`, `idle`, `churn`, `httplag` and `requests` are the
+//! scenarios; `http` is the blocking GET client of `httplag`; `measure` has the clock, the histogram
+//! and the CPU accounts; `target` is the server's URL; `system` is the one place with `unsafe`.
 
 mod broadcast;
 mod churn;
 mod connection;
+mod dialect;
 mod echo;
 mod fleet;
 mod frame;
@@ -21,6 +22,7 @@ mod httplag;
 mod idle;
 mod measure;
 mod message;
+mod requests;
 mod system;
 mod target;
 mod tls;
@@ -52,6 +54,8 @@ enum Scenario {
     Connect(churn::Options),
     /// HTTP latency on the same port while a large room gets broadcasts
     Httplag(httplag::Options),
+    /// HTTP requests over kept-alive connections, one at a time on each
+    Requests(requests::Options),
     /// Print a new certificate for wss://127.0.0.1 and its key
     Certificate,
 }
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Scenario::Idle(options) => idle::run(&options),
         Scenario::Connect(options) => churn::run(&options),
         Scenario::Httplag(options) => httplag::run(&options),
+        Scenario::Requests(options) => requests::run(&options),
         Scenario::Certificate => tls::print_certificate(),
     };
     match outcome {

@@ -88,6 +88,8 @@ pub fn per_second(count: u64, nanoseconds: u64) -> f64 {
 pub struct CpuUse {
     /// By the server, all of its threads.
     server_us: Option<u64>,
+    /// By the server's first thread, which is the one that runs JavaScript in Node and in Bun.
+    javascript_us: Option<u64>,
     /// By this generator.
     generator_us: u64,
     /// By every process on the machine, those two included, and by interrupts.
@@ -101,6 +103,7 @@ pub struct CpuUse {
 pub struct CpuMeter {
     server: Option<u32>,
     server_start: Option<u64>,
+    javascript_start: Option<u64>,
     generator_start: u64,
     machine_start: Option<u64>,
     kernel_start: Option<u64>,
@@ -112,6 +115,7 @@ impl CpuMeter {
         Self {
             server,
             server_start: server.and_then(process_cpu),
+            javascript_start: server.and_then(first_thread_cpu),
             generator_start: own_cpu(),
             machine_start: machine_cpu(),
             kernel_start: kernel_threads_cpu(),
@@ -123,6 +127,7 @@ impl CpuMeter {
         let since = |start: Option<u64>, now: Option<u64>| Some(now?.saturating_sub(start?));
         CpuUse {
             server_us: since(self.server_start, self.server.and_then(process_cpu)),
+            javascript_us: since(self.javascript_start, self.server.and_then(first_thread_cpu)),
             generator_us: own_cpu() - self.generator_start,
             machine_us: since(self.machine_start, machine_cpu()),
             kernel_us: since(self.kernel_start, kernel_threads_cpu()),
@@ -135,7 +140,15 @@ fn process_cpu(process: u32) -> Option<u64> {
     Some(ProcessStat::read(&process.to_string())?.cpu)
 }
 
-/// The same of all kernel threads together.
+/// CPU time of a process's first thread in microseconds. `schedstat` counts nanoseconds, where
+/// `stat` counts ticks: a thread that hardly works would otherwise show nothing.
+fn first_thread_cpu(process: u32) -> Option<u64> {
+    let path = format!("/proc/{process}/task/{process}/schedstat");
+    let nanoseconds = std::fs::read_to_string(path).ok()?;
+    Some(nanoseconds.split_ascii_whitespace().next()?.parse::<u64>().ok()? / 1000)
+}
+
+/// CPU time of all kernel threads together, in microseconds.
 fn kernel_threads_cpu() -> Option<u64> {
     let names = std::fs::read_dir("/proc")
         .ok()?

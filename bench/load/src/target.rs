@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::Failure;
+use crate::dialect::Dialect;
 use crate::tls::Trust;
 
-/// Connections from one source address to one port that are safely below the number of ephemeral
-/// ports (28,232 by default on Linux, from which others take as well).
-const PER_SOURCE: usize = 20_000;
+/// Connections from one source address to one port. Linux has 28,232 ephemeral ports by default,
+/// gives out the even ones first, and looks at all of them again for each connection once they are
+/// used up: the 15,000th takes ten times as long as the first.
+const PER_SOURCE: usize = 12_000;
 
 /// Options that every scenario has: the server and how to speak to it.
 #[derive(Args)]
@@ -21,6 +23,12 @@ pub struct Options {
     /// For wss://: a PEM file with the certificate that the server has to show
     #[arg(long)]
     ca: Option<PathBuf>,
+    /// Where to begin with source addresses, for one of several generators: 127.0.0.(1 + N)
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    first_source: usize,
+    /// What the server speaks on top of WebSocket
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    dialect: Dialect,
     /// Offer permessage-deflate without context take-over, and insist on it
     #[arg(long)]
     deflate: bool,
@@ -37,6 +45,10 @@ pub struct Target {
     pub path: String,
     /// Whether connections are encrypted, and which certificate they expect.
     pub trust: Option<Trust>,
+    /// What is spoken on top of WebSocket.
+    pub dialect: Dialect,
+    /// The number of the source address that the first connection has.
+    first_source: usize,
     /// Whether connections agree on permessage-deflate.
     pub deflate: bool,
 }
@@ -50,7 +62,13 @@ impl Target {
             Some(path) => Some(Trust::from_file(path, target.address.ip())?),
             None => return Err("wss:// needs --ca".into()),
         };
-        Ok(Self { trust, deflate: options.deflate, ..target })
+        Ok(Self {
+            trust,
+            dialect: options.dialect,
+            first_source: options.first_source,
+            deflate: options.deflate,
+            ..target
+        })
     }
 
     /// Reads `ws://host:port/path` or `wss://…`; a port is required.
@@ -69,7 +87,15 @@ impl Target {
             "" => String::new(),
             path => format!("/{path}"),
         };
-        Ok(Self { address, host: host.to_owned(), path, trust: None, deflate: false })
+        Ok(Self {
+            address,
+            host: host.to_owned(),
+            path,
+            trust: None,
+            dialect: Dialect::Plain,
+            first_source: 0,
+            deflate: false,
+        })
     }
 
     /// The same server, another path below this one's.
@@ -78,10 +104,10 @@ impl Target {
     }
 
     /// The source address of the connection with this index, so that no address runs out of
-    /// ephemeral ports. Only loopback on Linux has more than one, and the first 20,000 connections
+    /// ephemeral ports. Only loopback on Linux has more than one, and the first 12,000 connections
     /// never need it.
     pub fn source(&self, index: usize) -> Option<SocketAddr> {
-        self.nth_source(index / PER_SOURCE)
+        self.nth_source(self.first_source + index / PER_SOURCE)
     }
 
     /// One of `count` source addresses in turn: for sockets that end quickly and leave their port
@@ -127,7 +153,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn moves_on_to_the_next_source_before_ports_run_out() {
         let target = Target::parse("ws://127.0.0.1:80").expect("a good URL");
-        assert_eq!(target.source(19_999), None);
-        assert_eq!(target.source(20_000), Some(SocketAddr::from(([127, 0, 0, 2], 0))));
+        assert_eq!(target.source(11_999), None);
+        assert_eq!(target.source(12_000), Some(SocketAddr::from(([127, 0, 0, 2], 0))));
+        let another = Target { first_source: 3, ..target };
+        assert_eq!(another.source(0), Some(SocketAddr::from(([127, 0, 0, 4], 0))));
     }
 }
