@@ -77,8 +77,8 @@ function plan(scenarios, peers) {
   });
   for (const line of leftOut) say(`Left out: ${line}`);
   const encrypted = scenarios.some(({ variant }) => variant === 'tls');
-  for (const { name, speaksTls } of peers) {
-    if (!encrypted || speaksTls !== false) continue;
+  for (const { name, speaksTls, options: set } of peers) {
+    if (!encrypted || speaksTls !== false || set) continue;
     say(`${name} has no option tls: with TLS, only ${name}+https can take part`);
   }
   const jobs = scenarios

@@ -60,6 +60,8 @@ const known = {
     return {
       name: 'socket.io',
       command: node('socket.io.js'),
+      // As ws on its own: see there.
+      environment: { WS_NO_BUFFER_UTIL: '1' },
       dialect: 'socket-io',
       // The generator knows packets by their first byte, which compression would hide.
       cannot: ['deflate'],
