@@ -4,6 +4,7 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import WebSocket from 'ws';
+import { clientOptions, wsUrl } from './wire.mjs';
 
 /** A life in milliseconds: at least, and the mean of what comes on top. */
 const SHORTEST_LIFE = 200;
@@ -54,7 +55,8 @@ export function startChurn({ port, connections, rooms }) {
   };
 
   async function liveOnce() {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/crowd`, {
+    const socket = new WebSocket(wsUrl(port, '/crowd'), {
+      ...clientOptions,
       perMessageDeflate: Math.random() < 0.1,
     });
     socket.on('message', () => {

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import WebSocket from 'ws';
+import { clientOptions, wsUrl } from './wire.mjs';
 
 const PAIRS = 20;
 
@@ -43,7 +44,7 @@ class End {
   #leaving = false;
 
   constructor(url, perMessageDeflate) {
-    this.socket = new WebSocket(url, { perMessageDeflate });
+    this.socket = new WebSocket(url, { ...clientOptions, perMessageDeflate });
     this.socket.on('message', (data) => this.#check(data.toString()));
     this.socket.on('close', (code, reason) => {
       if (!this.#leaving) this.endedEarly = `${code} ${reason}`.trim();
@@ -94,7 +95,7 @@ class End {
 
 /** Connects a pair; half of the pairs offer compression. */
 function makePair(port, index) {
-  const url = (side) => `ws://127.0.0.1:${port}/pair/${index}/${side}`;
+  const url = (side) => wsUrl(port, `/pair/${index}/${side}`);
   const [one, other] = ['a', 'b'].map((side) => new End(url(side), index % 2 === 0));
   one.partner = other;
   other.partner = one;

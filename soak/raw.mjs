@@ -1,7 +1,7 @@
 /** A client that writes what it likes, and takes in what the server has to say about it. */
 import { randomBytes } from 'node:crypto';
-import net from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import { dial } from './wire.mjs';
 
 export const CONTINUATION = 0;
 export const TEXT = 1;
@@ -71,6 +71,7 @@ export class RawPeer {
   left = false;
   /** Settles when the connection is gone. */
   ended;
+  #tcp;
   #unread = Buffer.alloc(0);
   #waiting = [];
 
@@ -79,7 +80,9 @@ export class RawPeer {
    * @param {{ allowHalfOpen?: boolean }} [options]
    */
   constructor(port, { allowHalfOpen = false } = {}) {
-    this.socket = net.connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen });
+    const { stream, tcp } = dial(port, { allowHalfOpen });
+    this.socket = stream;
+    this.#tcp = tcp;
     this.socket.on('data', (data) => this.#take(data));
     this.socket.on('error', () => {});
     this.ended = new Promise((resolve) => this.socket.on('close', resolve));
@@ -116,7 +119,7 @@ export class RawPeer {
   /** Ends the connection: with a reset, or in the way of TCP. */
   leave({ reset = false } = {}) {
     this.left = true;
-    if (reset) this.socket.resetAndDestroy();
+    if (reset) this.#tcp.resetAndDestroy();
     else this.socket.destroy();
   }
 

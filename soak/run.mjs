@@ -3,21 +3,26 @@
  * The soak test: `node soak/run.mjs --help`.
  *
  * The map: `server` is what is tested, `clients` runs `pairs` (well-behaved peers), `churn` (the
- * crowd) and `attacks` (with `raw`) in two other processes, and `judge` says what the figures mean.
+ * crowd) and `attacks` (with `raw`) in two other processes, `wire` is how they get there, and `judge`
+ * says what the figures mean.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
 import process from 'node:process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import WebSocket from 'ws';
+import { makeCertificate } from '../scripts/certificate.mjs';
 import { formatReport, judge, memoryGrew, PART } from './judge.mjs';
 
 const HELP = `node soak/run.mjs [options]
 
   --minutes N       how long (default 3, at least 0.5)
   --connections N   connections of the crowd at a time (default 500)
+  --tls             over TLS, which the engine speaks
   --help
 `;
 
@@ -51,6 +56,8 @@ const ANSWER_LIMIT = 60_000;
 const say = (line) => process.stderr.write(`${line}\n`);
 
 const options = parseOptions();
+if (options.tls) process.env.SOAK_CERTIFICATE = JSON.stringify(makeCertificate());
+const wire = await import('./wire.mjs');
 try {
   const findings = await soak();
   const verdict = judge(findings);
@@ -69,6 +76,7 @@ function parseOptions() {
       options: {
         minutes: { type: 'string', default: '3' },
         connections: { type: 'string', default: '500' },
+        tls: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     });
@@ -80,7 +88,7 @@ function parseOptions() {
     if (!(minutes >= 0.5)) throw new Error(`--minutes ${values.minutes}: expected at least 0.5`);
     if (!(connections >= 1))
       throw new Error(`--connections ${values.connections}: expected 1 or more`);
-    return { minutes, connections };
+    return { minutes, connections, tls: values.tls };
   } catch (error) {
     say(`${/** @type {Error} */ (error).message}\n\n${HELP}`);
     process.exit(2);
@@ -102,14 +110,14 @@ async function soak() {
   const crowd = startProcess('clients', ['crowd', settings]);
   await crowd.answer('ready');
 
-  const http = watchHttp(port);
+  const requests = watchHttp(port);
   const samples = await sample(server, [pairs, crowd]);
   say('Everybody leaves …');
   const { figures: ofCrowd } = await crowd.ask('finish', 'figures');
   const { figures: ofPairs } = await pairs.ask('finish', 'figures');
   const after = await whenEmpty(server);
   const answersAtTheEnd = await echoOnce(port);
-  const answered = await http.stop();
+  const answered = await requests.stop();
   const exit = await server.stop();
   return {
     ...{ before, samples, after, answersAtTheEnd, http: answered, exit },
@@ -166,7 +174,7 @@ async function whenEmpty(server) {
 
 /** Connects, has a message echoed, and leaves. Returns whether that worked. */
 async function echoOnce(port) {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/crowd`);
+  const socket = new WebSocket(wire.wsUrl(port, '/crowd'), wire.clientOptions);
   socket.on('error', () => {});
   socket.on('open', () => socket.send('echo hello'));
   const answer = new Promise((resolve) => socket.on('message', (data) => resolve(String(data))));
@@ -184,9 +192,7 @@ function watchHttp(port) {
   async function watch() {
     while (!over) {
       const start = performance.now();
-      const ok = await fetch(`http://127.0.0.1:${port}/ping`)
-        .then(async (response) => (await response.text()) === 'pong')
-        .catch(() => false);
+      const ok = await isAnswered(wire.httpUrl(port, '/ping'));
       figures.slowest = Math.max(figures.slowest, performance.now() - start);
       figures[ok ? 'answered' : 'failed'] += 1;
       await wait(HTTP_PAUSE);
@@ -200,6 +206,20 @@ function watchHttp(port) {
       return watching;
     },
   };
+}
+
+/** On a connection of its own: each passes the server's front door. */
+async function isAnswered(url) {
+  const { get } = options.tls ? https : http;
+  try {
+    const request = get(url, { ...wire.clientOptions, agent: false });
+    const [response] = await once(request, 'response');
+    let body = '';
+    for await (const chunk of response) body += chunk;
+    return body === 'pong';
+  } catch {
+    return false;
+  }
 }
 
 /**

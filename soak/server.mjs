@@ -11,6 +11,7 @@ import { readdirSync } from 'node:fs';
 import process from 'node:process';
 import { createApp } from '../examples/host/index.js';
 import { WebSocketPlugin, withWebSocket } from '../index.mjs';
+import { certificate } from './wire.mjs';
 
 /** Message size in which `flood` sends, in bytes. */
 const FLOOD_MESSAGE = Buffer.alloc(32 * 1024, 'flood');
@@ -23,7 +24,11 @@ const counts = { opened: 0, ended: 0, roomsCreated: 0, roomsDestroyed: 0, thrown
 const errors = [];
 
 const app = createApp();
-const plugin = new WebSocketPlugin({ path: '/crowd', ...JSON.parse(process.argv[2]) });
+const plugin = new WebSocketPlugin({
+  path: '/crowd',
+  tls: certificate,
+  ...JSON.parse(process.argv[2]),
+});
 plugin.install(app);
 plugin.on('connection', () => {
   counts.opened += 1;
