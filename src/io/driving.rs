@@ -300,6 +300,7 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
         Written::Blocked => {
             connection.place.stop_lingering();
             session.block(&mut io.resources.borrow_mut());
+            io.recount_transport(&connection.transport);
             io.counters.backpressure_began();
             tokio::task::spawn_local(write_rest(io.clone(), connection.clone()));
         }
@@ -311,6 +312,7 @@ async fn drain(io: &IoThread, connection: &Connection) -> bool {
     loop {
         let Ok(mut ready) = connection.transport.writable().await else { return false };
         let written = write(io, &connection.transport, &mut connection.session.borrow_mut());
+        io.recount_transport(&connection.transport);
         match written {
             Written::All => return true,
             Written::Failed => return false,
@@ -365,6 +367,9 @@ async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
     let drained = drain(io, connection).await;
     if drained {
         connection.transport.shut_down(Shutdown::Write);
+        if connection.transport.drain().await.is_err() {
+            return false;
+        }
         if let Some(bridge) = connection.transport.bridge()
             && !bridge.has_ended()
         {
