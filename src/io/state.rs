@@ -1,8 +1,8 @@
 //! What the tasks of an I/O thread share.
 
-#[cfg(unix)]
-use std::cell::OnceCell;
 use std::cell::RefCell;
+#[cfg(unix)]
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -43,6 +43,12 @@ pub(super) struct IoThread {
     /// What serves the HTTP requests of connections over TLS, by key.
     #[cfg(unix)]
     pub pumps: RefCell<FxHashMap<u32, Pump>>,
+    /// Bytes that are kept for TLS handshakes.
+    #[cfg(unix)]
+    pub greeting_bytes: Cell<usize>,
+    /// Clients that have broken TLS and are being seen off.
+    #[cfg(unix)]
+    pub seen_off: Cell<usize>,
     /// What all connections over TLS use. There once there has been one.
     #[cfg(unix)]
     pub tls_buffers: OnceCell<Rc<TlsBuffers>>,
@@ -84,6 +90,10 @@ impl IoThread {
             bridges: RefCell::default(),
             #[cfg(unix)]
             pumps: RefCell::default(),
+            #[cfg(unix)]
+            greeting_bytes: Cell::new(0),
+            #[cfg(unix)]
+            seen_off: Cell::new(0),
             #[cfg(unix)]
             tls_buffers: OnceCell::new(),
             batch: RefCell::default(),

@@ -475,7 +475,7 @@ mod tests {
     #[test]
     fn new_keys_are_answered_once_and_not_made_without_end() {
         let mut pair = Pair::established(&TLS13, usize::MAX);
-        let mut ask = |pair: &mut Pair| {
+        let ask = |pair: &mut Pair| {
             pair.client.refresh_traffic_keys().unwrap();
             let said = pair.said_by_client();
             pair.hear(&said)
