@@ -8,7 +8,7 @@ const isBun = process.versions.bun !== undefined;
 const DECIDED_BEFORE = ['options', 'origins', 'package', 'paths', 'realms', 'subprotocols'];
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
-const OWN_SERVERS = ['bridge', 'docs', 'examples', 'host'];
+const OWN_SERVERS = ['bridge', 'docs', 'examples', 'host', 'secure'];
 
 /** These ask a compiler or the loader, and connect to nobody. */
 const UNCONNECTED = ['missing-binary', 'types'];

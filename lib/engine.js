@@ -16,7 +16,7 @@ const {
   closed: KIND_CLOSED,
   bridge: KIND_BRIDGE,
 } = constants.events;
-const { secured: SECURED, lost: LOST } = constants.bridge;
+const { secured: SECURED, lost: LOST, ended: ENDED } = constants.bridge;
 
 /** What is left of bridged streams this long after the engine was stopped is destroyed. */
 const STOP_LIMIT_MS = 2500;
@@ -37,8 +37,10 @@ class Engine {
   #open = 0;
   /** What is called when the TLS handshake of a pump is over, by the key of the pump. */
   #handshakes = new Map();
-  /** What Node serves clients on with whom TLS is spoken, by the key of the pump. */
+  /** What Node serves clients on with whom TLS is spoken, by the key of the pump, until either is over. */
   #secureSockets = new Map();
+  /** Pumps that carry the last bytes of what Node has served, by key. */
+  #leaving = new Set();
   /** The native half ends whenever it has no connections: those over TLS outlive a clean-up. */
   #endsWhenIdle = false;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
@@ -70,15 +72,17 @@ class Engine {
    * fails.
    */
   adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
+    const pump = pumpOf(socket, this);
     const adopted = inThisRealm(() => {
       if (!this.native.started) this.#start();
-      const pump = pumpOf(socket, this);
       const descriptor = pump === undefined ? fd : { fd, pump };
       return this.native.adopt(descriptor, handshake, protocol, headers, replay);
     });
     const connection = new Connection(this, adopted, url);
     this.#connections[adopted.slot] = connection;
     this.#open += 1;
+    // Its pump is over.
+    if (pump !== undefined) this.#secureSockets.delete(pump);
     if (fd === undefined) this.#bridge(socket, adopted);
     this.scheduleFlush();
     return { connection, route: adopted.route };
@@ -86,14 +90,15 @@ class Engine {
 
   /**
    * Speaks TLS with a client, whose descriptor is duplicated. Once the handshake is over, `onSecured` is
-   * called with the client, or with the reason why there is none. Throws where that cannot begin.
+   * called with the client, or with the `reason` why there is none. Throws where that cannot begin.
    */
-  secure(fd, onSecured) {
+  secure(fd, context, onSecured) {
     const key = inThisRealm(() => {
       if (!this.native.started) this.#start();
-      return this.native.secure(fd);
+      return this.native.secure(fd, context);
     });
     this.#handshakes.set(key, onSecured);
+    this.#keepAlive();
     this.scheduleFlush();
   }
 
@@ -101,7 +106,7 @@ class Engine {
     const onSecured = this.#handshakes.get(key);
     this.#handshakes.delete(key);
     const result = this.native.secured(key);
-    if (typeof result !== 'string') result.pump = key;
+    if (result.reason === undefined) result.pump = key;
     try {
       onSecured(result);
     } catch (error) {
@@ -118,6 +123,7 @@ class Engine {
       const onDestroy = this.#onSecureDestroy;
       socket = new SecureSocket(fd, client, addresses, { engine: this, pump, onDestroy });
     } catch (error) {
+      this.#leavePump(pump, true);
       closeSync(fd);
       throw error;
     }
@@ -126,13 +132,29 @@ class Engine {
   }
 
   #onSecureDestroy = (socket, pump) => {
-    this.#secureSockets.delete(pump);
-    if (isCutShort(socket)) {
-      this.native.cutOff(pump);
-      this.scheduleFlush();
-    }
-    this.#endIfIdle();
+    if (this.#secureSockets.delete(pump)) this.#leavePump(pump, isCutShort(socket));
   };
+
+  /** Node closes its end of a pump right behind this. */
+  #leavePump(pump, inTheMiddle) {
+    this.#leaving.add(pump);
+    this.native.nodeLeaves(pump, inTheMiddle);
+    this.#keepAlive();
+    this.scheduleFlush();
+  }
+
+  #onPumpEnded(pump, isLost) {
+    const socket = this.#secureSockets.get(pump);
+    this.#secureSockets.delete(pump);
+    this.#leaving.delete(pump);
+    if (isLost) socket?.destroy(wasReset());
+    this.#endIfIdle();
+  }
+
+  /** What is under way of TLS keeps the process alive where no socket of Node's does. */
+  #keepAlive() {
+    this.native.keepAlive(this.#handshakes.size + this.#leaving.size > 0);
+  }
 
   #start() {
     // What an engine before this one has not finished, nobody will.
@@ -182,7 +204,7 @@ class Engine {
       if ((code & 3) === KIND_BRIDGE) {
         const key = code >>> 2;
         if (value === SECURED) this.#onSecured(key);
-        else if (value === LOST) this.#secureSockets.get(key)?.destroy(wasReset());
+        else if (value === LOST || value === ENDED) this.#onPumpEnded(key, value === LOST);
         else this.#pass(key, value);
         continue;
       }
@@ -299,7 +321,8 @@ class Engine {
   }
 
   #endIfIdle() {
-    const secured = this.#secureSockets.size + this.#handshakes.size;
+    this.#keepAlive();
+    const secured = this.#secureSockets.size + this.#leaving.size + this.#handshakes.size;
     if (this.#endsWhenIdle && secured === 0 && this.native.started) this.native.stop();
   }
 

@@ -33,6 +33,8 @@ function adoptableDescriptor(socket, engine) {
 /** The descriptor of a socket that a server has just accepted, where it can be taken over. */
 function acceptedDescriptor(socket) {
   if (BRIDGE_ONLY || !(socket instanceof net.Socket)) return undefined;
+  // Who has looked at what a client says, and has given it to the server then, has put that back.
+  if (socket.readableLength > 0) return undefined;
   const handle = socket._handle;
   return ADOPTABLE_HANDLES.has(handle?.constructor.name) && handle.fd >= 0 ? handle.fd : undefined;
 }

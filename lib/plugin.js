@@ -112,7 +112,7 @@ class WebSocketPlugin extends Emitter {
       );
     }
     const host = new Host(app, NAME);
-    this.#useTls(this.#ownTls);
+    this.#tls = this.#ownTls;
     this.#begin('install', host);
     try {
       host.findServer(
@@ -138,7 +138,7 @@ class WebSocketPlugin extends Emitter {
       if (isApplication(server)) error.message += '; an application is for install()';
       throw error;
     }
-    this.#useTls(this.#tlsOfAttach(options) ?? this.#ownTls);
+    this.#tls = this.#tlsOfAttach(options) ?? this.#ownTls;
     this.#begin('attach', null);
     try {
       this.#serve(server);
@@ -170,13 +170,10 @@ class WebSocketPlugin extends Emitter {
   #readTls(options, where) {
     const tls = readTls(options, where);
     // What the engine cannot use is told now, wherever TLS will be spoken.
-    if (SPEAKS_TLS) inThisRealm(() => this.#native.setTls(tls.native));
-    return tls;
-  }
-
-  #useTls(tls) {
-    this.#tls = tls;
-    if (tls !== null && SPEAKS_TLS) inThisRealm(() => this.#native.setTls(tls.native));
+    const context = SPEAKS_TLS
+      ? inThisRealm(() => new binding.TlsContext(tls.native, where))
+      : null;
+    return { ...tls, context };
   }
 
   setTls(options) {
@@ -185,8 +182,8 @@ class WebSocketPlugin extends Emitter {
         `${NAME}.setTls: no TLS is spoken here; give option "tls" to the plugin, or to attach()`,
       );
     }
-    this.#useTls(this.#readTls(options, `${NAME}.setTls`));
-    for (const hub of this.#hubs) Terminator.renew(hub.server);
+    this.#tls = this.#readTls(options, `${NAME}.setTls`);
+    for (const hub of this.#hubs) Terminator.renew(hub.server, this.#tls);
   }
 
   #refuseSecond(method) {
@@ -338,16 +335,15 @@ class WebSocketPlugin extends Emitter {
     if (process.versions.bun) {
       throw new Error(`${where}: option "tls" needs Node; in Bun, attach to an https.Server`);
     }
-    Terminator.begin(server, this.#speaker);
+    Terminator.begin(server, this.#speaker, this.#tls);
   }
 
   #makeSpeaker() {
     const engine = this.#engine;
     return {
       handshakeTimeoutMs: this.#native.handshakeTimeoutMs,
-      secure: SPEAKS_TLS ? (fd, onSecured) => engine.secure(fd, onSecured) : null,
+      secure: SPEAKS_TLS ? (...args) => engine.secure(...args) : null,
       socketOf: (client, addresses) => engine.socketOf(client, addresses),
-      options: () => this.#tls,
       isClosed: () => this.#installed === null || this.#cleaning !== null,
       log: (message) => this.#report.log(() => 'TLS', message),
       reportError: (error) => this.#report.error(error),
@@ -560,7 +556,7 @@ function memoryOfProcess() {
 }
 
 /** The engine can speak TLS: where it has descriptors. */
-const SPEAKS_TLS = typeof binding.WebSocketPlugin.prototype.setTls === 'function';
+const SPEAKS_TLS = typeof binding.TlsContext === 'function';
 
 /** Beyond the time that peers have to answer a close frame. */
 const CLOSE_MARGIN_MS = 1000;

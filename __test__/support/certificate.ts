@@ -1,44 +1,89 @@
-/** A certificate for servers of the tests, made anew by each process: nothing secret is stored. */
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+/** Certificates for servers and clients of the tests, made anew by each process: nothing secret is stored. */
+import {
+  createPrivateKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
 
 export interface Certificate {
   /** Private key, as PEM. */
   key: string;
-  /** Self-signed certificate of `localhost` and 127.0.0.1, as PEM. */
+  /** Certificate of `localhost` and 127.0.0.1, or of another host, as PEM. */
   cert: string;
 }
 
-const DAY = 24 * 60 * 60 * 1000;
+export interface CertificateOptions {
+  /** Whose it is. */
+  host?: string;
+  /** On the curve P-256 by default. */
+  kind?: 'ec' | 'rsa' | 'ed25519';
+  /** Who signs it; by default its own key. */
+  issuer?: Certificate;
+  /** It may sign others. */
+  authority?: boolean;
+  /** It was valid until a minute ago. */
+  expired?: boolean;
+}
 
-/** Makes a key on the curve P-256 and signs its certificate with it, valid for a day (RFC 5280). */
-export function makeCertificate(): Certificate {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const ecdsaWithSha256 = sequence(OID.ecdsaWithSha256);
-  const name = sequence(der(0x31, sequence(OID.commonName, der(0x0c, Buffer.from('localhost')))));
+const DAY = 24 * 60 * 60 * 1000;
+const MINUTE = 60 * 1000;
+
+/** Makes a key and its certificate, valid for a day (RFC 5280). */
+export function makeCertificate({
+  host = 'localhost',
+  kind = 'ec',
+  issuer,
+  authority = false,
+  expired = false,
+}: CertificateOptions = {}): Certificate {
+  const { privateKey, publicKey } = makeKey(kind);
+  const signer = issuer === undefined ? privateKey : createPrivateKey(issuer.key);
+  const algorithm = ALGORITHMS[signer.asymmetricKeyType as keyof typeof ALGORITHMS];
+  const issuerName = issuer && new X509Certificate(issuer.cert).subject.replace('CN=', '');
   const alternativeNames = sequence(
-    der(0x82, Buffer.from('localhost')),
+    der(0x82, Buffer.from(host)),
     der(0x87, Buffer.from([127, 0, 0, 1])),
   );
+  const extensions = [sequence(OID.subjectAltName, der(0x04, alternativeNames))];
+  if (authority) {
+    const isAuthority = sequence(der(0x01, Buffer.from([0xff])));
+    extensions.push(sequence(OID.basicConstraints, isTrue, der(0x04, isAuthority)));
+  }
   const toBeSigned = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))), // version 3
     der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])), // serial number, positive
-    ecdsaWithSha256,
-    name, // issuer
-    sequence(time(Date.now() - DAY), time(Date.now() + DAY)),
-    name, // subject
+    algorithm,
+    nameOf(issuerName ?? host),
+    sequence(time(Date.now() - DAY), time(expired ? Date.now() - MINUTE : Date.now() + DAY)),
+    nameOf(host), // subject
     publicKey.export({ type: 'spki', format: 'der' }),
-    der(0xa3, sequence(sequence(OID.subjectAltName, der(0x04, alternativeNames)))),
+    der(0xa3, sequence(...extensions)),
   );
-  const signature = sign('sha256', toBeSigned, privateKey);
+  const digest = signer.asymmetricKeyType === 'ed25519' ? null : 'sha256';
+  const signature = sign(digest, toBeSigned, signer);
   const certificate = sequence(
     toBeSigned,
-    ecdsaWithSha256,
+    algorithm,
     der(0x03, Buffer.concat([Buffer.from([0]), signature])),
   );
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     cert: pem('CERTIFICATE', certificate),
   };
+}
+
+function makeKey(kind: 'ec' | 'rsa' | 'ed25519'): { privateKey: KeyObject; publicKey: KeyObject } {
+  if (kind === 'rsa') return generateKeyPairSync('rsa', { modulusLength: 2048 });
+  if (kind === 'ed25519') return generateKeyPairSync('ed25519');
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' });
+}
+
+/** A name with nothing but a common name. */
+function nameOf(host: string): Buffer {
+  return sequence(der(0x31, sequence(OID.commonName, der(0x0c, Buffer.from(host)))));
 }
 
 /** Tag, length and content, as DER has them. */
@@ -66,9 +111,18 @@ function pem(label: string, bytes: Buffer): string {
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ''].join('\n');
 }
 
+const isTrue = Buffer.from('0101ff', 'hex');
+
 /** Object identifiers, encoded. */
 const OID = {
-  ecdsaWithSha256: Buffer.from('06082a8648ce3d040302', 'hex'), // 1.2.840.10045.4.3.2
   commonName: Buffer.from('0603550403', 'hex'), // 2.5.4.3
   subjectAltName: Buffer.from('0603551d11', 'hex'), // 2.5.29.17
+  basicConstraints: Buffer.from('0603551d13', 'hex'), // 2.5.29.19
+};
+
+/** How a certificate is signed, by the kind of its issuer's key. */
+const ALGORITHMS = {
+  ec: sequence(Buffer.from('06082a8648ce3d040302', 'hex')), // ecdsa-with-SHA256
+  rsa: sequence(Buffer.from('06092a864886f70d01010b0500', 'hex')), // sha256WithRSAEncryption
+  ed25519: sequence(Buffer.from('06032b6570', 'hex')),
 };

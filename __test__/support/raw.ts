@@ -116,6 +116,27 @@ export class RawClient {
     });
   }
 
+  /** Reads everything before `text`. */
+  async until(text: string): Promise<Buffer> {
+    return this.#until(() => {
+      const end = this.#buffer.indexOf(text);
+      if (end < 0) return undefined;
+      const bytes = this.#buffer.subarray(0, end);
+      this.#buffer = this.#buffer.subarray(end);
+      return bytes;
+    });
+  }
+
+  /** Reads so many bytes. */
+  async bytes(count: number): Promise<Buffer> {
+    return this.#until(() => {
+      if (this.#buffer.length < count) return undefined;
+      const bytes = this.#buffer.subarray(0, count);
+      this.#buffer = this.#buffer.subarray(count);
+      return bytes;
+    });
+  }
+
   /** Reads the next frame of the server. */
   async frame(): Promise<RawFrame> {
     return this.#until(() => {

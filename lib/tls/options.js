@@ -39,7 +39,7 @@ function readTls(options, where) {
     const name = `tls.sni[${JSON.stringify(printable(host))}]`;
     if (!HOST.test(host) || isIPv4(host))
       throw wrong(where, 'sni', `the host name ${describe(host)}`);
-    if (!isObject(sni[host])) throw wrong(where, 'sni', `${describe(sni[host])} for ${host}`);
+    if (!isObject(sni[host])) throw wrong(where, 'sni', `${kindOf(sni[host])} for ${host}`);
     const ofHost = reader(sni[host], where, `sni[${JSON.stringify(host)}].`, OF_HOST);
     return { host, ...identity(ofHost, where, name) };
   });
@@ -54,6 +54,12 @@ function readTls(options, where) {
     throw wrong(where, 'minVersion', `'${minVersion}', which is above maxVersion`);
   }
   const ciphers = read('ciphers', isText)?.split(':').filter(Boolean) ?? [];
+  const forAll = {
+    ca: requestCert ? ca : undefined,
+    minVersion,
+    maxVersion,
+    ciphers: ciphers.length === 0 ? undefined : ciphers.join(':'),
+  };
   return {
     native: {
       identities: [{ name: 'tls', ...own }, ...hosts].map(({ name, host, certificates }) => ({
@@ -72,15 +78,13 @@ function readTls(options, where) {
     },
     node: {
       ...nodeIdentity(own),
+      ...forAll,
       ALPNProtocols: ['http/1.1'],
       requestCert,
       rejectUnauthorized,
-      ca: requestCert ? ca : undefined,
-      minVersion,
-      maxVersion,
-      ciphers: ciphers.length === 0 ? undefined : ciphers.join(':'),
     },
-    hosts: hosts.map(({ host, ...rest }) => [host, nodeIdentity(rest)]),
+    // Node takes none of it from the default for a host name.
+    hosts: hosts.map(({ host, ...rest }) => [host, { ...nodeIdentity(rest), ...forAll }]),
   };
 }
 
@@ -89,7 +93,7 @@ function readTls(options, where) {
  * as none.
  */
 function reader(options, where, prefix, known) {
-  if (!isObject(options)) throw wrong(where, '', describe(options));
+  if (!isObject(options)) throw wrong(where, '', kindOf(options));
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown !== undefined) {
     const names = known.map((name) => `"tls.${prefix}${name}"`).join(', ');
@@ -99,7 +103,7 @@ function reader(options, where, prefix, known) {
   const read = (name, accepts = () => true) => {
     const value = options[name];
     if (value === undefined || accepts(value)) return value;
-    throw wrong(where, name, isSecret(name) ? typeof value : describe(value), prefix);
+    throw wrong(where, name, isSecret(name) ? kindOf(value) : shown(value), prefix);
   };
   read.prefix = prefix;
   return read;
@@ -145,8 +149,7 @@ function texts(value, where, option, prefix = '') {
   return all.map((each) => {
     if (typeof each === 'string') return each;
     if (types.isUint8Array(each)) return Buffer.from(each).toString('latin1');
-    const got = isSecret(option) ? typeof each : describe(each);
-    throw wrong(where, option, got, prefix);
+    throw wrong(where, option, kindOf(each), prefix);
   });
 }
 
@@ -170,6 +173,19 @@ function wrong(where, option, got, prefix = '') {
   const accepted = option === '' ? 'an object' : ROWS.get(option).accepted;
   return new TypeError(`${where}: option "${name}" must be ${accepted}, got ${got}`);
 }
+
+/** A value without what may be a secret: a key may have got into the wrong place. */
+function kindOf(value) {
+  return typeof value === 'string' ? 'a string' : describe(value);
+}
+
+/** A value that is no secret, if it does not look like one. */
+function shown(value) {
+  return typeof value === 'string' && value.length > LONGEST_SHOWN ? 'a string' : describe(value);
+}
+
+/** What can be mistaken for another value here is no longer than this: host names, versions. */
+const LONGEST_SHOWN = 16;
 
 const isSecret = (option) => option === 'key' || option === 'passphrase';
 const isBoolean = (value) => typeof value === 'boolean';

@@ -26,38 +26,43 @@ const MAX_HANDSHAKES = 16_384;
  * that is cleaned up, and no order of events, makes a server speak plain text again.
  *
  * @typedef {object} Speaker what a plugin shows of itself
- * @property {((fd: number, onSecured: (result: object | string) => void) => void) | null} secure has the
- *   engine speak TLS with a client, whose descriptor it duplicates; `null` where it cannot
+ * @property {((fd: number, context: object, onSecured: (result: object) => void) => void) | null} secure
+ *   has the engine speak TLS with a client, whose descriptor it duplicates; `null` where it cannot
  * @property {(client: object, addresses: object) => import('node:net').Socket} socketOf what Node
  *   serves such a client on
- * @property {() => { native: object, node: object, hosts: [string, object][] }} options what the
- *   engine takes, and what Node's TLS takes
  * @property {number} handshakeTimeoutMs
  * @property {() => boolean} isClosed
  * @property {(message: () => string) => void} log
  * @property {(error: unknown) => void} reportError
+ *
+ * @typedef {ReturnType<import('./options.js').readTls> & { context: object | null }} Tls `context` is what
+ *   the engine has made of `native`
  */
 class Terminator {
   #server;
-  /** @type {Speaker} */
-  #speaker;
+  /** Plugins on the server that have its TLS as an option: the first that is not closed speaks it. */
+  /** @type {Speaker[]} */
+  #speakers = [];
+  /** What clients are shown. It belongs to the server: a plugin may go on to another one. */
+  /** @type {Tls} */
+  #tls = null;
   /** Handshakes under way. */
   #underWay = 0;
   /** Node's TLS, for whatever the engine cannot take; made when it is needed. */
   #inner = null;
 
   /** Has the clients of a server spoken TLS with from now on. */
-  static begin(server, speaker) {
+  static begin(server, speaker, tls) {
     const terminator = server[TERMINATOR] ?? new Terminator(server);
-    const current = terminator.#speaker;
-    if (current !== undefined && current !== speaker && !current.isClosed()) {
-      if (isDeepStrictEqual(current.options().native, speaker.options().native)) return;
+    const others = terminator.#speakers.filter((each) => each !== speaker && !each.isClosed());
+    if (others.length > 0 && !isDeepStrictEqual(terminator.#tls.native, tls.native)) {
       throw new Error(
         'another WebSocketPlugin speaks TLS on this server already, with another certificate or other options; give both the same option "tls", or only one of them',
       );
     }
-    terminator.#speaker = speaker;
-    terminator.#inner = null;
+    terminator.#speakers = [...others, speaker];
+    // Who comes second changes nothing: tickets that clients have are worth something as before.
+    if (others.length === 0) terminator.#show(tls);
   }
 
   constructor(server) {
@@ -70,9 +75,17 @@ class Terminator {
   }
 
   /** New certificates: those who are connected stay as they are. */
-  static renew(server) {
-    const terminator = server[TERMINATOR];
-    if (terminator !== undefined) terminator.#inner = null;
+  static renew(server, tls) {
+    server[TERMINATOR]?.#show(tls);
+  }
+
+  #show(tls) {
+    this.#tls = tls;
+    this.#inner = null;
+  }
+
+  get #speaker() {
+    return this.#speakers.find((each) => !each.isClosed()) ?? this.#speakers.at(-1);
   }
 
   /** Returns false for a connection that is encrypted already. */
@@ -89,7 +102,8 @@ class Terminator {
     if (this.#underWay >= MAX_HANDSHAKES) return void socket.destroy();
     const addresses = takeAccepted(socket);
     try {
-      speaker.secure(fd, (result) => this.#onSecured(speaker, result, addresses));
+      const { context } = this.#tls;
+      speaker.secure(fd, context, (result) => this.#onSecured(speaker, result, addresses));
     } catch (error) {
       socket.destroy();
       speaker.reportError(error);
@@ -103,11 +117,10 @@ class Terminator {
   #onSecured(speaker, result, addresses) {
     this.#underWay -= 1;
     const server = this.#server;
-    if (typeof result === 'string') {
+    if (result.reason !== undefined) {
       leavePlace(server);
-      return speaker.log(
-        () => `the TLS handshake with ${addresses.peer.address} failed: ${result}`,
-      );
+      const message = `the TLS handshake with ${addresses.peer.address} failed: ${result.reason}`;
+      return result.isOurs ? speaker.reportError(new Error(message)) : speaker.log(() => message);
     }
     let socket;
     try {
@@ -126,9 +139,13 @@ class Terminator {
 
   #makeInner() {
     const speaker = this.#speaker;
-    const { node, hosts } = speaker.options();
+    const { node, hosts } = this.#tls;
     const inner = tls.createServer({ ...node, handshakeTimeout: speaker.handshakeTimeoutMs });
-    for (const [host, context] of hosts) inner.addContext(host, context);
+    // Of those that fit Node takes the last, and an exact name comes before one with `*`.
+    const isWildcard = ([host]) => Number(host.startsWith('*'));
+    for (const [host, context] of hosts.toSorted((a, b) => isWildcard(b) - isWildcard(a))) {
+      inner.addContext(host, context);
+    }
     inner.on('secureConnection', (socket) => {
       socket.server = this.#server;
       this.#server.emit('connection', socket);

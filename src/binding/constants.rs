@@ -61,6 +61,8 @@ pub struct BridgeConstants {
     pub secured: i32,
     /// The connection that a pump serves was lost.
     pub lost: i32,
+    /// A pump has carried everything, and is over.
+    pub ended: i32,
     /// Milliseconds that the peer has to end its side once we have ended ours.
     pub linger_ms: u32,
 }
@@ -93,6 +95,7 @@ pub fn constants() -> Constants {
             probe: hot::BRIDGE_PROBE,
             secured: hot::SECURED,
             lost: hot::LOST,
+            ended: hot::ENDED,
             linger_ms: LINGER.as_millis() as u32,
         },
     }

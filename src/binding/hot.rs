@@ -62,6 +62,8 @@ pub(super) const BRIDGE_ABORT: i32 = -4;
 pub(super) const SECURED: i32 = -5;
 /// The connection that a pump serves was lost.
 pub(super) const LOST: i32 = -6;
+/// A pump has carried everything, and is over.
+pub(super) const ENDED: i32 = -7;
 
 /// An engine as the hot functions and the plugin share it.
 pub(super) struct EngineHandle {
@@ -597,6 +599,7 @@ unsafe fn value_of(env: sys::napi_env, what: What, text: &[u8]) -> (u32, sys::na
             What::Bridge(Command::Probe) => (KIND_BRIDGE, int32(env, BRIDGE_PROBE)),
             What::Secured => (KIND_BRIDGE, int32(env, SECURED)),
             What::Lost => (KIND_BRIDGE, int32(env, LOST)),
+            What::Ended => (KIND_BRIDGE, int32(env, ENDED)),
             What::Closed(frame) => {
                 let packed = format!("{:04}{}", frame.code, frame.reason);
                 (KIND_CLOSED, string(env, packed.as_bytes(), packed.is_ascii()))

@@ -5,8 +5,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
-#[cfg(unix)]
-use std::sync::Arc;
 
 use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
@@ -28,8 +26,6 @@ use crate::handshake::{
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame};
 #[cfg(unix)]
-use crate::tls::config::TlsConfig;
-#[cfg(unix)]
 use crate::transport::adopted;
 
 /// Longest Origin that is shown to a RegExp of JavaScript's own, whose matching may take more than
@@ -40,20 +36,19 @@ const MAX_ORIGIN_FOR_JAVASCRIPT: usize = 512;
 #[napi(js_name = "WebSocketPlugin")]
 pub struct NativePlugin {
     pub(super) options: Options,
-    /// What is shown to clients whose TLS the engine speaks.
-    #[cfg(unix)]
-    pub(super) tls: RefCell<Option<Arc<TlsConfig>>>,
     /// Handlers registered with `ws`, by pattern.
     routes: RefCell<RouteTable>,
     /// Admitted requests that have not become connections. They count against the limit.
     handshakes: RefCell<Pending>,
     /// Adopted connections whose end has not been delivered.
-    open: Cell<u32>,
+    pub(super) open: Cell<u32>,
+    /// Something else than open connections keeps the process alive.
+    pub(super) kept_alive: Cell<bool>,
     shutting_down: Cell<bool>,
     /// By [`RejectReason`].
     rejected: RefCell<[u32; RejectReason::ALL.len()]>,
     /// Made by the first connection.
-    engine: RefCell<Option<Rc<EngineHandle>>>,
+    pub(super) engine: RefCell<Option<Rc<EngineHandle>>>,
     /// One for all engines of the plugin, because handles on connections outlive an engine.
     generations: Generations,
     /// What engines before the current one have counted.
@@ -160,11 +155,10 @@ impl NativePlugin {
     pub fn new(env: Env, options: Unknown<'_>, memory: Option<f64>) -> Result<Self> {
         Ok(Self {
             options: Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?,
-            #[cfg(unix)]
-            tls: RefCell::default(),
             routes: RefCell::default(),
             handshakes: RefCell::default(),
             open: Cell::new(0),
+            kept_alive: Cell::new(false),
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
             engine: RefCell::new(None),
@@ -562,6 +556,7 @@ impl NativePlugin {
         let open = self.open.get().saturating_sub(1);
         self.open.set(open);
         if open == 0
+            && !self.kept_alive.get()
             && let Some(handle) = &*self.engine.borrow()
         {
             handle.waker.keep_alive(&env, false)?;

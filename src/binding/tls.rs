@@ -9,8 +9,8 @@ use napi_derive::napi;
 
 use super::options::pending;
 use super::plugin::NativePlugin;
-use crate::engine::Engine;
-use crate::exchange::handshakes::Client;
+use crate::exchange::handshakes::{Client, Failure};
+use crate::exchange::oplog::Leave;
 use crate::tls::config::{
     Certificate, ClientAuth, Identity, Settings, TlsConfig, Version, cipher_names,
 };
@@ -92,6 +92,31 @@ impl From<Client> for TlsClient {
     }
 }
 
+/// Why there is no client.
+#[napi(object, object_from_js = false)]
+pub struct TlsFailure {
+    /// A few words.
+    pub reason: String,
+    /// The client has done nothing wrong: this process is out of something.
+    pub is_ours: bool,
+}
+
+/// What clients are shown, checked and ready. Connections that there are keep theirs.
+#[napi]
+pub struct TlsContext(Arc<TlsConfig>);
+
+#[napi]
+impl TlsContext {
+    /// Throws a TypeError that says what cannot be used, without any secret.
+    #[napi(constructor)]
+    pub fn new(env: Env, settings: TlsSettings, method: String) -> Result<Self> {
+        let config = TlsConfig::new(settings.into()).map_err(|error| {
+            pending(env.throw_type_error(&format!("{method}: option \"tls\": {error}"), None))
+        })?;
+        Ok(Self(Arc::new(config)))
+    }
+}
+
 /// OpenSSL's names of the cipher suites that the engine has, best first.
 #[napi]
 pub fn tls_ciphers() -> Vec<&'static str> {
@@ -100,45 +125,44 @@ pub fn tls_ciphers() -> Vec<&'static str> {
 
 #[napi]
 impl NativePlugin {
-    /// What clients are shown from now on; connections that there are stay as they are. Throws a
-    /// TypeError that says what cannot be used, without any secret.
-    #[napi]
-    pub fn set_tls(&self, env: Env, settings: TlsSettings) -> Result<()> {
-        let config = TlsConfig::new(settings.into()).map_err(|error| {
-            let message = format!("WebSocketPlugin: option \"tls\": {error}");
-            pending(env.throw_type_error(&message, None))
-        })?;
-        *self.tls.borrow_mut() = Some(Arc::new(config));
-        Ok(())
-    }
-
     /// Has an I/O thread speak TLS with a client, whose socket is duplicated. Returns the key of
     /// the event that says that the handshake is over.
     #[napi]
-    pub fn secure(&self, fd: i32) -> Result<u32> {
-        let config = self.tls.borrow().clone();
-        let config = config.ok_or_else(|| Error::from_reason("there is no certificate"))?;
+    pub fn secure(&self, fd: i32, context: &TlsContext) -> Result<u32> {
         let socket = adopted::adopt(fd)
             .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))?;
         let limit = self.options.handshake_timeout();
-        self.with_engine(|engine| engine.secure(socket, config, limit))
+        self.with_engine(|engine| engine.secure(socket, context.0.clone(), limit))
             .ok_or_else(|| Error::from_reason("the engine has not been started"))
     }
 
     /// What came of a handshake, once: a client, or why there is none.
     #[napi]
-    pub fn secured(&self, key: u32) -> Either<TlsClient, String> {
+    pub fn secured(&self, key: u32) -> Either<TlsClient, TlsFailure> {
         match self.with_engine(|engine| engine.common().handshakes.take(key)).flatten() {
             Some(Ok(client)) => Either::A(client.into()),
-            Some(Err(reason)) => Either::B(reason),
-            None => Either::B("nobody knows of it".into()),
+            Some(Err(Failure { reason, is_ours })) => Either::B(TlsFailure { reason, is_ours }),
+            None => Either::B(TlsFailure { reason: "nobody knows of it".into(), is_ours: true }),
         }
     }
 
-    /// Ends a connection that Node serves without a word of TLS: what was sent is not whole.
+    /// Node is about to close its end of a pump: in the middle of something, so that the client must
+    /// not see a clean end, or not.
     #[napi]
-    pub fn cut_off(&self, key: u32) {
-        self.with_engine(|engine: &Engine| engine.cut_off(key));
+    pub fn node_leaves(&self, pump: u32, in_the_middle: bool) {
+        let how = if in_the_middle { Leave::CutShort } else { Leave::Done };
+        self.with_engine(|engine| engine.node_leaves(pump, how));
+    }
+
+    /// Whether the process is kept alive also where no connection is open: for what is under way to
+    /// those that are no WebSocket connections.
+    #[napi]
+    pub fn keep_alive(&self, env: Env, alive: bool) -> Result<()> {
+        self.kept_alive.set(alive);
+        match &*self.engine.borrow() {
+            Some(handle) => handle.waker.keep_alive(&env, alive || self.open.get() > 0),
+            None => Ok(()),
+        }
     }
 }
 

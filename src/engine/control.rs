@@ -14,9 +14,9 @@ use super::rooms::{RoomName, Rooms};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::inbox::Wake;
-#[cfg(unix)]
-use crate::exchange::oplog::Securing;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
+#[cfg(unix)]
+use crate::exchange::oplog::{Leave, Securing};
 use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
 use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
@@ -198,10 +198,13 @@ impl Engine {
         key
     }
 
-    /// Ends a connection that a pump serves without a word of TLS: what was sent is not whole.
+    /// Node is about to close its end of a pump.
     #[cfg(unix)]
-    pub fn cut_off(&self, pump: u32) {
-        self.threads[self.thread_of_pump(pump)].append(Op::CutOff(pump));
+    pub fn node_leaves(&self, pump: u32, how: Leave) {
+        if how == Leave::CutShort {
+            self.common.cut_short.insert(pump);
+        }
+        self.threads[self.thread_of_pump(pump)].append(Op::NodeLeft(pump, how));
     }
 
     /// The I/O thread of a pump: they take turns.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 #[cfg(unix)]
-use super::handshakes::Handshakes;
+use super::handshakes::{CutShort, Handshakes};
 use super::inbox::{Inbox, Wake};
 use crate::session::{Limits, Memory};
 
@@ -37,6 +37,9 @@ pub struct Common {
     /// What came of TLS handshakes.
     #[cfg(unix)]
     pub handshakes: Handshakes,
+    /// Pumps whose end of Node's was closed in the middle of something.
+    #[cfg(unix)]
+    pub cut_short: CutShort,
     /// What I/O threads tell each other when too much is kept, by thread.
     pub pressure: Box<[Pressure]>,
 }
@@ -63,6 +66,8 @@ impl Common {
             memory,
             #[cfg(unix)]
             handshakes: Handshakes::default(),
+            #[cfg(unix)]
+            cut_short: CutShort::default(),
             pressure,
         }
     }

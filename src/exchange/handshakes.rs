@@ -3,12 +3,21 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::tls::session::Facts;
 
 /// What came of a handshake: a client, or why there is none.
-pub type Outcome = Result<Client, String>;
+pub type Outcome = Result<Client, Failure>;
+
+/// Why there is no client.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A few words.
+    pub reason: String,
+    /// The client has done nothing wrong: this process is out of something.
+    pub is_ours: bool,
+}
 
 /// A client with whom TLS is spoken.
 #[derive(Debug)]
@@ -21,9 +30,33 @@ pub struct Client {
 }
 
 /// The outcomes of handshakes that nobody has taken, by the keys of their pumps. Bounded by how many
-/// handshakes the JavaScript thread has begun and not heard of.
+/// handshakes the JavaScript thread has begun and not heard of. The lock is held for one access.
 #[derive(Debug, Default)]
 pub struct Handshakes(Mutex<FxHashMap<u32, Outcome>>);
+
+/// The keys of pumps whose end of Node's has been closed in the middle of something, so that its end
+/// of stream is not the end of what was to be sent. Written before that descriptor is closed: whoever
+/// sees the end of stream finds the key here. Bounded by the operations under way that say the same.
+/// The lock is held for one access.
+#[derive(Debug, Default)]
+pub struct CutShort(Mutex<FxHashSet<u32>>);
+
+impl CutShort {
+    /// JavaScript thread: Node's end is about to be closed.
+    pub fn insert(&self, key: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// I/O thread: whether an end of stream is none.
+    pub fn contains(&self, key: u32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+    }
+
+    /// I/O thread: the pump is over.
+    pub fn remove(&self, key: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+}
 
 impl Handshakes {
     /// I/O thread: a handshake is over. The event that says so is to follow.

@@ -32,8 +32,7 @@ const EVENT_COST: usize = std::mem::size_of::<Event>();
 /// Something JavaScript has to hear about a connection.
 #[derive(Debug)]
 pub struct Event {
-    /// Slot of the connection; for [`What::Bridge`], [`What::Secured`] and [`What::Lost`] the key of the bridge or
-    /// the pump.
+    /// Slot of the connection; for what is not about a session, the key of the bridge or the pump.
     pub slot: u32,
     /// What happened.
     pub what: What,
@@ -75,6 +74,8 @@ pub enum What {
     Secured,
     /// A connection that a pump serves was lost; `slot` is the key of the pump.
     Lost,
+    /// A pump has carried everything, and is over; `slot` is its key.
+    Ended,
 }
 
 /// Events and the bytes they point into.
@@ -139,7 +140,7 @@ impl Batch {
         self.events.push(Event { slot: key, what: What::Bridge(command) });
     }
 
-    /// Something about a pump: that a TLS handshake is over, or that the connection was lost.
+    /// Something about a pump.
     pub fn push_pump(&mut self, key: u32, what: What) {
         self.events.push(Event { slot: key, what });
     }

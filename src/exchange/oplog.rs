@@ -61,6 +61,16 @@ pub struct Securing {
     pub limit: std::time::Duration,
 }
 
+/// How Node has closed its end of a pump.
+#[cfg(unix)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// All that was to be sent has been written.
+    Done,
+    /// In the middle of something: what was sent is not whole, and the client has to see that.
+    CutShort,
+}
+
 /// A connection to be taken over by an I/O thread.
 #[derive(Debug)]
 pub struct Adoption {
@@ -110,9 +120,9 @@ pub enum Op {
     /// Speaks TLS with a client, and pumps what it says to Node.
     #[cfg(unix)]
     Secure(Box<Securing>),
-    /// Ends a connection that a pump serves without a word of TLS: what was sent is not whole.
+    /// Node has closed its end of a pump, by key.
     #[cfg(unix)]
-    CutOff(u32),
+    NodeLeft(u32, Leave),
     /// Has a connection make room that has nothing to write any more.
     MakeRoom,
     /// Ends every connection without a handshake.

@@ -21,7 +21,7 @@ use crate::transport::{Ready, Transport};
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// More connections than this do not linger: whoever makes so many of them is not served by it.
-pub(super) const MAX_LINGERING: usize = 1024;
+const MAX_LINGERING: usize = 1024;
 
 /// Does what a session has asked for.
 pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Effects) {
@@ -305,6 +305,7 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
         Written::Blocked => {
             connection.place.stop_lingering();
             session.block(&mut io.resources.borrow_mut());
+            io.recount_transport(&connection.transport);
             io.counters.backpressure_began();
             tokio::task::spawn_local(write_rest(io.clone(), connection.clone()));
         }
@@ -316,6 +317,7 @@ async fn drain(io: &IoThread, connection: &Connection) -> bool {
     loop {
         let Ok(mut ready) = connection.transport.writable().await else { return false };
         let written = write(io, &connection.transport, &mut connection.session.borrow_mut());
+        io.recount_transport(&connection.transport);
         match written {
             Written::All => return true,
             Written::Failed => return false,
@@ -370,6 +372,9 @@ async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
     let drained = drain(io, connection).await;
     if drained {
         connection.transport.shut_down(Shutdown::Write);
+        if connection.transport.drain().await.is_err() {
+            return false;
+        }
         if let Some(bridge) = connection.transport.bridge()
             && !bridge.has_ended()
         {

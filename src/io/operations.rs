@@ -56,7 +56,7 @@ impl IoThread {
                 #[cfg(unix)]
                 Op::Secure(securing) => self.secure(*securing),
                 #[cfg(unix)]
-                Op::CutOff(key) => self.cut_off(key),
+                Op::NodeLeft(key, how) => self.node_left(key, how),
                 Op::MakeRoom => self.make_room(),
                 Op::TerminateAll => self.all().iter().for_each(|each| lose(self, each)),
                 Op::Stop => stop = true,
@@ -104,7 +104,14 @@ impl IoThread {
             Ok(transport) => transport,
             Err(error) => {
                 account.set_ended();
-                let reason = format!("the socket could not be watched: {error}").into();
+                let reason = match error.kind() {
+                    // The client has gone in the meantime.
+                    io::ErrorKind::NotConnected
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset => String::new(),
+                    _ => format!("the socket could not be watched: {error}"),
+                };
+                let reason = reason.into();
                 let frame = CloseFrame { code: close::ABNORMAL, reason };
                 self.batch.borrow_mut().push_closed(id.slot, frame);
                 return self.batch_changed();

@@ -10,21 +10,32 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::driving::{LINGER, MAX_LINGERING};
+use super::driving::LINGER;
 use super::state::IoThread;
-use crate::exchange::handshakes::{Client, Outcome};
+use crate::exchange::handshakes::{Client, Failure, Outcome};
 use crate::exchange::inbox::What;
-use crate::exchange::oplog::{Pumped, Securing};
+use crate::exchange::oplog::{Leave, Pumped, Securing};
 use crate::tls::config::TlsConfig;
 use crate::transport::adopted::{self, Adopted};
 use crate::transport::secured::Secured;
 
 /// Bytes of plaintext that a pump carries at a time. The pair takes some more.
 const PUMP_BYTES: usize = 64 << 10;
+
+/// Most bytes that are kept for all handshakes of an I/O thread together: beyond it, those that keep more
+/// than [`USUAL_GREETING`] end.
+const MAX_GREETING_BYTES: usize = 32 << 20;
+
+/// What any client needs for its hello, and most servers for their certificates.
+const USUAL_GREETING: usize = 8 << 10;
+
+/// Most connections with clients that have broken TLS which are seen off: the others are just closed.
+const MAX_SEEN_OFF: usize = 1024;
 
 /// Serves one connection over TLS until it becomes a WebSocket connection, if it does. Owned by the I/O
 /// thread.
@@ -35,6 +46,8 @@ pub(super) struct Pump {
     plain: Rc<Adopted>,
     /// Carries bytes. All that is under way is in the two above.
     carrier: AbortHandle,
+    /// Tells the carrier that Node has closed its end.
+    node_left: Rc<Notify>,
 }
 
 impl IoThread {
@@ -43,21 +56,13 @@ impl IoThread {
         let io = self.clone();
         tokio::task::spawn_local(async move {
             let Securing { key, socket, config, limit } = securing;
-            let secured = match tokio::time::timeout(limit, greet(&io, socket, &config)).await {
-                Ok(Ok(secured)) => Rc::new(secured),
-                Ok(Err(error)) => return io.tell_outcome(key, Err(error.to_string())),
-                Err(_) => {
-                    return io.tell_outcome(key, Err("it was not completed in time".into()));
-                }
+            let outcome = match shake_hands(&io, socket, &config, limit).await {
+                Ok(secured) => io.begin_pumping(key, secured, &config),
+                Err(failure) => Err(failure),
             };
-            let outcome = io.begin_pumping(key, secured, &config);
-            io.tell_outcome(key, outcome);
+            io.common.handshakes.put(key, outcome);
+            io.tell_of_pump(key, What::Secured);
         });
-    }
-
-    fn tell_outcome(&self, key: u32, outcome: Outcome) {
-        self.common.handshakes.put(key, outcome);
-        self.tell_of_pump(key, What::Secured);
     }
 
     fn tell_of_pump(&self, key: u32, what: What) {
@@ -72,25 +77,19 @@ impl IoThread {
         secured: Rc<Secured>,
         config: &TlsConfig,
     ) -> Outcome {
-        let failed = |error: io::Error| error.to_string();
-        let facts = secured.facts(config).ok_or("it was not completed")?;
-        let (ours, theirs) = adopted::pair().map_err(failed)?;
-        let plain = Rc::new(Adopted::watch(ours).map_err(failed)?);
-        let pumping = {
-            let (io, secured, plain) = (self.clone(), secured.clone(), plain.clone());
-            async move {
-                let result = pump(&io, &secured, &plain).await;
-                secured.shut_down(Shutdown::Both);
-                io.pumps.borrow_mut().remove(&key);
-                io.left.notify_one();
-                if result.is_err() {
-                    // To Node it would look like an end.
-                    io.tell_of_pump(key, What::Lost);
-                }
-            }
-        };
-        let carrier = tokio::task::spawn_local(pumping).abort_handle();
-        self.pumps.borrow_mut().insert(key, Pump { secured, plain, carrier });
+        let facts = secured.facts(config).ok_or_else(|| client("it was not completed"))?;
+        if let Some(reason) = facts.authorization_error
+            && config.requires_certificates()
+        {
+            // A session that is resumed brings a certificate that was valid when it began.
+            return Err(client(reason));
+        }
+        let (ours, theirs) = adopted::pair().map_err(own)?;
+        let plain = Rc::new(Adopted::watch(ours).map_err(own)?);
+        let node_left = Rc::new(Notify::new());
+        let carrying = carry(self.clone(), key, secured.clone(), plain.clone(), node_left.clone());
+        let carrier = tokio::task::spawn_local(carrying).abort_handle();
+        self.pumps.borrow_mut().insert(key, Pump { secured, plain, carrier, node_left });
         Ok(Client { plain: theirs, facts })
     }
 
@@ -99,7 +98,7 @@ impl IoThread {
     pub fn take_over(&self, pumped: Pumped, replay: &mut Vec<u8>) -> io::Result<Rc<Secured>> {
         let Pumped { key, plain: theirs } = pumped;
         let pump = self.pumps.borrow_mut().remove(&key).ok_or(io::ErrorKind::NotConnected)?;
-        let Pump { secured, plain: ours, carrier } = pump;
+        let Pump { secured, plain: ours, carrier, .. } = pump;
         carrier.abort();
         let mut scratch = self.scratch.borrow_mut();
         let most = scratch.len().min(PUMP_BYTES);
@@ -114,45 +113,107 @@ impl IoThread {
         Ok(secured)
     }
 
-    /// Ends a pump in the middle of something.
-    pub fn cut_off(&self, key: u32) {
-        if let Some(Pump { carrier, .. }) = self.pumps.borrow_mut().remove(&key) {
-            // Without a word of TLS, the client knows that what it has got is not whole.
-            carrier.abort();
-            self.left.notify_one();
+    /// Node has closed its end of a pump.
+    pub fn node_left(&self, key: u32, how: Leave) {
+        self.common.cut_short.remove(key);
+        match how {
+            Leave::Done => {
+                if let Some(Pump { node_left, .. }) = self.pumps.borrow().get(&key) {
+                    node_left.notify_one();
+                }
+            }
+            Leave::CutShort => {
+                if let Some(Pump { carrier, .. }) = self.pumps.borrow_mut().remove(&key) {
+                    // Without a word of TLS, the client knows that what it has got is not whole.
+                    carrier.abort();
+                    self.left.notify_one();
+                    self.tell_of_pump(key, What::Ended);
+                }
+            }
         }
+    }
+
+    /// Has a client that has broken TLS read the alert that says so, unless it takes too long.
+    async fn see_off(&self, secured: &Secured) {
+        if !secured.has_failed() || self.seen_off.get() >= MAX_SEEN_OFF {
+            return;
+        }
+        self.seen_off.set(self.seen_off.get() + 1);
+        let _ = tokio::time::timeout(LINGER, secured.see_off()).await;
+        self.seen_off.set(self.seen_off.get() - 1);
     }
 }
 
-/// The handshake.
-async fn greet(io: &IoThread, socket: OwnedFd, config: &Arc<TlsConfig>) -> io::Result<Secured> {
-    let socket = Adopted::watch(socket)?;
-    // Who says nothing costs no more than his descriptor.
-    drop(socket.readable().await?);
-    let buffers = io.tls_buffers.get_or_init(Rc::default).clone();
-    let secured = Secured::new(socket, config, buffers)?;
+/// A client with whom there is no TLS.
+fn client(reason: impl ToString) -> Failure {
+    Failure { reason: reason.to_string(), is_ours: false }
+}
+
+/// Something that this process lacks.
+fn own(error: io::Error) -> Failure {
+    Failure { reason: format!("the socket cannot be served: {error}"), is_ours: true }
+}
+
+/// The handshake, within its limit.
+async fn shake_hands(
+    io: &IoThread,
+    socket: OwnedFd,
+    config: &TlsConfig,
+    limit: Duration,
+) -> Result<Rc<Secured>, Failure> {
+    let socket = Adopted::watch(socket).map_err(own)?;
+    let greeting = async {
+        // Who says nothing costs no more than his descriptor.
+        drop(socket.readable().await.map_err(own)?);
+        let buffers = io.tls_buffers.get_or_init(Rc::default).clone();
+        let secured = Rc::new(Secured::new(socket, config, buffers).map_err(own)?);
+        if let Err(error) = greet(io, &secured).await {
+            io.see_off(&secured).await;
+            return Err(client(error));
+        }
+        Ok(secured)
+    };
+    let late = |_| Err(client("it was not completed in time"));
+    tokio::time::timeout(limit, greeting).await.unwrap_or_else(late)
+}
+
+async fn greet(io: &IoThread, secured: &Secured) -> io::Result<()> {
+    let keeps = Keeps { io, bytes: Cell::new(0) };
     loop {
-        read_some(io, &secured).await?;
+        read_some(io, secured).await?;
         if secured.is_established() {
             // What is left, session tickets perhaps, goes out with the first answer.
-            return Ok(secured);
+            return Ok(());
         }
         if secured.is_at_end() {
             return Err(io::Error::other("the client left"));
         }
-        drain(&secured).await?;
+        keeps.set(secured.recount().1)?;
+        secured.drain().await?;
     }
 }
 
-/// Waits until all records have left that are on their way.
-async fn drain(secured: &Secured) -> io::Result<()> {
-    while !secured.flush()? {
-        let mut room = secured.writable().await?;
-        if !secured.flush()? {
-            room.clear();
+/// What one handshake keeps of what is under way.
+struct Keeps<'a> {
+    io: &'a IoThread,
+    bytes: Cell<usize>,
+}
+
+impl Keeps<'_> {
+    fn set(&self, bytes: usize) -> io::Result<()> {
+        let total = &self.io.greeting_bytes;
+        total.set(total.get() - self.bytes.replace(bytes) + bytes);
+        if bytes > USUAL_GREETING && total.get() > MAX_GREETING_BYTES {
+            return Err(io::Error::other("too much is kept for all handshakes together"));
         }
+        Ok(())
     }
-    Ok(())
+}
+
+impl Drop for Keeps<'_> {
+    fn drop(&mut self) {
+        let _ = self.set(0);
+    }
 }
 
 /// Waits until something has come, and decrypts it. Plaintext stays where it is.
@@ -173,49 +234,75 @@ async fn read_some(io: &IoThread, secured: &Secured) -> io::Result<()> {
     }
 }
 
+/// A pump from its beginning to its end.
+async fn carry(
+    io: Rc<IoThread>,
+    key: u32,
+    secured: Rc<Secured>,
+    plain: Rc<Adopted>,
+    node_left: Rc<Notify>,
+) {
+    let result = pump(&io, key, &secured, &plain, &node_left).await;
+    io.pumps.borrow_mut().remove(&key);
+    io.left.notify_one();
+    match result {
+        Ok(()) => {
+            secured.shut_down(Shutdown::Both);
+            io.tell_of_pump(key, What::Ended);
+        }
+        Err(_) => {
+            // To Node it would look like an end.
+            io.tell_of_pump(key, What::Lost);
+            io.see_off(&secured).await;
+        }
+    }
+}
+
 /// Carries bytes until both directions have ended, or one has failed.
-async fn pump(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Result<()> {
+async fn pump(
+    io: &IoThread,
+    key: u32,
+    secured: &Secured,
+    plain: &Adopted,
+    node_left: &Notify,
+) -> io::Result<()> {
     let inbound = carry_in(io, secured, plain);
-    let outbound = carry_out(io, secured, plain);
+    let outbound = carry_out(io, key, secured, plain);
     tokio::pin!(inbound, outbound);
-    tokio::select! {
-        ended = &mut inbound => {
-            ended?;
-            outbound.await
-        }
-        ended = &mut outbound => {
-            ended?;
-            // Node has ended its side, or has gone altogether, which looks the same. The client has a
-            // moment to end its own.
-            if let Some(_lingering) = Lingering::begin(&io.lingering_pumps) {
-                let _ = tokio::time::timeout(LINGER, inbound).await;
+    let (mut inbound_ended, mut outbound_ended, mut node_has_left) = (false, false, false);
+    while !(inbound_ended && outbound_ended) {
+        let sent = secured.sent();
+        // Node may end its side and go on reading. Once it has gone, the client has the time to read
+        // that any connection has that is being seen out, and a moment to end its own side.
+        let limit = if outbound_ended { LINGER } else { io.settings().close_timeout };
+        tokio::select! {
+            ended = &mut inbound, if !inbound_ended => {
+                ended?;
+                inbound_ended = true;
             }
-            Ok(())
+            ended = &mut outbound, if !outbound_ended => {
+                ended?;
+                outbound_ended = true;
+            }
+            () = node_left.notified(), if !node_has_left => node_has_left = true,
+            () = tokio::time::sleep(limit), if node_has_left => {
+                if outbound_ended {
+                    return Ok(());
+                }
+                if secured.sent() == sent {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
         }
     }
-}
-
-/// One of the pumps that wait for their clients to end their sides. No more than [`MAX_LINGERING`] do.
-struct Lingering<'a>(&'a Cell<usize>);
-
-impl<'a> Lingering<'a> {
-    fn begin(count: &'a Cell<usize>) -> Option<Self> {
-        if count.get() >= MAX_LINGERING {
-            return None;
-        }
-        count.set(count.get() + 1);
-        Some(Self(count))
-    }
-}
-
-impl Drop for Lingering<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
+    Ok(())
 }
 
 /// From the client to Node, until the client has ended its side.
 async fn carry_in(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Result<()> {
+    // Once Node takes nothing any more, what comes is thrown away: unread, it would have the end of the
+    // connection be a reset, which may destroy what is on its way to the client.
+    let mut is_taken = true;
     loop {
         if secured.is_at_end() {
             plain.shut_down(Shutdown::Write);
@@ -223,15 +310,20 @@ async fn carry_in(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Resu
         }
         let mut ready = secured.readable().await?;
         // Nothing is read that Node does not take.
-        let mut room = plain.writable().await?;
+        let mut room = if is_taken { Some(plain.writable().await?) } else { None };
         let mut scratch = io.scratch.borrow_mut();
         match secured.read(&mut scratch[..PUMP_BYTES]) {
             Ok(count) => {
                 ready.clear();
+                let Some(room) = &mut room else { continue };
                 let sent = match plain.write(&[io::IoSlice::new(&scratch[..count])]) {
                     Ok(sent) => sent,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                    Err(error) => return Err(error),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                    Err(_) => {
+                        is_taken = false;
+                        count
+                    }
                 };
                 if sent < count {
                     room.clear_ready();
@@ -246,26 +338,28 @@ async fn carry_in(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Resu
 }
 
 /// From Node to the client, until Node has ended its side.
-async fn carry_out(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Result<()> {
+async fn carry_out(io: &IoThread, key: u32, secured: &Secured, plain: &Adopted) -> io::Result<()> {
     loop {
-        drain(secured).await?;
+        secured.drain().await?;
         let mut ready = plain.readable().await?;
-        let mut scratch = io.scratch.borrow_mut();
-        match plain.read(&mut scratch[..PUMP_BYTES]) {
-            Ok(0) => {
-                drop(scratch);
-                secured.shut_down(Shutdown::Write);
-                return Ok(());
-            }
-            Ok(count) => {
+        let read = plain.read(&mut io.scratch.borrow_mut()[..PUMP_BYTES]);
+        match read {
+            Ok(count @ 1..) => {
                 if count < PUMP_BYTES {
                     ready.clear_ready();
                 }
-                secured.send(&scratch[..count])?;
+                secured.send(&io.scratch.borrow()[..count])?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            // A reset says that Node has closed its end without having read all of what came.
+            Ok(0) | Err(_) if io.common.cut_short.contains(key) => {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            Ok(_) | Err(_) => {
+                secured.shut_down(Shutdown::Write);
+                return secured.drain().await;
+            }
         }
     }
 }

@@ -44,9 +44,12 @@ pub(super) struct IoThread {
     /// What serves the HTTP requests of connections over TLS, by key.
     #[cfg(unix)]
     pub pumps: RefCell<FxHashMap<u32, Pump>>,
-    /// How many of them wait for their clients to end their sides.
+    /// Bytes that are kept for TLS handshakes.
     #[cfg(unix)]
-    pub lingering_pumps: Cell<usize>,
+    pub greeting_bytes: Cell<usize>,
+    /// Clients that have broken TLS and are being seen off.
+    #[cfg(unix)]
+    pub seen_off: Cell<usize>,
     /// What all connections over TLS use. There once there has been one.
     #[cfg(unix)]
     pub tls_buffers: OnceCell<Rc<TlsBuffers>>,
@@ -91,7 +94,9 @@ impl IoThread {
             #[cfg(unix)]
             pumps: RefCell::default(),
             #[cfg(unix)]
-            lingering_pumps: Cell::new(0),
+            greeting_bytes: Cell::new(0),
+            #[cfg(unix)]
+            seen_off: Cell::new(0),
             #[cfg(unix)]
             tls_buffers: OnceCell::new(),
             batch: RefCell::default(),

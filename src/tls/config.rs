@@ -104,6 +104,8 @@ pub struct TlsConfig {
     /// Tells whether a client's certificate is valid, where one is asked for; also where who has
     /// none is let in.
     pub(super) verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Whether who has none that is valid is refused.
+    required: bool,
 }
 
 /// What is wrong with some settings: a sentence, without any secret.
@@ -147,7 +149,12 @@ impl TlsConfig {
         // Keys that change every six hours; so a restart, or new certificates, ends all tickets.
         server.ticketer =
             Ticketer::new().map_err(|error| ConfigError(format!("no tickets: {error}")))?;
-        Ok(Self { server: Arc::new(server), verifier })
+        Ok(Self { server: Arc::new(server), verifier, required })
+    }
+
+    /// Whether clients without a valid certificate are refused.
+    pub fn requires_certificates(&self) -> bool {
+        self.required
     }
 }
 
@@ -160,12 +167,19 @@ fn provider(ciphers: &[String]) -> Result<CryptoProvider, ConfigError> {
                 let known = CIPHER_SUITES.iter().find(|(known, _)| known == name);
                 known.map(|(_, suite)| *suite).ok_or_else(|| {
                     let all: Vec<_> = cipher_names().collect();
+                    // Something else that has got here by mistake may be a secret.
+                    let name = if could_be_a_name(name) { name } else { "what is given" };
                     ConfigError(format!("{name} is no cipher suite; there are {}", all.join(", ")))
                 })
             })
             .collect::<Result<_, _>>()?;
     }
     Ok(provider)
+}
+
+fn could_be_a_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    text.len() <= 64 && text.bytes().all(is_part)
 }
 
 fn versions(settings: &Settings) -> Vec<&'static SupportedProtocolVersion> {

@@ -3,3 +3,5 @@
 
 pub mod config;
 pub mod session;
+#[cfg(test)]
+pub mod testing;

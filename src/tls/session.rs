@@ -35,6 +35,8 @@ pub struct TlsSession {
     peer_closed: bool,
     /// We have said so.
     closed: bool,
+    /// The client has broken the protocol, and been told by an alert.
+    failed: bool,
 }
 
 impl std::fmt::Debug for TlsSession {
@@ -81,6 +83,7 @@ impl TlsSession {
             established: false,
             peer_closed: false,
             closed: false,
+            failed: false,
         })
     }
 
@@ -186,6 +189,7 @@ impl TlsSession {
             };
             used += discard;
             if let Err(error) = result {
+                self.failed = true;
                 self.append_alert(out);
                 return Err(error);
             }
@@ -197,10 +201,14 @@ impl TlsSession {
 
     /// What rustls has to say of an error.
     fn append_alert(&mut self, out: &mut Vec<u8>) {
-        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
-        if let Ok(ConnectionState::EncodeTlsData(encode)) = state {
+        // Behind what was to be sent before it, if there is something.
+        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(encode)), .. } =
+            self.connection.process_tls_records(&mut [])
+        {
             // Without an alert the end says enough.
-            let _ = append(encode, out);
+            if append(encode, out).is_err() {
+                return;
+            }
         }
     }
 
@@ -210,6 +218,9 @@ impl TlsSession {
     /// # Errors
     /// Where the connection has failed, has not been established, or may not encrypt any more.
     pub fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> io::Result<usize> {
+        if self.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let mut len = 0;
         loop {
             let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
@@ -234,7 +245,7 @@ impl TlsSession {
     /// Appends the record that says that nothing more comes (close_notify), unless that has been
     /// said, or there is no connection yet.
     pub fn close(&mut self, out: &mut Vec<u8>) {
-        if self.closed || !self.established {
+        if self.closed || self.failed || !self.established {
             return;
         }
         self.closed = true;
@@ -280,4 +291,204 @@ fn append<Data>(mut encode: EncodeTlsData<'_, Data>, out: &mut Vec<u8>) -> Resul
 
 fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rustls::ClientConnection;
+    use rustls::SupportedProtocolVersion;
+    use rustls::version::{TLS12, TLS13};
+
+    use super::*;
+    use crate::tls::testing::{client, server_config};
+
+    /// A server and its client, in memory. What the client says comes in pieces of a size.
+    struct Pair {
+        config: TlsConfig,
+        session: TlsSession,
+        client: ClientConnection,
+        piece: usize,
+        /// What has come of a record that is not whole.
+        partial: Vec<u8>,
+        /// Plaintext that the server has received.
+        received: Vec<u8>,
+        /// Records for the client.
+        out: Vec<u8>,
+        /// Plaintext that the client has received.
+        heard: Vec<u8>,
+    }
+
+    impl Pair {
+        fn new(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
+            let config = server_config();
+            let session = TlsSession::new(&config).unwrap();
+            let client = client(version);
+            let (partial, received, out, heard) = Default::default();
+            Self { config, session, client, piece, partial, received, out, heard }
+        }
+
+        /// The same after the handshake.
+        fn established(version: &'static SupportedProtocolVersion, piece: usize) -> Self {
+            let mut pair = Self::new(version, piece);
+            while pair.client.is_handshaking() || !pair.session.is_established() {
+                pair.exchange().unwrap();
+            }
+            pair
+        }
+
+        fn said_by_client(&mut self) -> Vec<u8> {
+            let mut said = Vec::new();
+            while self.client.wants_write() {
+                self.client.write_tls(&mut said).unwrap();
+            }
+            said
+        }
+
+        /// Brings to each what the other one has said.
+        fn exchange(&mut self) -> Result<(), Error> {
+            let said = self.said_by_client();
+            self.hear(&said)?;
+            let mut out = &std::mem::take(&mut self.out)[..];
+            while !out.is_empty() {
+                self.client.read_tls(&mut out).unwrap();
+                self.client.process_new_packets().unwrap();
+                // At the end of what is there it says that there may be more.
+                let _ = self.client.reader().read_to_end(&mut self.heard);
+            }
+            Ok(())
+        }
+
+        fn hear(&mut self, records: &[u8]) -> Result<(), Error> {
+            for piece in records.chunks(self.piece) {
+                self.partial.extend_from_slice(piece);
+                let mut plain = |bytes: &[u8]| self.received.extend_from_slice(bytes);
+                let used = self.session.receive(&mut self.partial, &mut plain, &mut self.out)?;
+                self.partial.drain(..used);
+            }
+            Ok(())
+        }
+
+        fn send(&mut self, plain: &[u8]) {
+            let mut records = vec![0; encrypted_len(plain.len())];
+            let len = self.session.encrypt(plain, &mut records).unwrap();
+            self.out.extend_from_slice(&records[..len]);
+        }
+
+        fn heard_by_client(&mut self) -> Vec<u8> {
+            std::mem::take(&mut self.heard)
+        }
+    }
+
+    #[test]
+    fn records_may_be_cut_anywhere() {
+        let message: Vec<u8> = (0..40_000_u32).map(|index| index as u8).collect();
+        for version in [&TLS12, &TLS13] {
+            for piece in [1, 2, 3, 4, 5, 6, 7, 21, 22, 23, 1000, 16_384, 16_406, 1 << 20] {
+                let mut pair = Pair::established(version, piece);
+                pair.client.writer().write_all(&message).unwrap();
+                pair.exchange().unwrap();
+                assert_eq!(pair.received, message, "in pieces of {piece}");
+                assert!(pair.partial.is_empty());
+                pair.send(&message[..10_000]);
+                pair.exchange().unwrap();
+                assert_eq!(pair.heard_by_client(), &message[..10_000]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_encrypted_at_once_has_room() {
+        for version in [&TLS12, &TLS13] {
+            let mut pair = Pair::established(version, usize::MAX);
+            for len in [1, RECORD_BYTES - 1, RECORD_BYTES, RECORD_BYTES + 1, 5 * RECORD_BYTES] {
+                // The client has asked for something that goes out first.
+                let _ = pair.client.refresh_traffic_keys();
+                let said = pair.said_by_client();
+                pair.hear(&said).unwrap();
+                pair.send(&vec![7; len]);
+                pair.exchange().unwrap();
+                assert_eq!(pair.heard_by_client().len(), len);
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_of_once() {
+        let mut pair = Pair::new(&TLS13, usize::MAX);
+        assert_eq!(pair.session.facts(&pair.config), None);
+        while !pair.session.is_established() {
+            pair.exchange().unwrap();
+        }
+        let facts = pair.session.facts(&pair.config).unwrap();
+        assert_eq!(facts.server_name.as_deref(), Some("localhost"));
+        assert_eq!((facts.protocol, facts.cipher), ("TLSv1.3", "TLS_AES_256_GCM_SHA384"));
+        assert_eq!(facts.standard_cipher, "TLS_AES_256_GCM_SHA384");
+        assert!(!facts.resumed && !facts.alpn && facts.peer_certificates.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_the_client_is_not_ours_and_what_comes_behind_it_is_ignored() {
+        for version in [&TLS12, &TLS13] {
+            let mut pair = Pair::established(version, 3);
+            pair.client.writer().write_all(b"the last").unwrap();
+            pair.client.send_close_notify();
+            let mut said = pair.said_by_client();
+            said.extend_from_slice(b"no record at all");
+            pair.hear(&said).unwrap();
+            assert_eq!(pair.received, b"the last");
+            assert!(pair.session.peer_has_closed());
+            pair.send(b"an answer");
+            pair.session.close(&mut pair.out);
+            let len = pair.out.len();
+            pair.session.close(&mut pair.out);
+            assert_eq!(pair.out.len(), len, "the end is said once");
+            pair.exchange().unwrap();
+            assert_eq!(pair.heard_by_client(), b"an answer");
+            assert!(pair.session.encrypt(b"late", &mut [0; 1000]).is_err());
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_before_the_handshake_is_over() {
+        let mut pair = Pair::new(&TLS13, usize::MAX);
+        assert!(pair.session.encrypt(b"early", &mut [0; 1000]).is_err());
+        pair.session.close(&mut pair.out);
+        assert_eq!(pair.out, b"");
+        assert_eq!(pair.config.server.max_early_data_size, 0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_answered_by_an_alert() {
+        let mut pair = Pair::new(&TLS13, usize::MAX);
+        assert!(pair.hear(b"GET / HTTP/1.1\r\n\r\n").is_err());
+        assert_eq!(pair.out[..3], [21, 3, 3]);
+        let mut pair = Pair::established(&TLS12, usize::MAX);
+        assert!(
+            pair.hear(&[23, 3, 3, 0, 40].into_iter().chain([0; 40]).collect::<Vec<_>>()).is_err()
+        );
+        assert_eq!(pair.out[..3], [21, 3, 3]);
+        assert!(pair.session.encrypt(b"afterwards", &mut [0; 1000]).is_err());
+    }
+
+    #[test]
+    fn new_keys_are_answered_once_and_not_made_without_end() {
+        let mut pair = Pair::established(&TLS13, usize::MAX);
+        let ask = |pair: &mut Pair| {
+            pair.client.refresh_traffic_keys().unwrap();
+            let said = pair.said_by_client();
+            pair.hear(&said)
+        };
+        for _ in 0..30 {
+            ask(&mut pair).unwrap();
+        }
+        pair.send(b"by the new keys");
+        assert!(pair.out.len() < 100, "{} bytes", pair.out.len());
+        pair.client.writer().write_all(b"likewise").unwrap();
+        pair.exchange().unwrap();
+        assert_eq!(pair.heard_by_client(), b"by the new keys");
+        assert_eq!(pair.received, b"likewise");
+        assert!((0..100).any(|_| ask(&mut pair).is_err()));
+    }
 }

@@ -150,6 +150,20 @@ impl Transport {
         }
     }
 
+    /// Waits until what was given to [`Self::write`] before [`Self::shut_down`], and the end of TLS
+    /// behind it, have gone as far as the kernel.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    #[cfg_attr(not(unix), expect(clippy::unused_async))]
+    pub async fn drain(&self) -> io::Result<()> {
+        match self {
+            #[cfg(unix)]
+            Self::Secured(secured) => secured.drain().await,
+            _ => Ok(()),
+        }
+    }
+
     /// Ends one direction or both. A reader that waits sees the end of the stream.
     pub fn shut_down(&self, how: Shutdown) {
         match self {

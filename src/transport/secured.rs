@@ -16,6 +16,13 @@ const READ_BYTES: usize = 256 << 10;
 /// them is kept as records.
 const WRITE_BYTES: usize = 64 << 10;
 
+// They fit into the buffer for records.
+const _: () = assert!(encrypted_len(WRITE_BYTES) <= MAX_PARTIAL + READ_BYTES);
+
+/// Bytes of answers in TLS that a client may have waiting and not read: a server's part of a handshake
+/// has up to some tens of kilobytes, if its certificate chain is long.
+const MAX_ANSWERS: usize = 64 << 10;
+
 /// Buffers that all connections of an I/O thread share. Owned by that thread, and used by one
 /// connection at a time, within one call.
 #[derive(Debug)]
@@ -53,6 +60,10 @@ struct State {
     plain: Vec<u8>,
     /// Records that the socket has not taken.
     outgoing: Vec<u8>,
+    /// How many bytes of them answer what the client asked for in TLS.
+    answers: usize,
+    /// Bytes of records that the socket has taken, in all.
+    sent: u64,
     /// The last read has left nothing in the socket.
     emptied: bool,
     /// The client has ended its side, with a word of TLS or without.
@@ -60,8 +71,10 @@ struct State {
     /// The last byte of what was written has been encrypted, and is said to be written once
     /// `outgoing` has left: so who writes has something to wait for until then.
     owes_a_byte: bool,
-    /// Nothing is written any more.
+    /// Nothing is written any more but `outgoing`.
     shut: bool,
+    /// Our side of the socket ends behind `outgoing`.
+    end_is_due: bool,
     /// The client has broken the protocol, or the socket has failed.
     failed: bool,
     /// How much was kept when that was asked last.
@@ -100,10 +113,13 @@ impl Secured {
             partial: Vec::new(),
             plain: Vec::new(),
             outgoing: Vec::new(),
+            answers: 0,
+            sent: 0,
             emptied: false,
             ended: false,
             owes_a_byte: false,
             shut: false,
+            end_is_due: false,
             failed: false,
             counted: 0,
         };
@@ -202,12 +218,58 @@ impl Secured {
         self.state.borrow_mut().flush(&self.socket)
     }
 
-    /// Ends one direction or both; what nobody has read is dropped where that is one of them.
+    /// Waits until all records have left that wait.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    pub async fn drain(&self) -> io::Result<()> {
+        while !self.flush()? {
+            let mut room = self.writable().await?;
+            if !self.flush()? {
+                room.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes of records the socket has taken: more where the client reads.
+    pub fn sent(&self) -> u64 {
+        self.state.borrow().sent
+    }
+
+    /// Whether the client has broken the protocol, or the socket has failed.
+    pub fn has_failed(&self) -> bool {
+        self.state.borrow().failed
+    }
+
+    /// After a failure: waits for the client's end of stream. To close the descriptor with unread bytes
+    /// would reset the connection, and could destroy the alert on its way.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    pub async fn see_off(&self) -> io::Result<()> {
+        self.socket.shut_down(Shutdown::Write);
+        loop {
+            let mut ready = self.socket.readable().await?;
+            match self.socket.read(&mut self.buffers.0.borrow_mut().records) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends one direction or both; what nobody has read is dropped where that is one of them. Our side
+    /// ends behind the records that wait, which [`Self::drain`] waits for, unless both are to end.
     pub fn shut_down(&self, how: Shutdown) {
         let state = &mut *self.state.borrow_mut();
         if how != Shutdown::Read && !state.shut {
             state.shut = true;
             if !state.failed {
+                state.end_is_due = how == Shutdown::Write;
                 state.session.close(&mut state.outgoing);
                 let _ = state.flush(&self.socket);
             }
@@ -220,7 +282,9 @@ impl Secured {
         if how == Shutdown::Both {
             state.outgoing = Vec::new();
         }
-        self.socket.shut_down(how);
+        if how != Shutdown::Write || state.failed {
+            self.socket.shut_down(how);
+        }
     }
 }
 
@@ -267,7 +331,9 @@ impl State {
             filled += fits;
             rest.extend_from_slice(&plain[fits..]);
         };
+        let waited = outgoing.len();
         let received = session.receive(records, &mut take, outgoing);
+        self.answers += outgoing.len() - waited;
         self.ended |= self.session.peer_has_closed();
         match received {
             Ok(used) if records.len() - used <= MAX_PARTIAL => {
@@ -284,7 +350,7 @@ impl State {
         if !self.outgoing.is_empty() {
             self.flush(socket)?;
             // What a client asks for and does not read must not pile up.
-            if self.outgoing.len() > encrypted_len(WRITE_BYTES) {
+            if self.answers > MAX_ANSWERS {
                 self.failed = true;
                 return Err(io::ErrorKind::InvalidData.into());
             }
@@ -342,6 +408,7 @@ impl State {
         let len = self.session.encrypt(plain, records)?;
         let records = &records[..len];
         let sent = if self.outgoing.is_empty() { write_once(socket, records)? } else { 0 };
+        self.sent += sent as u64;
         if sent < len {
             self.outgoing.extend_from_slice(&records[sent..]);
         }
@@ -361,10 +428,15 @@ impl State {
                 Err(error) => break Err(error),
             }
         };
-        if sent == self.outgoing.len() {
-            self.outgoing = Vec::new();
-        } else {
+        self.sent += sent as u64;
+        if sent < self.outgoing.len() {
             self.outgoing.drain(..sent);
+            return result;
+        }
+        self.outgoing = Vec::new();
+        self.answers = 0;
+        if std::mem::take(&mut self.end_is_due) {
+            socket.shut_down(Shutdown::Write);
         }
         result
     }
@@ -385,7 +457,8 @@ fn write_once(socket: &Adopted, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// The next bytes to be encrypted, at most [`WRITE_BYTES`]: of a long or a single slice as they are,
-/// of short ones together.
+/// of short ones together. They never end behind the first byte of a slice: its last byte is said to be
+/// unwritten where the socket takes no more, and what has not begun may yet be dropped.
 fn gather<'g, 's: 'g>(
     gathered: &'g mut Vec<u8>,
     next: &mut &'s [u8],
@@ -399,17 +472,14 @@ fn gather<'g, 's: 'g>(
                 None => return gathered,
             }
         }
-        let whole = *next;
-        let (part, rest) = whole.split_at(whole.len().min(WRITE_BYTES - gathered.len()));
+        let room = WRITE_BYTES - gathered.len();
+        if room == 1 && next.len() > 1 {
+            return gathered;
+        }
+        let (part, rest) = next.split_at(next.len().min(room));
         *next = rest;
         if gathered.is_empty() && (part.len() == WRITE_BYTES || slices.len() == 0) {
             return part;
-        }
-        // The last byte is told of late. Were it the only one of its slice, who writes would think that
-        // nothing of that slice is on its way, and could drop it.
-        if part.len() == 1 && !rest.is_empty() {
-            *next = whole;
-            return gathered;
         }
         gathered.extend_from_slice(part);
         if gathered.len() == WRITE_BYTES {
@@ -420,33 +490,170 @@ fn gather<'g, 's: 'g>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::future::Future;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
 
-    fn chunks(slices: &[&[u8]]) -> Vec<Vec<u8>> {
-        let mut slices = slices.iter().copied();
-        let (mut gathered, mut next, mut all) = (Vec::new(), &[] as &[u8], Vec::new());
-        loop {
-            let chunk = gather(&mut gathered, &mut next, &mut slices);
-            if chunk.is_empty() {
-                return all;
+    use rustls::ClientConnection;
+    use rustls::version::TLS13;
+
+    use super::*;
+    use crate::tls::testing::{client, server_config};
+
+    /// A client on the other end of a socket that takes very little at a time.
+    struct Client {
+        tls: ClientConnection,
+        stream: UnixStream,
+        /// Plaintext that has come.
+        heard: Vec<u8>,
+        /// The server has said that nothing more comes.
+        told_of_end: bool,
+        /// The stream has ended.
+        ended: bool,
+    }
+
+    impl Client {
+        /// Reads up to `most` bytes of records, and writes what there is to say. Returns how many.
+        fn read(&mut self, most: usize) -> usize {
+            while self.tls.wants_write() {
+                self.tls.write_tls(&mut self.stream).unwrap();
             }
-            all.push(chunk.to_vec());
+            let mut records = vec![0; most];
+            let count = match self.stream.read(&mut records) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return 0,
+                Err(error) => panic!("{error}"),
+            };
+            self.ended |= count == 0;
+            let mut records = &records[..count];
+            while !records.is_empty() {
+                self.tls.read_tls(&mut records).unwrap();
+                let state = self.tls.process_new_packets().unwrap();
+                self.told_of_end |= state.peer_has_closed();
+                let _ = self.tls.reader().read_to_end(&mut self.heard);
+            }
+            count
         }
     }
 
-    #[test]
-    fn short_slices_are_encrypted_together_and_long_ones_in_chunks() {
-        assert_eq!(chunks(&[b"ab", b"cd", b"", b"ef"]), [b"abcdef"]);
-        let long = vec![7; 2 * WRITE_BYTES + 3];
-        let lengths: Vec<usize> = chunks(&[b"ab", &long, b"cd"]).iter().map(Vec::len).collect();
-        assert_eq!(lengths, [WRITE_BYTES, WRITE_BYTES, 7]);
-        assert_eq!(chunks(&[b"ab", &long, b"cd"]).concat(), [b"ab", &long[..], b"cd"].concat());
+    /// Both ends after their handshake.
+    fn pair() -> (Secured, Client) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(ours.as_fd(), 4096).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let config = server_config();
+        let socket = Adopted::watch(ours.into()).unwrap();
+        let secured = Secured::new(socket, &config, Rc::default()).unwrap();
+        let (heard, tls) = (Vec::new(), client(&TLS13));
+        let mut client = Client { tls, stream: theirs, heard, told_of_end: false, ended: false };
+        while client.tls.is_handshaking() || !secured.is_established() {
+            client.read(1 << 20);
+            let read = secured.read(&mut [0; 1000]);
+            assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            secured.flush().unwrap();
+        }
+        while !secured.flush().unwrap() {
+            client.read(1 << 20);
+        }
+        (secured, client)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(test);
+    }
+
+    /// Writes as a session does. Returns `true` if the socket takes no more.
+    fn write(secured: &Secured, queue: &mut Vec<Vec<u8>>, written: &mut usize) -> bool {
+        while !queue.is_empty() {
+            let mut slices: Vec<_> = queue.iter().map(|piece| IoSlice::new(piece)).collect();
+            slices[0].advance(*written);
+            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+            let mut count = match secured.write(&slices) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) => panic!("{error}"),
+            };
+            let blocked = count < asked;
+            count += *written;
+            while queue.first().is_some_and(|piece| piece.len() <= count) {
+                count -= queue.remove(0).len();
+            }
+            *written = count;
+            if blocked {
+                return true;
+            }
+        }
+        false
     }
 
     #[test]
-    fn the_first_byte_of_a_slice_is_never_the_last_of_a_chunk() {
-        let almost = vec![1; WRITE_BYTES - 1];
-        let lengths: Vec<usize> = chunks(&[&almost, b"abc"]).iter().map(Vec::len).collect();
-        assert_eq!(lengths, [WRITE_BYTES - 1, 3]);
+    fn what_has_not_begun_may_be_dropped_while_the_socket_takes_nothing() {
+        run(async {
+            let chunk = WRITE_BYTES;
+            for first in [2, 100, chunk - 2, chunk - 1, chunk, chunk + 1, 2 * chunk - 1, 2 * chunk]
+            {
+                for second in [2, 3, 1000, chunk - 1, chunk, 3 * chunk] {
+                    let (secured, mut client) = pair();
+                    let pieces: Vec<_> = [first, second, 2, second]
+                        .iter()
+                        .enumerate()
+                        .map(|(index, len)| vec![index as u8; *len])
+                        .collect();
+                    let (mut queue, mut written) = (pieces.clone(), 0);
+                    write(&secured, &mut queue, &mut written);
+                    let begun = pieces.len() - queue.len() + usize::from(written > 0);
+                    queue.truncate(usize::from(written > 0));
+                    queue.push(vec![255; 4]);
+                    while write(&secured, &mut queue, &mut written) || !secured.flush().unwrap() {
+                        client.read(1 << 20);
+                    }
+                    while client.read(1 << 20) > 0 {}
+                    let mut expected = pieces[..begun].concat();
+                    expected.extend_from_slice(&[255; 4]);
+                    assert!(client.heard == expected, "{first} and {second} bytes");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn our_side_ends_behind_what_waits() {
+        run(async {
+            let (secured, mut client) = pair();
+            secured.send(&[7; 50_000]).unwrap();
+            secured.shut_down(Shutdown::Write);
+            assert!(!secured.flush().unwrap());
+            while !client.ended {
+                client.read(1000);
+                secured.flush().unwrap();
+            }
+            assert_eq!(client.heard, [7; 50_000]);
+            assert!(client.told_of_end);
+            assert!(secured.write(&[IoSlice::new(b"late")]).is_err());
+        });
+    }
+
+    #[test]
+    fn a_buffer_may_be_shorter_than_what_comes_in_a_record() {
+        run(async {
+            let (secured, mut client) = pair();
+            client.tls.writer().write_all(&[7; 10_000]).unwrap();
+            client.read(0);
+            let (mut buffer, mut received) = ([0; 300], 0);
+            while received < 10_000 {
+                let mut ready = secured.readable().await.unwrap();
+                match secured.read(&mut buffer) {
+                    Ok(count) => received += count,
+                    Err(_) => ready.clear(),
+                }
+            }
+            assert_eq!(received, 10_000);
+            secured.unread(b"once more");
+            assert_eq!(secured.read(&mut buffer).unwrap(), 9);
+            assert_eq!(secured.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        });
     }
 }
