@@ -722,7 +722,7 @@ fn invalid_pattern(env: &Env, error: &PatternError) -> Error {
 #[cfg(unix)]
 fn descriptor(fd: i32) -> Result<Source> {
     adopted::adopt(fd)
-        .map(Source::Descriptor)
+        .map(|socket| Source::Descriptor(socket.into()))
         .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::rooms::{RoomName, Rooms};
+use super::rooms::{Memberships, RoomName, Rooms};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::inbox::Wake;
@@ -14,14 +14,16 @@ use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target
 use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
 use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
+#[cfg(unix)]
+use crate::transport::adopted::LentSocket;
 
 /// The JavaScript thread's side of the engine. Used by that thread only; no call blocks, except
 /// that dropping it joins the I/O threads.
 pub struct Engine {
     common: Arc<Common>,
     rooms: Rooms,
-    threads: Box<[Thread]>,
-    slots: RefCell<Slots>,
+    pub(super) threads: Box<[Thread]>,
+    pub(super) slots: RefCell<Slots>,
     /// Open connections whose bytes JavaScript pumps.
     bridged: Cell<u32>,
     /// Connections since the start.
@@ -166,7 +168,20 @@ impl Engine {
     ) -> Option<ConnectionId> {
         let account = Arc::new(Account::default());
         let bridged = matches!(source, Source::Stream(_));
-        let id = self.slots.borrow_mut().occupy(account.clone(), bridged)?;
+        #[cfg(unix)]
+        let socket = match &source {
+            // A compressor has to see every message, in order.
+            Source::Descriptor(socket) if deflate.is_none() => Some(LentSocket::of(socket)),
+            _ => None,
+        };
+        let connection = SlotConnection {
+            account: account.clone(),
+            rooms: Memberships::default(),
+            bridged,
+            #[cfg(unix)]
+            socket,
+        };
+        let id = self.slots.borrow_mut().occupy(connection)?;
         self.bridged.set(self.bridged.get() + u32::from(bridged));
         self.adopted.set(self.adopted.get() + 1);
         let adoption = Adoption { id, account, source, response, replay, deflate };
@@ -395,9 +410,14 @@ impl Engine {
         self.thread(id.slot).append(op);
     }
 
-    /// Hands the logs over to the I/O threads.
+    /// Hands the logs over to the I/O threads. Where there is next to nothing in one, it is written at
+    /// once.
     pub fn flush(&self) {
-        self.threads.iter().for_each(Thread::flush);
+        for thread in &self.threads {
+            #[cfg(unix)]
+            thread.write_lone(&self.slots.borrow());
+            thread.flush();
+        }
     }
 }
 
