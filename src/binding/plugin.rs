@@ -743,7 +743,7 @@ fn descriptor(descriptor: Either<i32, PumpedDescriptor>) -> Result<Source> {
     adopted::adopt(fd)
         .map(|socket| match pump {
             Some(key) => Source::Secured(Pumped { key, plain: socket }),
-            None => Source::Descriptor(socket),
+            None => Source::Descriptor(socket.into()),
         })
         .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))
 }

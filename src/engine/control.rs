@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::rooms::{RoomName, Rooms};
+use super::rooms::{Memberships, RoomName, Rooms};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::inbox::Wake;
@@ -22,14 +22,15 @@ use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
 #[cfg(unix)]
 use crate::tls::config::TlsConfig;
+use crate::transport::adopted::LentSocket;
 
 /// The JavaScript thread's side of the engine. Used by that thread only; no call blocks, except
 /// that dropping it joins the I/O threads.
 pub struct Engine {
     common: Arc<Common>,
     rooms: Rooms,
-    threads: Box<[Thread]>,
-    slots: RefCell<Slots>,
+    pub(super) threads: Box<[Thread]>,
+    pub(super) slots: RefCell<Slots>,
     /// Open connections whose bytes JavaScript pumps.
     bridged: Cell<u32>,
     /// Connections since the start.
@@ -180,7 +181,20 @@ impl Engine {
             Source::Secured(pumped) => Some(self.thread_of_pump(pumped.key)),
             _ => None,
         };
-        let id = self.slots.borrow_mut().occupy(account.clone(), bridged, thread)?;
+        #[cfg(unix)]
+        let socket = match &source {
+            // A compressor has to see every message, in order.
+            Source::Descriptor(socket) if deflate.is_none() => Some(LentSocket::of(socket)),
+            _ => None,
+        };
+        let connection = SlotConnection {
+            account: account.clone(),
+            rooms: Memberships::default(),
+            bridged,
+            #[cfg(unix)]
+            socket,
+        };
+        let id = self.slots.borrow_mut().occupy(connection, thread)?;
         self.bridged.set(self.bridged.get() + u32::from(bridged));
         self.adopted.set(self.adopted.get() + 1);
         let adoption = Adoption { id, account, source, response, replay, deflate };
@@ -434,9 +448,14 @@ impl Engine {
         self.thread(id.slot).append(op);
     }
 
-    /// Hands the logs over to the I/O threads.
+    /// Hands the logs over to the I/O threads. Where there is next to nothing in one, it is written at
+    /// once.
     pub fn flush(&self) {
-        self.threads.iter().for_each(Thread::flush);
+        for thread in &self.threads {
+            #[cfg(unix)]
+            thread.write_lone(&self.slots.borrow());
+            thread.flush();
+        }
     }
 }
 

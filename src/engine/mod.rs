@@ -12,6 +12,8 @@
 //! in one inbox.
 
 mod control;
+#[cfg(unix)]
+mod lone;
 pub mod rooms;
 mod slots;
 mod thread;

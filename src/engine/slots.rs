@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::rooms::Memberships;
 use crate::exchange::{ConnectionId, Generations, MAX_SLOTS};
 use crate::session::Account;
+#[cfg(unix)]
+use crate::transport::adopted::LentSocket;
 
 /// The connections of an engine, by slot. Owned by the JavaScript thread.
 pub(super) struct Slots {
@@ -41,6 +43,9 @@ pub(super) struct SlotConnection {
     pub rooms: Memberships,
     /// JavaScript pumps its bytes.
     pub bridged: bool,
+    /// Where this thread may write to it.
+    #[cfg(unix)]
+    pub socket: Option<LentSocket>,
 }
 
 impl Slots {
@@ -53,8 +58,7 @@ impl Slots {
     /// slot is taken.
     pub fn occupy(
         &mut self,
-        account: Arc<Account>,
-        bridged: bool,
+        connection: SlotConnection,
         thread: Option<usize>,
     ) -> Option<ConnectionId> {
         let threads = self.shares.len();
@@ -76,8 +80,7 @@ impl Slots {
             self.entries.resize_with(index + 1, || Slot { generation: 0, connection: None });
         }
         let entry = &mut self.entries[index];
-        let rooms = Memberships::default();
-        entry.connection = Some(SlotConnection { account, rooms, bridged });
+        entry.connection = Some(connection);
         entry.generation = self.generations.draw();
         Some(ConnectionId { slot, generation: entry.generation })
     }
@@ -116,7 +119,16 @@ mod tests {
     #[test]
     fn a_slot_that_is_used_again_has_another_generation() {
         let mut slots = Slots::new(1, Generations::default());
-        let occupy = |slots: &mut Slots| slots.occupy(Arc::default(), false, None).unwrap();
+        let occupy = |slots: &mut Slots| {
+            let connection = SlotConnection {
+                account: Arc::default(),
+                rooms: Memberships::default(),
+                bridged: false,
+                #[cfg(unix)]
+                socket: None,
+            };
+            slots.occupy(connection, None).unwrap()
+        };
         let first = occupy(&mut slots);
         assert!(slots.get(first).is_some());
         slots.vacate(first);

@@ -10,10 +10,12 @@ use crate::io;
 
 /// An I/O thread as the JavaScript thread sees it.
 pub(super) struct Thread {
-    log: Arc<OpLog>,
+    pub log: Arc<OpLog>,
     pub counters: Arc<Counters>,
     /// The stretch of the log that has not been handed over.
     pub pending: RefCell<Segment>,
+    /// Segments that have been handed over.
+    handed_over: Cell<u64>,
     handle: Cell<Option<JoinHandle<()>>>,
     /// How often room was asked for.
     room_asked: Cell<u64>,
@@ -53,6 +55,7 @@ impl Thread {
             log,
             counters,
             pending: RefCell::default(),
+            handed_over: Cell::new(0),
             handle: Cell::new(Some(handle)),
             room_asked: Cell::new(0),
         })
@@ -97,7 +100,15 @@ impl Thread {
         let mut pending = self.pending.borrow_mut();
         if !pending.ops.is_empty() {
             *pending = self.log.append(std::mem::take(&mut pending));
+            self.handed_over.set(self.handed_over.get() + 1);
         }
+    }
+
+    /// Whether everything that has been handed over has been carried out: what is sent waits in a
+    /// connection's own queue, or has been written.
+    #[cfg(unix)]
+    pub fn has_caught_up(&self) -> bool {
+        self.log.carried_out() == self.handed_over.get()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Totals since the engine was made, of one I/O thread. Only that thread adds to them, so that
-/// nothing has to be locked per message; `dropped` is added to by the JavaScript thread as well.
+/// Totals since the engine was made, of one I/O thread. Only that thread adds to them, unless it says
+/// otherwise, so that nothing has to be locked per message; `dropped` is added to by both threads.
 /// Read from anywhere.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -11,6 +11,9 @@ pub struct Counters {
     bytes_received: AtomicU64,
     messages_sent: AtomicU64,
     bytes_sent: AtomicU64,
+    /// The same of what the JavaScript thread has written. Only that one adds to them.
+    messages_sent_alone: AtomicU64,
+    bytes_sent_alone: AtomicU64,
     dropped: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
@@ -72,6 +75,12 @@ impl Counters {
     pub fn sent(&self, messages: u64, bytes: u64) {
         add(&self.messages_sent, messages);
         add(&self.bytes_sent, bytes);
+    }
+
+    /// JavaScript thread: has written messages itself.
+    pub fn sent_alone(&self, messages: u64, bytes: u64) {
+        add(&self.messages_sent_alone, messages);
+        add(&self.bytes_sent_alone, bytes);
     }
 
     /// Either thread.
@@ -141,8 +150,9 @@ impl Counters {
         Totals {
             messages_received: self.messages_received.load(Relaxed),
             bytes_received: self.bytes_received.load(Relaxed),
-            messages_sent: self.messages_sent.load(Relaxed),
-            bytes_sent: self.bytes_sent.load(Relaxed),
+            messages_sent: self.messages_sent.load(Relaxed)
+                + self.messages_sent_alone.load(Relaxed),
+            bytes_sent: self.bytes_sent.load(Relaxed) + self.bytes_sent_alone.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             shed: 0,
         }

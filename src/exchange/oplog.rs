@@ -6,7 +6,7 @@
 //! or tick.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ const SPARE_SEGMENTS: usize = 4;
 pub enum Source {
     /// A socket taken over from Node.
     #[cfg(unix)]
-    Descriptor(std::os::fd::OwnedFd),
+    Descriptor(Arc<std::os::fd::OwnedFd>),
     /// A connection over TLS that a pump has served until now.
     #[cfg(unix)]
     Secured(Pumped),
@@ -95,6 +95,9 @@ pub enum Op {
     Adopt(Box<Adoption>),
     /// Queues an encoded data frame that lies in the segment's bytes.
     Frame(ConnectionId, Range<usize>),
+    /// Queues the rest of an encoded data frame of which the JavaScript thread has written so many
+    /// bytes, before everything else.
+    Rest(ConnectionId, Range<usize>, usize),
     /// Queues an encoded data frame that has its own allocation.
     SharedFrame(ConnectionId, Bytes),
     /// Queues an encoded data frame for many connections.
@@ -210,6 +213,8 @@ pub struct OpLog {
     ready: Notify,
     /// The JavaScript thread waits for the I/O thread to end.
     abandoned: AtomicBool,
+    /// Segments that have been carried out. Written by the I/O thread only.
+    carried_out: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -262,8 +267,16 @@ impl OpLog {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).spare.clear();
     }
 
+    /// JavaScript thread: how many segments have been carried out.
+    pub fn carried_out(&self) -> u64 {
+        self.carried_out.load(Ordering::Acquire)
+    }
+
     /// I/O thread: gives a segment that has been carried out back for reuse.
     pub fn recycle(&self, segment: Segment) {
+        let count = self.carried_out.load(Ordering::Relaxed) + 1;
+        // What it queued is queued before anybody sees this.
+        self.carried_out.store(count, Ordering::Release);
         if let Some(segment) = segment.recycle() {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if queue.spare.len() < SPARE_SEGMENTS {

@@ -33,6 +33,18 @@ impl IoThread {
         }
     }
 
+    /// Queues the rest of a frame that the JavaScript thread has begun to write, also where the
+    /// connection has ended since.
+    pub fn send_rest(self: &Rc<Self>, id: ConnectionId, frame: EncodedFrame<'_>, written: usize) {
+        let leaving = || self.leaving.borrow().get(&id.generation).cloned();
+        let Some(connection) = self.get(id).or_else(leaving) else { return };
+        let effects = {
+            let resources = &mut self.resources.borrow_mut();
+            connection.session.borrow_mut().queue_rest(frame, written, resources)
+        };
+        settle(self, &connection, effects);
+    }
+
     pub fn broadcast(self: &Rc<Self>, broadcast: Joined) {
         let Joined { target, except, frames } = broadcast;
         let mut outgoing = Outgoing::from(frames);

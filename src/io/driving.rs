@@ -20,6 +20,9 @@ use crate::transport::{Ready, Transport};
 /// frame on its way.
 pub const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a connection that is being seen out waits where the JavaScript thread is writing to it.
+const OUT_OF_TURN: Duration = Duration::from_millis(1);
+
 /// More connections than this do not linger: whoever makes so many of them is not served by it.
 const MAX_LINGERING: usize = 1024;
 
@@ -256,11 +259,16 @@ enum Written {
     All,
     /// The transport takes no more for now.
     Blocked,
+    /// The JavaScript thread is writing, or has yet to hand over what is left of its frame.
+    NotNow,
     Failed,
 }
 
 fn write(io: &IoThread, transport: &Transport, session: &mut Session) -> Written {
     let resources = &mut io.resources.borrow_mut();
+    if !session.may_write() {
+        return Written::NotNow;
+    }
     loop {
         let slices = session.slices();
         if slices.is_empty() {
@@ -298,6 +306,8 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
     }
     match write(io, &connection.transport, &mut session) {
         Written::All => {}
+        // It nudges when it is done.
+        Written::NotNow => _ = io.remember_dirty(connection),
         Written::Failed => {
             drop(session);
             lose(io, connection);
@@ -322,6 +332,8 @@ async fn drain(io: &IoThread, connection: &Connection) -> bool {
             Written::All => return true,
             Written::Failed => return false,
             Written::Blocked => ready.clear(),
+            // It takes the time of a system call, and happens to hardly anyone.
+            Written::NotNow => tokio::time::sleep(OUT_OF_TURN).await,
         }
     }
 }

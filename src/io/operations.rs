@@ -30,6 +30,9 @@ impl IoThread {
             match op {
                 Op::Adopt(adoption) => self.adopt(*adoption),
                 Op::Frame(id, range) => self.send(id, EncodedFrame::new(&bytes[range]), None),
+                Op::Rest(id, range, written) => {
+                    self.send_rest(id, EncodedFrame::new(&bytes[range]), written);
+                }
                 Op::SharedFrame(id, frame) => {
                     self.send(id, EncodedFrame::new(&frame), Some(&frame));
                 }

@@ -85,7 +85,7 @@ impl IoThread {
             return Err(client(reason));
         }
         let (ours, theirs) = adopted::pair().map_err(own)?;
-        let plain = Rc::new(Adopted::watch(ours).map_err(own)?);
+        let plain = Rc::new(Adopted::watch(ours.into()).map_err(own)?);
         let node_left = Rc::new(Notify::new());
         let carrying = carry(self.clone(), key, secured.clone(), plain.clone(), node_left.clone());
         let carrier = tokio::task::spawn_local(carrying).abort_handle();
@@ -106,7 +106,7 @@ impl IoThread {
         while let Ok(count @ 1..) = ours.read(buffer) {
             secured.send(&buffer[..count])?;
         }
-        let theirs = Adopted::watch(theirs)?;
+        let theirs = Adopted::watch(theirs.into())?;
         while let Ok(count @ 1..) = theirs.read(buffer) {
             replay.extend_from_slice(&buffer[..count]);
         }
@@ -161,7 +161,7 @@ async fn shake_hands(
     config: &TlsConfig,
     limit: Duration,
 ) -> Result<Rc<Secured>, Failure> {
-    let socket = Adopted::watch(socket).map_err(own)?;
+    let socket = Adopted::watch(socket.into()).map_err(own)?;
     let greeting = async {
         // Who says nothing costs no more than his descriptor.
         drop(socket.readable().await.map_err(own)?);

@@ -236,10 +236,18 @@ impl IoThread {
 
     /// Has a connection written to before anything else.
     pub fn mark_dirty(&self, connection: &Rc<Connection>) {
-        if !connection.marks.dirty.replace(true) {
-            self.dirty.borrow_mut().push(connection.clone());
+        if self.remember_dirty(connection) {
             self.log.nudge();
         }
+    }
+
+    /// The same, once somebody else nudges. Returns `true` if it was not to be written to before.
+    pub fn remember_dirty(&self, connection: &Rc<Connection>) -> bool {
+        let news = !connection.marks.dirty.replace(true);
+        if news {
+            self.dirty.borrow_mut().push(connection.clone());
+        }
+        news
     }
 
     pub fn mark_dirty_broadcast(&self, connection: &Rc<Connection>) {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::writer::WriterToken;
+
 /// The part of a connection that the JavaScript thread sees as well.
 #[derive(Debug)]
 pub struct Account {
@@ -17,6 +19,8 @@ pub struct Account {
     /// this connection, and takes away what a stream of its own has written; the session adds and
     /// takes away the rest.
     buffered: AtomicUsize,
+    /// Who may write.
+    writer: WriterToken,
 }
 
 impl Default for Account {
@@ -26,6 +30,7 @@ impl Default for Account {
             last_pong: AtomicU64::new(epoch_ms()),
             signs_of_life: AtomicU32::new(0),
             buffered: AtomicUsize::new(0),
+            writer: WriterToken::default(),
         }
     }
 }
@@ -55,6 +60,11 @@ impl Account {
     /// How often it has done so; wraps around.
     pub fn signs_of_life(&self) -> u32 {
         self.signs_of_life.load(Relaxed)
+    }
+
+    /// The right to write to the peer.
+    pub fn writer(&self) -> &WriterToken {
+        &self.writer
     }
 
     /// Bytes queued for the peer.

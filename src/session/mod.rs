@@ -14,6 +14,7 @@ mod sending;
 mod state;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use account::Account;
 pub use liveness::{Deadline, Question};
@@ -22,3 +23,4 @@ pub use receiving::{Appetite, Events};
 pub use resources::{Limits, Overflow, Resources};
 pub use sending::{Delivered, Outgoing};
 pub use state::{Course, Effects, Session};
+pub use writer::{Taken, WriterToken};

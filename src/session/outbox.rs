@@ -159,6 +159,17 @@ impl Outbox {
         self.push(response, pool);
     }
 
+    /// Puts the rest of a frame before everything else, of which nothing may have been written yet:
+    /// its first `written` bytes have. It is not dropped.
+    pub fn push_rest(&mut self, frame: &[u8], written: usize) {
+        self.len += frame.len() - written;
+        let frame = frame.to_vec();
+        self.kept += frame.capacity();
+        if let Some(first) = self.first.replace(Piece::Copied(frame, written)) {
+            self.rest.push_front(first);
+        }
+    }
+
     /// Queues a copy of `frame`.
     pub fn push(&mut self, frame: &[u8], pool: &mut BufferPool) {
         self.len += frame.len();
@@ -379,6 +390,20 @@ mod tests {
         outbox.push_shared(&long, &mut pool);
         outbox.consume(1, &mut pool);
         assert_eq!((outbox.drop_unsent(), outbox.len()), (0, COPY_BELOW - 1));
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_comes_first_and_is_not_dropped() {
+        let mut pool = BufferPool::default();
+        let mut outbox = Outbox::default();
+        outbox.push(b"later", &mut pool);
+        outbox.push_rest(b"begun", 3);
+        assert_eq!((contents(&outbox), outbox.len()), (b"unlater".to_vec(), 7));
+        assert_eq!(outbox.drop_unsent(), 5);
+        outbox.push(b"close", &mut pool);
+        assert_eq!(contents(&outbox), b"unclose");
+        outbox.consume(7, &mut pool);
+        assert_eq!((outbox.len(), outbox.kept()), (0, 0));
     }
 
     #[test]

@@ -80,6 +80,35 @@ impl Sender {
         self.outbox.push_response(response, &mut resources.pool);
     }
 
+    /// The queue, for something to be put into it. The JavaScript thread writes nothing by itself from
+    /// then on, so that nothing overtakes what waits.
+    fn claimed_outbox(&mut self) -> &mut Outbox {
+        self.account.writer().claim();
+        &mut self.outbox
+    }
+
+    /// Queues the rest of a frame that the JavaScript thread has counted, and begun to write. It comes
+    /// before everything else.
+    pub fn queue_rest(&mut self, frame: EncodedFrame<'_>, written: usize) {
+        self.outbox.push_rest(frame.bytes(), written);
+        self.account.writer().take_over();
+    }
+
+    /// Whether what is queued may be written now. If not, there will be another occasion: when the
+    /// JavaScript thread has written what it is writing, or with the rest of it.
+    pub fn may_write(&self) -> bool {
+        self.outbox.is_empty() || self.account.writer().claim()
+    }
+
+    /// The JavaScript thread may write by itself, unless something is queued.
+    pub fn release_writer(&self) {
+        // A compressor sees every message, and a stream is written to by JavaScript anyway.
+        let alone = self.outbox.is_empty() && !self.blocked;
+        if alone && self.deflate.is_none() && !self.pumped {
+            self.account.writer().release();
+        }
+    }
+
     /// Bytes that wait here.
     pub fn queued(&self) -> usize {
         self.outbox.len()
@@ -114,8 +143,8 @@ impl Sender {
             return compressed.len();
         }
         match shared {
-            Some(shared) => self.outbox.push_shared(shared, &mut resources.pool),
-            None => self.outbox.push(frame.bytes(), &mut resources.pool),
+            Some(shared) => self.claimed_outbox().push_shared(shared, &mut resources.pool),
+            None => self.claimed_outbox().push(frame.bytes(), &mut resources.pool),
         }
         frame.len()
     }
@@ -192,7 +221,7 @@ impl Sender {
 
     fn queue_shared(&mut self, bytes: &Bytes, resources: &mut Resources) {
         self.account.add(bytes.len());
-        self.outbox.push_shared(bytes, &mut resources.pool);
+        self.claimed_outbox().push_shared(bytes, &mut resources.pool);
     }
 
     /// Queues a control frame: there are few of them, so they always fit.
@@ -200,7 +229,7 @@ impl Sender {
         let mut frame = Vec::with_capacity(2 + MAX_CONTROL_PAYLOAD);
         encode_frame(&mut frame, opcode, payload);
         self.account.add(frame.len());
-        self.outbox.push(&frame, &mut resources.pool);
+        self.claimed_outbox().push(&frame, &mut resources.pool);
     }
 
     /// Queues a close frame.

@@ -425,6 +425,8 @@ impl Session {
     }
 
     fn enter(&mut self, phase: Phase) {
+        // The JavaScript thread writes nothing by itself any more.
+        self.sender.account.writer().claim();
         if matches!(phase, Phase::Draining { .. } | Phase::Over) {
             self.sender.account.set_ended();
         }
@@ -432,6 +434,29 @@ impl Session {
     }
 
     // Writing.
+
+    /// Whether what is queued may be written now. If not, it is to be tried again once the JavaScript
+    /// thread, which is writing, nudges, or with [`Self::queue_rest`].
+    pub fn may_write(&self) -> bool {
+        self.sender.may_write()
+    }
+
+    /// Queues the rest of a frame of which the JavaScript thread has written the first `written`
+    /// bytes, whatever has happened since.
+    pub fn queue_rest(
+        &mut self,
+        frame: EncodedFrame<'_>,
+        written: usize,
+        resources: &mut Resources,
+    ) -> Effects {
+        if self.is_over() {
+            self.sender.refuse(frame.len() - written);
+            return Effects::default();
+        }
+        self.sender.queue_rest(frame, written);
+        self.recount(resources);
+        Effects::write()
+    }
 
     /// The bytes to write next; none where nothing waits.
     pub fn slices(&self) -> SmallVec<[IoSlice<'_>; SLICES]> {
@@ -445,7 +470,15 @@ impl Session {
             self.liveness.heard();
         }
         self.sender.wrote(count, resources);
+        self.release_writer();
         self.recount(resources);
+    }
+
+    /// The JavaScript thread may write by itself while messages go both ways and nothing is queued.
+    fn release_writer(&self) {
+        if self.is_open() {
+            self.sender.release_writer();
+        }
     }
 
     /// Whether the transport takes no more for now.
@@ -467,6 +500,7 @@ impl Session {
         self.liveness.ping_waits = false;
         // Nothing follows a close frame.
         let owed = self.takes_data() && self.sender.answer_ping(&mut self.liveness, resources);
+        self.release_writer();
         self.recount(resources);
         owed
     }

@@ -687,3 +687,66 @@ fn what_is_shared_is_compressed_once_for_a_window_and_counted_once() {
     resources.tell();
     assert_eq!(resources.memory.used(), 0);
 }
+
+/// A session that has written something, so that nothing is queued.
+fn quiet(deflate: Option<DeflateParams>, pumped: bool) -> Rig {
+    let mut rig = Rig::of(LIMITS, deflate, pumped);
+    assert!(rig.account.writer().take().is_none());
+    assert!(rig.step(Broadcast(&["a"])).starts_with("write"));
+    rig
+}
+
+/// Whether the JavaScript thread may write.
+fn is_free(rig: &Rig) -> bool {
+    rig.account.writer().take().map(|taken| assert!(!taken.give_back())).is_some()
+}
+
+#[test]
+fn the_javascript_thread_may_write_while_nothing_waits_and_the_connection_is_open() {
+    let mut rig = quiet(None, false);
+    assert!(is_free(&rig));
+    rig.dialogue(&[(Takes(0), ""), (Send("b"), "")]);
+    assert!(!is_free(&rig));
+    rig.dialogue(&[(Takes(1), r"write \x81")]);
+    assert!(!is_free(&rig));
+    rig.dialogue(&[(TakesAll, r"write \x01b")]);
+    assert!(is_free(&rig));
+    for end in [Close(1000, ""), Peer(BYE), PeerEnds, Shed, Lost] {
+        let mut rig = quiet(None, false);
+        rig.step(end);
+        assert!(!is_free(&rig), "{end:?}");
+    }
+    // A compressor has to see everything; a stream is written to by JavaScript anyway.
+    assert!(!is_free(&quiet(Some(DEFLATE), false)) && !is_free(&quiet(None, true)));
+}
+
+#[test]
+fn the_rest_of_what_the_javascript_thread_began_comes_first_whatever_happens_meanwhile() {
+    let reason = "maxBufferedBytes exceeded: the server keeps too much for its connections";
+    let shed = format!(r"rest\x88J\x03\xf5{reason}");
+    let meanwhile: [(&[Step<'_>], &str); 6] = [
+        (&[], "rest"),
+        (&[Peer(PING), Send("b")], r"rest\x8a\x01p\x81\x01b"),
+        (&[Close(1000, "")], r"rest\x88\x02\x03\xe8"),
+        (&[Peer(BYE), Release], r"rest\x88\x05\x03\xe8bye"),
+        (&[Send("b"), Shed], &shed),
+        (&[Lost], ""),
+    ];
+    for (steps, expected) in meanwhile {
+        let mut rig = quiet(None, false);
+        let frame = encoded("the rest");
+        rig.account.add(frame.len());
+        rig.account.writer().take().unwrap().owe();
+        rig.account.remove(6);
+        for step in steps {
+            let _ = rig.act(*step);
+            assert!(rig.session.slices().is_empty() || !rig.session.may_write(), "{step:?}");
+        }
+        let frame = EncodedFrame::new(&frame);
+        let _ = rig.session.queue_rest(frame, 6, &mut rig.resources);
+        assert_eq!(rig.write(usize::MAX).escape_ascii().to_string(), expected, "{steps:?}");
+        assert_eq!(rig.account.buffered(), 0, "{steps:?}");
+        rig.resources.tell();
+        assert_eq!(rig.resources.memory.used(), 0, "{steps:?}");
+    }
+}

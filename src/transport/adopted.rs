@@ -3,15 +3,21 @@
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Weak};
 
 use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 /// A socket that is watched by the runtime of an I/O thread.
 #[derive(Debug)]
-pub struct Adopted(AsyncFd<OwnedFd>);
+pub struct Adopted(AsyncFd<Arc<OwnedFd>>);
 
-pub(crate) type ReadyGuard<'a> = AsyncFdReadyGuard<'a, OwnedFd>;
+pub(crate) type ReadyGuard<'a> = AsyncFdReadyGuard<'a, Arc<OwnedFd>>;
+
+/// The socket of an [`Adopted`], for another thread to write to. It does not keep the descriptor open:
+/// that is closed when its owner lets go of it, or at the end of a write under way.
+#[derive(Debug)]
+pub struct LentSocket(Weak<OwnedFd>);
 
 /// A peer that is gone must not raise SIGPIPE. Node ignores it, which covers systems without the
 /// flag.
@@ -25,7 +31,7 @@ impl Adopted {
     ///
     /// # Errors
     /// When the operating system has no room for a further registration.
-    pub fn watch(socket: OwnedFd) -> io::Result<Self> {
+    pub fn watch(socket: Arc<OwnedFd>) -> io::Result<Self> {
         // SAFETY: the descriptor is owned, and neither closed nor exchanged while the `AsyncFd` has
         // it.
         Ok(Self(unsafe { AsyncFd::register(socket) }?))
@@ -46,12 +52,7 @@ impl Adopted {
     }
 
     pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let socket = self.0.get_ref();
-        let sent = match slices {
-            [one] => net::send(socket, one, SEND_FLAGS),
-            many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), SEND_FLAGS),
-        };
-        Ok(sent?)
+        send(self.0.get_ref(), slices)
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) {
@@ -63,6 +64,31 @@ impl Adopted {
         // Fails only where the peer has gone already, which the reader sees as well.
         let _ = net::shutdown(self.0.get_ref(), how);
     }
+}
+
+impl LentSocket {
+    /// Lends `socket` out.
+    pub fn of(socket: &Arc<OwnedFd>) -> Self {
+        Self(Arc::downgrade(socket))
+    }
+
+    /// Writes as much as fits and returns how many bytes that was.
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing fits, `NotConnected` where the socket has been closed; otherwise the
+    /// connection is lost.
+    pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.0.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+        send(&socket, slices)
+    }
+}
+
+fn send(socket: &OwnedFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let sent = match slices {
+        [one] => net::send(socket, one, SEND_FLAGS),
+        many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), SEND_FLAGS),
+    };
+    Ok(sent?)
 }
 
 /// Duplicates `fd`, so that the connection lives on when Node closes its own descriptor.

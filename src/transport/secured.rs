@@ -544,7 +544,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         theirs.set_nonblocking(true).unwrap();
         let config = server_config();
-        let socket = Adopted::watch(ours.into()).unwrap();
+        let socket = Adopted::watch(std::sync::Arc::new(ours.into())).unwrap();
         let secured = Secured::new(socket, &config, Rc::default()).unwrap();
         let (heard, tls) = (Vec::new(), client(&TLS13));
         let mut client = Client { tls, stream: theirs, heard, told_of_end: false, ended: false };
