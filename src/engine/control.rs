@@ -190,7 +190,7 @@ impl Engine {
             let start = pending.bytes.len();
             pending.bytes.extend_from_slice(chunk);
             let range = start..pending.bytes.len();
-            pending.ops.push(Op::Bridge(key, StreamNews::Received(range)));
+            pending.push(Op::Bridge(key, StreamNews::Received(range)));
         }
         thread.hand_over_if_full();
     }
@@ -246,7 +246,7 @@ impl Engine {
         let range = encode(&mut pending.bytes);
         let sent = self.count(id, range.len());
         if sent == Sent::Queued {
-            pending.ops.push(Op::Frame(id, range));
+            pending.push(Op::Frame(id, range));
         } else {
             pending.bytes.truncate(before);
         }
@@ -393,6 +393,12 @@ impl Engine {
 
     fn append(&self, id: ConnectionId, op: Op) {
         self.thread(id.slot).append(op);
+    }
+
+    /// Hands those logs over to the I/O threads that have more in them than the coming and going of
+    /// connections.
+    pub fn flush_urgent(&self) {
+        self.threads.iter().for_each(Thread::flush_urgent);
     }
 
     /// Hands the logs over to the I/O threads.

@@ -20,6 +20,12 @@ const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const SEND_FLAGS: SendFlags = SendFlags::empty();
 
+/// Bytes behind which our side ends at once wait for that, and leave with it in one packet.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BEFORE_END: SendFlags = SendFlags::MORE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const BEFORE_END: SendFlags = SendFlags::empty();
+
 impl Adopted {
     /// Registers `socket` with the runtime of the calling thread.
     ///
@@ -45,11 +51,12 @@ impl Adopted {
         Ok(count)
     }
 
-    pub(super) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(super) fn write(&self, slices: &[IoSlice<'_>], ends: bool) -> io::Result<usize> {
         let socket = self.0.get_ref();
+        let flags = if ends { SEND_FLAGS | BEFORE_END } else { SEND_FLAGS };
         let sent = match slices {
-            [one] => net::send(socket, one, SEND_FLAGS),
-            many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), SEND_FLAGS),
+            [one] => net::send(socket, one, flags),
+            many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), flags),
         };
         Ok(sent?)
     }
@@ -81,25 +88,21 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // makes the system call fail with EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let socket = borrowed.try_clone_to_owned()?;
-    let Some(family) = stream_family(socket.as_fd()) else {
+    // Only a TCP socket takes this option, so that nothing else has to be asked of most. Node's
+    // descriptors do not block.
+    if sockopt::set_tcp_nodelay(&socket, true).is_err() && !is_unix_stream(socket.as_fd()) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "the descriptor is not a TCP or unix stream socket",
         ));
-    };
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    if family != AddressFamily::UNIX {
-        sockopt::set_tcp_nodelay(&socket, true)?;
     }
     Ok(socket)
 }
 
-/// The address family of a stream socket; `None` for everything else.
-fn stream_family(socket: BorrowedFd<'_>) -> Option<AddressFamily> {
+fn is_unix_stream(socket: BorrowedFd<'_>) -> bool {
     let is_stream = sockopt::socket_type(socket).is_ok_and(|kind| kind == net::SocketType::STREAM);
-    let family = net::getsockname(socket).ok()?.address_family();
-    let known = [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family);
-    (is_stream && known).then_some(family)
+    is_stream
+        && net::getsockname(socket).is_ok_and(|name| name.address_family() == AddressFamily::UNIX)
 }
 
 #[cfg(test)]
