@@ -15,6 +15,7 @@ import {
   TEXT,
 } from './support/raw.js';
 import { serve } from './support/server.js';
+import { until } from './support/until.js';
 
 /** What a close frame says. */
 function read({ opcode, payload }: RawFrame): End {
@@ -222,6 +223,26 @@ describe('messages around the end', () => {
     socket.broadcast('room', 'x');
     expect(plugin.getStats()).toMatchObject({ totalConnections: 0, rooms: [] });
     expect(ends.waiting).toEqual([]);
+  });
+});
+
+describe('behind its close frame', () => {
+  test('a client that sends nothing is sent ours, and then the end', async () => {
+    const { client, ends, plugin } = await rawPair();
+    client.write(frame(CLOSE, closePayload(4000, 'done')));
+    expect(read(await client.frame())).toEqual({ code: 4000, reason: 'done' });
+    expect(await client.end()).toHaveLength(0);
+    expect(await ends.next()).toEqual({ code: 4000, reason: 'done' });
+    await until(() => plugin.getStats().closingConnections === 0);
+  });
+
+  test('a client may send anything, and reads what it is owed all the same', async () => {
+    const { client, ends } = await rawPair();
+    const rest = frame(TEXT, 'x'.repeat(60_000));
+    client.write(Buffer.concat([frame(CLOSE, closePayload(4000)), ...Array(40).fill(rest)]));
+    expect(read(await client.frame())).toEqual({ code: 4000, reason: '' });
+    expect(await client.end()).toHaveLength(0);
+    expect(await ends.next()).toEqual({ code: 4000, reason: '' });
   });
 });
 

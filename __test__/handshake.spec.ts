@@ -8,6 +8,9 @@ import { deferred } from './support/events.js';
 import { rawConnect, upgradeRequest } from './support/raw.js';
 import { serve } from './support/server.js';
 
+/** As far as it says what a handshake was: id, slot and generation come first. */
+type Adopted = [string, number, number, protocol: string | null, route: number | null];
+
 interface NativePlugin {
   ws(path: string, route: number): void;
   admit(
@@ -28,7 +31,7 @@ interface NativePlugin {
     protocol: string | undefined,
     headers: string[],
     replay: Buffer,
-  ): { route?: number; protocol?: string };
+  ): Adopted;
 }
 
 const native = createRequire(import.meta.url)('../lib/native.js') as {
@@ -111,8 +114,10 @@ function started(options?: WebSocketPluginOptions): NativePlugin {
   return plugin;
 }
 
-function adopted(plugin: NativePlugin, handshake: number, protocol?: string) {
-  return plugin.adopt(undefined, handshake, protocol, [], Buffer.alloc(0));
+function adopted(plugin: NativePlugin, handshake: number, chosen?: string) {
+  const connection = plugin.adopt(undefined, handshake, chosen, [], Buffer.alloc(0));
+  const [, , , protocol, route] = connection;
+  return { protocol, route };
 }
 
 describe('an admitted handshake', () => {
@@ -123,7 +128,7 @@ describe('an admitted handshake', () => {
     const routeOf = (url: string) => adopted(plugin, admitted(plugin, {}, url)).route;
     expect(routeOf('/chat')).toBe(0);
     expect(routeOf('/game/1')).toBe(7);
-    expect(routeOf('/open')).toBe(undefined);
+    expect(routeOf('/open')).toBe(null);
   });
 
   test('becomes a connection with the subprotocol that the options say', () => {
@@ -135,8 +140,8 @@ describe('an admitted handshake', () => {
     expect(protocolOf({})).toBe('b');
     expect(protocolOf({}, 'a')).toBe('b');
     expect(protocolOf({ protocols: ['a', 'b'] })).toBe('a');
-    expect(protocolOf({ protocols: ['c'] })).toBe(undefined);
-    expect(protocolOf({ protocols: () => false })).toBe(undefined);
+    expect(protocolOf({ protocols: ['c'] })).toBe(null);
+    expect(protocolOf({ protocols: () => false })).toBe(null);
     expect(protocolOf({ protocols: () => 'a' }, 'a')).toBe('a');
   });
 

@@ -12,6 +12,7 @@ import { block } from './support/block.js';
 import { connect, open, refused } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { upgradeStatus } from './support/http.js';
+import { pair } from './support/pair.js';
 import { script } from './support/process.js';
 import {
   CLOSE,
@@ -742,4 +743,13 @@ describe('the process', () => {
     for (let round = 0; round < 5; round++) expect(await line()).toBe(`round ${round}: 1006`);
     expect(await exited).toEqual({ code: 0, signal: null, stderr: '' });
   });
+});
+
+test('a client is let in and seen out while a test of the application has the clock', async () => {
+  vi.useFakeTimers({ toFake: ['setImmediate', 'setTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { client, ends } = await pair();
+  client.close(4000, 'done');
+  expect(await ends.next()).toEqual({ code: 4000, reason: 'done' });
+  expect(await client.closed).toEqual({ code: 4000, reason: 'done' });
 });

@@ -59,10 +59,10 @@ class Connection {
   /** When `isAlive` was set to false, by the count of signs of life; a further one clears it. */
   #doubtedAt = null;
 
-  constructor(engine, { id, slot, generation, protocol }, url) {
+  constructor(engine, id, slot, generation, url, protocol) {
     this.id = id;
     this.url = url;
-    this.protocol = protocol ?? '';
+    this.protocol = protocol;
     this.#engine = engine;
     this.#hot = engine.hot;
     this.#slot = slot;
@@ -219,7 +219,7 @@ class Connection {
     this.#stage = DELIVERING;
     if (this.#state === OPEN) {
       this.#hot.startDelivery(this.#slot, this.#generation);
-      this.#engine.scheduleFlush();
+      this.#engine.scheduleTurnFlush();
     }
     if (held === null) return;
     inNoContext(() => {
@@ -289,7 +289,7 @@ class Connection {
         connection.#stage = IN_HANDLER;
         connection.#abortSetup = null;
         connection.#hot.markReady(connection.#slot, connection.#generation);
-        connection.#engine.scheduleFlush();
+        connection.#engine.scheduleTurnFlush();
       },
       /** The connection is over; `announceEnd` tells of it. */
       end(connection, code, reason) {

@@ -1,6 +1,9 @@
 'use strict';
 
 const { closeSync } = require('node:fs');
+const { performance } = require('node:perf_hooks');
+// Not the global one, which tests of an application may have put a clock of their own in the place of.
+const { setImmediate } = require('node:timers');
 
 const { inNoContext } = require('./async-context.js');
 const { Bridge } = require('./bridge.js');
@@ -20,6 +23,9 @@ const { secured: SECURED, lost: LOST, ended: ENDED } = constants.bridge;
 
 /** What is left of bridged streams this long after the engine was stopped is destroyed. */
 const STOP_LIMIT_MS = 2500;
+
+/** So long the coming and going of connections is collected while there is more of it, about. */
+const COLLECT_MS = 0.3;
 
 /**
  * The JavaScript side of the native engine: the table of connections, the delivery of events and
@@ -43,9 +49,15 @@ class Engine {
   #leaving = new Set();
   /** The native half ends whenever it has no connections: those over TLS outlive a clean-up. */
   #endsWhenIdle = false;
+  /** The native half has been started, and not been stopped since. */
+  #isRunning = false;
   /** A flush is due anyway: at the end of the dispatch under way, or in the next tick. */
   #flushDue = false;
-  #bridgeFlushDue = false;
+  /** The same at the end of a turn of the event loop, and since when. */
+  #turnFlushDue = false;
+  #turnFlushSince = 0;
+  /** There is something in the log that was not there at the end of the last turn. */
+  #hasNews = false;
   #onEmpty = null;
 
   /** The native plugin, and the native functions that run per message. */
@@ -73,19 +85,19 @@ class Engine {
    */
   adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
     const pump = pumpOf(socket, this);
-    const adopted = inThisRealm(() => {
-      if (!this.native.started) this.#start();
+    const [id, slot, generation, agreed, route, bridge, responseBytes] = inThisRealm(() => {
+      if (!this.#isRunning) this.#start();
       const descriptor = pump === undefined ? fd : { fd, pump };
       return this.native.adopt(descriptor, handshake, protocol, headers, replay);
     });
-    const connection = new Connection(this, adopted, url);
-    this.#connections[adopted.slot] = connection;
+    const connection = new Connection(this, id, slot, generation, url, agreed ?? '');
+    this.#connections[slot] = connection;
     this.#open += 1;
     // Its pump is over.
     if (pump !== undefined) this.#secureSockets.delete(pump);
-    if (fd === undefined) this.#bridge(socket, adopted);
-    this.scheduleFlush();
-    return { connection, route: adopted.route };
+    if (fd === undefined) this.#bridge(socket, { slot, generation, bridge, responseBytes });
+    this.scheduleTurnFlush();
+    return { connection, route };
   }
 
   /**
@@ -94,7 +106,7 @@ class Engine {
    */
   secure(fd, context, onSecured) {
     const key = inThisRealm(() => {
-      if (!this.native.started) this.#start();
+      if (!this.#isRunning) this.#start();
       return this.native.secure(fd, context);
     });
     this.#handshakes.set(key, onSecured);
@@ -164,13 +176,14 @@ class Engine {
     inNoContext(() => {
       this.hot = this.native.start(this.#pump);
     });
+    this.#isRunning = true;
   }
 
   #bridge(stream, adopted) {
     const bridges = this.#bridges;
     try {
       const bridge = new Bridge(this.hot, stream, adopted, this.native.closeTimeoutMs, {
-        flush: () => this.#scheduleBridgeFlush(),
+        flush: () => this.scheduleTurnFlush(),
         onGone: () => bridges.delete(adopted.bridge),
       });
       bridges.set(adopted.bridge, bridge);
@@ -242,7 +255,7 @@ class Engine {
     this.#connections[slot] = undefined;
     this.#open -= 1;
     const destroyed = this.native.release(slot, internals.generationOf(connection));
-    this.scheduleFlush();
+    this.scheduleTurnFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
     internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
     if (this.#open === 0) {
@@ -262,15 +275,31 @@ class Engine {
     this.hot?.flush();
   };
 
-  /** What all bridged streams have read in one turn of the event loop is handed over at once. */
-  #scheduleBridgeFlush() {
-    if (this.#flushDue || this.#bridgeFlushDue) return;
-    this.#bridgeFlushDue = true;
-    setImmediate(() => {
-      this.#bridgeFlushDue = false;
-      this.#flush();
-    });
+  /**
+   * What all bridged streams have read in one turn of the event loop is handed over at its end. So is
+   * the coming and going of connections, but that is put off for a moment as long as each turn brings
+   * more of it: Node accepts one connection per turn, and to wake a thread costs more than what is
+   * to be done there.
+   */
+  scheduleTurnFlush() {
+    this.#hasNews = true;
+    if (this.#turnFlushDue) return;
+    this.#turnFlushDue = true;
+    this.#turnFlushSince = performance.now();
+    setImmediate(this.#endTurn);
   }
+
+  #endTurn = () => {
+    // Where turns take long, the next one is not waited for.
+    if (this.#hasNews && performance.now() - this.#turnFlushSince < COLLECT_MS) {
+      this.#hasNews = false;
+      setImmediate(this.#endTurn);
+      this.hot?.flush();
+    } else {
+      this.#turnFlushDue = false;
+      this.hot?.flushAll();
+    }
+  };
 
   report(error, connection) {
     this.#host.onError(error, connection);
@@ -323,7 +352,9 @@ class Engine {
   #endIfIdle() {
     this.#keepAlive();
     const secured = this.#secureSockets.size + this.#leaving.size + this.#handshakes.size;
-    if (this.#endsWhenIdle && secured === 0 && this.native.started) this.native.stop();
+    if (!this.#endsWhenIdle || secured > 0 || !this.#isRunning) return;
+    this.native.stop();
+    this.#isRunning = false;
   }
 
   /**

@@ -125,6 +125,8 @@ class Lane {
 class Host {
   #app;
   #name;
+  /** By the plugin's names for them: made once, as a string that is made anew is slow to look up. */
+  #eventNames = {};
   /** What takes back what was added. */
   #undo = [];
   /** Its plugin has been cleaned up. */
@@ -278,7 +280,8 @@ class Host {
   }
 
   #eventName(event) {
-    return `plugin:${this.#name}:${event}`;
+    this.#eventNames[event] ??= `plugin:${this.#name}:${event}`;
+    return this.#eventNames[event];
   }
 
   /** Takes back what was added, but for the methods, which may be called at any time. */

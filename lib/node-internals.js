@@ -11,6 +11,18 @@ const net = require('node:net');
 const { bind } = require('./async-context.js');
 const { pumpOf } = require('./tls/secure-socket.js');
 
+const NODE_MAJOR = Number.parseInt(process.versions.node, 10);
+
+/**
+ * In Node 20 V8 copies the options of a `net.Socket` in such a way that each copy gets hidden classes
+ * of its own when it is added to, and no inline cache ever fits: 6 µs of the 7 that a socket takes.
+ * Once it has seen options of many kinds, it copies them in the plain way.
+ */
+function showOptionsOfManyKinds() {
+  for (let kind = 0; kind < 32; kind++) new net.Socket({ [`kind${kind}`]: true });
+}
+if (NODE_MAJOR < 22) showOptionsOfManyKinds();
+
 /** Handles whose descriptor may be taken. A TLSSocket has a descriptor too, but writing to it
  * would be plain text on an encrypted connection: so this is a list of what is allowed. */
 const ADOPTABLE_HANDLES = new Set(['TCP', 'Pipe']);
@@ -116,7 +128,7 @@ const EMPTY = Buffer.alloc(0);
 function closeDescriptor(socket, keep) {
   const withheld = new Withheld(socket, keep);
   if (socket.listenerCount('close') > 0) withheld.keep();
-  else socket.on('newListener', withheld.onNewListener);
+  else socket.on('newListener', keepIfClose);
   socket.destroy();
 }
 
@@ -124,35 +136,55 @@ function closeDescriptor(socket, keep) {
 class Withheld {
   #socket;
   #keep;
-  /** Has the socket's own `emit` back. */
-  #restore;
+  /** An `emit` that the socket has of its own, of an APM for example. */
+  #own;
   /** Node has emitted it. */
   #due = false;
+  #isOver = false;
 
   constructor(socket, keep) {
     this.#socket = socket;
     this.#keep = keep;
-    this.#restore = patchMethod(socket, 'emit', (original, self, args) => {
-      if (args[0] !== 'close') return original().apply(self, args);
-      this.#due = true;
-      return false;
-    });
+    this.#own = Object.hasOwn(socket, 'emit') ? socket.emit : undefined;
     socket[WITHHELD] = this;
+    socket.emit = emitButClose;
   }
 
-  onNewListener = (event) => {
-    if (event === 'close') this.keep();
-  };
-
   keep() {
-    this.#socket.removeListener('newListener', this.onNewListener);
+    this.#socket.removeListener('newListener', keepIfClose);
     this.#keep(this.#socket);
   }
 
-  emit() {
-    this.#restore();
-    if (this.#due) this.#socket.emit('close', false);
+  pass(self, args) {
+    if (args[0] === 'close' && !this.#isOver) {
+      this.#due = true;
+      return false;
+    }
+    // Looked up at each call, as an APM may patch it at any time.
+    const emit = this.#own ?? Object.getPrototypeOf(this.#socket).emit;
+    return emit.apply(self, args);
   }
+
+  emit() {
+    const socket = this.#socket;
+    this.#isOver = true;
+    // Where somebody has patched it again since, ours stays below theirs and only passes calls on.
+    if (socket.emit === emitButClose) {
+      if (this.#own === undefined) delete socket.emit;
+      else socket.emit = this.#own;
+    }
+    if (this.#due) socket.emit('close', false);
+  }
+}
+
+/** `emit` of a socket whose `close` is withheld. One for all, as there is one socket per upgrade. */
+function emitButClose(...args) {
+  return this[WITHHELD].pass(this, args);
+}
+
+/** Listens to `newListener` of such a socket. */
+function keepIfClose(event) {
+  if (event === 'close') this[WITHHELD].keep();
 }
 
 const WITHHELD = Symbol('nextrush-websocket withheld close event');
@@ -242,7 +274,7 @@ function requestHead({ method, url, httpVersion, rawHeaders }) {
   return `${text}\r\n`;
 }
 
-const BODY_IS_APART = Number.parseInt(process.versions.node, 10) >= 26;
+const BODY_IS_APART = NODE_MAJOR >= 26;
 
 /** Whether a server has connections, and so perhaps requests that are under way. */
 function hasConnections(server) {

@@ -193,7 +193,8 @@ function destroyThis() {
 
 /** Whether the protocol that a client would like to change to is ours (RFC 9110 §7.8). */
 function wantsWebSocket({ headers }) {
-  return /(^|,)[ \t]*websocket[ \t]*(,|$)/i.test(headers.upgrade);
+  const { upgrade } = headers;
+  return upgrade === 'websocket' || /(^|,)[ \t]*websocket[ \t]*(,|$)/i.test(upgrade);
 }
 
 /** Refuses a request for a path that nobody here serves. */

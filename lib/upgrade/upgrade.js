@@ -43,7 +43,8 @@ class Upgrade {
   #pending = true;
   #accepting = null;
   #waitsFor = WAITS_FOR.response;
-  #timer;
+  /** Takes back what a handshake has that waits: its time limit and a listener of the socket. */
+  #stopWaiting = null;
 
   /**
    * @param plugin what an upgrade request sees of its plugin
@@ -71,7 +72,6 @@ class Upgrade {
     const { req, socket, plugin } = this;
     if (socket.destroyed) return;
     plugin.upgrades.add(this);
-    socket.once('close', this.#onSocketClose);
     // One reading for guards, middleware, routes and handlers.
     req.url = plugin.normalise(req.url);
     const admission = plugin.admit(req);
@@ -82,8 +82,19 @@ class Upgrade {
       if (this.#handshake !== null) this.#run();
       else this.#refuseWith(admission);
     });
-    // Most have been decided by now.
-    if (this.#pending) this.#timer = setTimeout(this.#onTimeout, plugin.handshakeTimeoutMs);
+    // Most have been decided by now. Whatever a socket emits comes later than this.
+    if (this.#pending) this.#waitForOthers();
+  }
+
+  #waitForOthers() {
+    const { socket } = this;
+    const onClose = () => this.#onSocketClose();
+    const timer = setTimeout(() => this.#onTimeout(), this.plugin.handshakeTimeoutMs);
+    this.#stopWaiting = () => {
+      clearTimeout(timer);
+      socket.removeListener('close', onClose);
+    };
+    socket.once('close', onClose);
   }
 
   #run() {
@@ -103,37 +114,36 @@ class Upgrade {
     const response = responseTo(req);
     response.shouldKeepAlive = false;
     response.assignSocket(new ResponseSink(this.socket, () => this.#pending));
-    response.once('finish', this.#onResponded);
+    response.once('finish', () => this.#onResponded());
     response.on('error', ignore);
     this.#response = response;
     return this.#server.emit('request', req, response);
   }
 
-  #onResponded = () => {
+  #onResponded() {
     if (!this.#pending) return;
     this.#settle();
     const { statusCode } = this.#response;
     const message = `the application answered with ${statusCode}`;
     this.plugin.refuse(this.req, 'application', message);
     endGracefully(this.socket);
-  };
+  }
 
-  #onSocketClose = () => {
+  #onSocketClose() {
     if (!this.#pending) return;
     this.#settle();
     this.plugin.log(this.req.url, 'the client left during the handshake');
     this.#response?.destroy();
-  };
+  }
 
-  #onTimeout = () => {
+  #onTimeout() {
     this.refuse('timeout', `the handshake was not completed in time: ${this.#waitsFor}`);
-  };
+  }
 
   /** Leaves the pending state. */
   #settle() {
     this.#pending = false;
-    clearTimeout(this.#timer);
-    this.socket.removeListener('close', this.#onSocketClose);
+    this.#stopWaiting?.();
     if (this.#handshake !== null && this.connection === null) {
       this.plugin.withdraw(this.#handshake);
     }

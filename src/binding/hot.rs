@@ -91,6 +91,7 @@ impl EngineHandle {
 
     /// An object with the hot functions: `sendText(slot, generation, text, length)`,
     /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()`,
+    /// which leaves a log with nothing but the coming and going of connections alone, `flushAll()`,
     /// `drain(dispatch)`, which returns whether more events wait, `markReady(slot, generation)`: the
     /// connection has passed all middleware, and broadcasts to everyone reach it from now on,
     /// `startDelivery(slot, generation)`: its handler is ready for messages, and for bridges
@@ -153,6 +154,7 @@ const FUNCTIONS: &[(&CStr, RawFunction)] = &[
     (c"sendLongText", send_long_text),
     (c"sendBinary", send_binary),
     (c"flush", flush),
+    (c"flushAll", flush_all),
     (c"drain", drain),
     (c"markReady", mark_ready),
     (c"startDelivery", start_delivery),
@@ -411,6 +413,17 @@ unsafe fn of_connection(
 unsafe extern "C" fn flush(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: first in a callback of `FUNCTIONS`.
     if let Some(call) = unsafe { Call::<0>::read(env, info) } {
+        call.handle.with(Engine::flush_urgent);
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn flush_all(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<0>::read(env, info) } {
         call.handle.with(Engine::flush);
     }
     ptr::null_mut()
@@ -495,7 +508,7 @@ fn deliver(env: sys::napi_env, handle: &EngineHandle, dispatch: sys::napi_value)
         let alive = unsafe { deliver_batch(env, dispatch, &mut batch) };
         inbox.recycle(batch);
         // The I/O thread writes the answers while JavaScript goes on with the next batch.
-        handle.with(Engine::flush);
+        handle.with(Engine::flush_urgent);
         if !alive {
             return false;
         }

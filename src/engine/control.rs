@@ -243,7 +243,7 @@ impl Engine {
             let start = pending.bytes.len();
             pending.bytes.extend_from_slice(chunk);
             let range = start..pending.bytes.len();
-            pending.ops.push(Op::Bridge(key, StreamNews::Received(range)));
+            pending.push(Op::Bridge(key, StreamNews::Received(range)));
         }
         thread.hand_over_if_full();
     }
@@ -299,7 +299,7 @@ impl Engine {
         let range = encode(&mut pending.bytes);
         let sent = self.count(id, range.len());
         if sent == Sent::Queued {
-            pending.ops.push(Op::Frame(id, range));
+            pending.push(Op::Frame(id, range));
         } else {
             pending.bytes.truncate(before);
         }
@@ -448,13 +448,24 @@ impl Engine {
         self.thread(id.slot).append(op);
     }
 
+    /// Hands those logs over to the I/O threads that have more in them than the coming and going of
+    /// connections. Where there is next to nothing in one, it is written at once.
+    pub fn flush_urgent(&self) {
+        self.write_lone();
+        self.threads.iter().for_each(Thread::flush_urgent);
+    }
+
     /// Hands the logs over to the I/O threads. Where there is next to nothing in one, it is written at
     /// once.
     pub fn flush(&self) {
+        self.write_lone();
+        self.threads.iter().for_each(Thread::flush);
+    }
+
+    fn write_lone(&self) {
+        #[cfg(unix)]
         for thread in &self.threads {
-            #[cfg(unix)]
             thread.write_lone(&self.slots.borrow());
-            thread.flush();
         }
     }
 }

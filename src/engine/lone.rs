@@ -22,7 +22,8 @@ impl Thread {
     /// Writes what is pending, if that is next to nothing and all before it has been carried out. What
     /// cannot be written, and all that follows it, goes through the log.
     pub fn write_lone(&self, slots: &Slots) {
-        let Segment { ops, bytes } = &mut *self.pending.borrow_mut();
+        let mut pending = self.pending.borrow_mut();
+        let Segment { ops, bytes, .. } = &mut *pending;
         if ops.len() > LONE_FRAMES || !ops.iter().all(is_lone) || !self.has_caught_up() {
             return;
         }
@@ -50,7 +51,7 @@ impl Thread {
         }
         ops.drain(..done);
         if ops.is_empty() {
-            bytes.clear();
+            pending.clear();
         }
     }
 

@@ -81,7 +81,7 @@ impl Thread {
     }
 
     pub fn append(&self, op: Op) {
-        self.pending.borrow_mut().ops.push(op);
+        self.pending.borrow_mut().push(op);
         self.hand_over_if_full();
     }
 
@@ -94,6 +94,13 @@ impl Thread {
     pub fn stop(&self) {
         self.append(Op::Stop);
         self.flush();
+    }
+
+    /// Hands over what does not wait for others.
+    pub fn flush_urgent(&self) {
+        if self.pending.borrow().is_urgent() {
+            self.flush();
+        }
     }
 
     pub fn flush(&self) {

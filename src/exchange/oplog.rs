@@ -134,6 +134,14 @@ pub enum Op {
     Stop,
 }
 
+impl Op {
+    /// Whether it is of the coming and going of a connection, and may wait for others of its kind: to
+    /// wake a thread for each of them costs more than all else that is done for it here.
+    fn may_wait(&self) -> bool {
+        matches!(self, Self::Adopt(_) | Self::MarkReady(_) | Self::Deliver(_) | Self::Release(_))
+    }
+}
+
 /// What happened to a stream that JavaScript pumps.
 #[derive(Debug)]
 pub enum StreamNews {
@@ -187,18 +195,38 @@ pub struct Segment {
     pub ops: Vec<Op>,
     /// Encoded frames that [`Op::Frame`] points into.
     pub bytes: Vec<u8>,
+    /// It has an operation that does not wait for others.
+    is_urgent: bool,
 }
 
 impl Segment {
+    /// Appends an operation.
+    pub fn push(&mut self, op: Op) {
+        self.is_urgent |= !op.may_wait();
+        self.ops.push(op);
+    }
+
+    /// Whether it should be handed over at the end of the tick or dispatch. Otherwise it may wait for
+    /// what the next turns of the event loop bring.
+    pub fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
     /// Whether it should be handed over without waiting for the end of the tick.
     pub fn is_full(&self) -> bool {
         self.ops.len() >= SEGMENT_OPS || self.bytes.len() >= SEGMENT_BYTES
     }
 
-    /// Forgets its contents but keeps its memory, unless it grew out of proportion.
-    fn recycle(mut self) -> Option<Self> {
+    /// Forgets its contents but keeps its memory.
+    pub fn clear(&mut self) {
         self.ops.clear();
         self.bytes.clear();
+        self.is_urgent = false;
+    }
+
+    /// As [`Self::clear`], unless it grew out of proportion.
+    fn recycle(mut self) -> Option<Self> {
+        self.clear();
         let keep =
             self.bytes.capacity() <= 2 * SEGMENT_BYTES && self.ops.capacity() <= 2 * SEGMENT_OPS;
         keep.then_some(self)
@@ -283,5 +311,25 @@ impl OpLog {
                 queue.spare.push(segment);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ConnectionId = ConnectionId { slot: 1, generation: 2 };
+
+    #[test]
+    fn only_the_coming_and_going_of_connections_waits_for_others() {
+        let mut segment = Segment::default();
+        for op in [Op::MarkReady(ID), Op::Deliver(ID), Op::Release(ID)] {
+            segment.push(op);
+            assert!(!segment.is_urgent());
+        }
+        segment.push(Op::Ping(ID));
+        segment.push(Op::Release(ID));
+        assert!(segment.is_urgent());
+        assert!(!segment.recycle().unwrap().is_urgent());
     }
 }

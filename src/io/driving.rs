@@ -275,7 +275,8 @@ fn write(io: &IoThread, transport: &Transport, session: &mut Session) -> Written
             return Written::All;
         }
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
-        let sent = transport.write(&slices);
+        let ends = session.is_draining() && asked == session.queued();
+        let sent = transport.write(&slices, ends);
         drop(slices);
         match sent {
             Ok(count) => {
@@ -360,16 +361,14 @@ async fn write_rest(io: Rc<IoThread>, connection: Rc<Connection>) {
 /// Lets the last bytes reach the peer before the descriptor is closed.
 async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     let limit = io.settings().close_timeout;
-    if tokio::time::timeout(limit, finish_writing(&io, &connection)).await == Ok(true)
-        && io.leaving.borrow().len() <= MAX_LINGERING
-    {
-        connection.place.linger();
-        // Running out of time is as good as the end of stream.
-        let _ = tokio::time::timeout(LINGER, discard_until_end(&io, &connection)).await;
-    }
+    let written = tokio::time::timeout(limit, finish_writing(&io, &connection)).await == Ok(true);
+    let ended = written && linger(&io, &connection).await;
     // Nothing is left to be told of.
     let _ = connection.session.borrow_mut().lose(&mut io.resources.borrow_mut());
-    hang_up(&io, &connection);
+    // Where both sides have ended, there is nothing to be shut down.
+    if !ended || connection.transport.bridge().is_some() {
+        hang_up(&io, &connection);
+    }
     if let Some(bridge) = connection.transport.bridge() {
         // Its stream writes for as long as that may take, and has its place so long.
         let _ = tokio::time::timeout(limit + LINGER, bridge.closed()).await;
@@ -379,9 +378,29 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     io.left.notify_one();
 }
 
+/// Gives the peer a while to end its side, once ours has ended. Returns `true` if it has, or sends
+/// nothing more: its last frame was a close frame, and all that came is read, so that closing the
+/// descriptor resets nothing.
+async fn linger(io: &IoThread, connection: &Connection) -> bool {
+    let has_closed = connection.session.borrow().peer_has_closed();
+    if has_closed && connection.transport.bridge().is_none() {
+        match discard(io, connection) {
+            Discarded::Nothing | Discarded::End => return true,
+            Discarded::Some => {}
+        }
+    }
+    if io.leaving.borrow().len() > MAX_LINGERING {
+        return false;
+    }
+    connection.place.linger();
+    // Running out of time is as good as the end of stream.
+    tokio::time::timeout(LINGER, discard_until_end(io, connection)).await.is_ok()
+}
+
 /// Writes what is queued, and ends our side. Returns `false` if the transport fails.
 async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
-    let drained = drain(io, connection).await;
+    let waits = connection.session.borrow().queued() > 0;
+    let drained = !waits || drain(io, connection).await;
     if drained {
         connection.transport.shut_down(Shutdown::Write);
         if connection.transport.drain().await.is_err() {
@@ -413,16 +432,35 @@ impl IoThread {
     }
 }
 
+/// What came of throwing away what is there.
+enum Discarded {
+    /// Something, so there may be more.
+    Some,
+    /// Nothing is there for now.
+    Nothing,
+    /// Nor will there be.
+    End,
+}
+
+fn discard(io: &IoThread, connection: &Connection) -> Discarded {
+    match connection.transport.read(&mut io.scratch.borrow_mut()) {
+        Ok(0) => Discarded::End,
+        Ok(_) => Discarded::Some,
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => Discarded::Nothing,
+            io::ErrorKind::Interrupted => Discarded::Some,
+            _ => Discarded::End,
+        },
+    }
+}
+
 async fn discard_until_end(io: &IoThread, connection: &Connection) {
     loop {
         let Ok(mut ready) = connection.transport.readable().await else { return };
-        let read = connection.transport.read(&mut io.scratch.borrow_mut());
-        match read {
-            Ok(0) => return,
-            Ok(_) => tokio::task::yield_now().await,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+        match discard(io, connection) {
+            Discarded::Some => tokio::task::yield_now().await,
+            Discarded::Nothing => ready.clear(),
+            Discarded::End => return,
         }
     }
 }

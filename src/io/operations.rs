@@ -23,7 +23,7 @@ const MERGED_BYTES: usize = 64 << 10;
 impl IoThread {
     /// Carries out one segment. Returns `true` if it says to stop.
     pub fn apply(self: &Rc<Self>, segment: &mut Segment) -> bool {
-        let Segment { ops, bytes } = segment;
+        let Segment { ops, bytes, .. } = segment;
         let mut ops = ops.drain(..).peekable();
         let mut stop = false;
         while let Some(op) = ops.next() {

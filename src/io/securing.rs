@@ -316,7 +316,7 @@ async fn carry_in(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Resu
             Ok(count) => {
                 ready.clear();
                 let Some(room) = &mut room else { continue };
-                let sent = match plain.write(&[io::IoSlice::new(&scratch[..count])]) {
+                let sent = match plain.write(&[io::IoSlice::new(&scratch[..count])], false) {
                     Ok(sent) => sent,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,

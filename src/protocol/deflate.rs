@@ -3,6 +3,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::codes::Violation;
+use super::deflate_short::{MAX_SHORT, ShortDeflater};
 use super::frame::{MAX_HEADER, Opcode, encode_compressed_header};
 
 /// The end of every compressed message, which is not transmitted (RFC 7692 §7.2.1).
@@ -126,30 +127,53 @@ impl Inflater {
 /// Compresses messages for one connection, or for all connections that share no context.
 #[derive(Debug)]
 pub struct Deflater {
+    level: u32,
+    bits: u8,
     no_context_takeover: bool,
-    stream: Box<Compress>,
+    /// For short messages that share no context.
+    short: Option<ShortDeflater>,
+    /// For all others. Made by the first of them, as it is large.
+    stream: Option<Box<Compress>>,
 }
 
 impl Deflater {
     /// A compressor of `level` (0 to 9) with a window of `bits` (9 to 15).
     pub fn new(level: u32, bits: u8, no_context_takeover: bool) -> Self {
-        let stream = Compress::new_with_window_bits(Compression::new(level), false, bits);
-        Self { no_context_takeover, stream: Box::new(stream) }
+        // Level 0 is not to compress at all.
+        let short = (no_context_takeover && level > 0).then(|| ShortDeflater::new(level, bits));
+        Self { level, bits, no_context_takeover, short, stream: None }
     }
 
     /// The whole compressed, unmasked frame of a message. `payload` must not be empty.
     pub fn frame(&mut self, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-        if self.no_context_takeover {
-            self.stream.reset();
-        }
         let mut out = vec![0; MAX_HEADER];
         out.reserve(payload.len() / 2 + 64);
-        let start = self.stream.total_in();
+        match &mut self.short {
+            Some(short) if payload.len() <= MAX_SHORT => short.compress(payload, &mut out),
+            _ => self.stream(payload, &mut out),
+        }
+        let mut header = [0; MAX_HEADER];
+        let header_len = encode_compressed_header(&mut header, opcode, out.len() - MAX_HEADER);
+        let at = MAX_HEADER - header_len;
+        out[at..MAX_HEADER].copy_from_slice(&header[..header_len]);
+        out.drain(..at);
+        out
+    }
+
+    fn stream(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+        let stream = self.stream.get_or_insert_with(|| {
+            let level = Compression::new(self.level);
+            Box::new(Compress::new_with_window_bits(level, false, self.bits))
+        });
+        if self.no_context_takeover {
+            stream.reset();
+        }
+        let start = stream.total_in();
         loop {
-            let done = (self.stream.total_in() - start) as usize;
+            let done = (stream.total_in() - start) as usize;
             // Compressing in memory cannot fail.
-            let _ = self.stream.compress_vec(&payload[done..], &mut out, FlushCompress::Sync);
-            let done = (self.stream.total_in() - start) as usize;
+            let _ = stream.compress_vec(&payload[done..], out, FlushCompress::Sync);
+            let done = (stream.total_in() - start) as usize;
             // With room left over, the flush is complete.
             if done == payload.len() && out.len() < out.capacity() {
                 break;
@@ -158,12 +182,6 @@ impl Deflater {
         }
         debug_assert!(out.ends_with(&TAIL));
         out.truncate(out.len() - TAIL.len());
-        let mut header = [0; MAX_HEADER];
-        let header_len = encode_compressed_header(&mut header, opcode, out.len() - MAX_HEADER);
-        let at = MAX_HEADER - header_len;
-        out[at..MAX_HEADER].copy_from_slice(&header[..header_len]);
-        out.drain(..at);
-        out
     }
 }
 

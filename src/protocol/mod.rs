@@ -7,6 +7,7 @@
 pub mod close;
 mod codes;
 pub mod deflate;
+mod deflate_short;
 pub mod frame;
 pub mod frames;
 pub mod mask;

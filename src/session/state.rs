@@ -25,6 +25,8 @@ pub struct Session {
     receiver: Receiver,
     sender: Sender,
     liveness: Liveness,
+    /// The peer has sent its close frame, behind which nothing comes (RFC 6455 §1.4).
+    peer_has_closed: bool,
     /// Bytes of memory that are counted as kept for this connection.
     kept: usize,
 }
@@ -105,7 +107,9 @@ impl Session {
         sender.queue_response(response, resources);
         let receiver = Receiver::new(assembler);
         let liveness = Liveness::new(pumped);
-        let mut session = Self { phase: Phase::Open, receiver, sender, liveness, kept: 0 };
+        let phase = Phase::Open;
+        let mut session =
+            Self { phase, receiver, sender, liveness, peer_has_closed: false, kept: 0 };
         session.recount(resources);
         session
     }
@@ -118,6 +122,11 @@ impl Session {
     /// Whether what is queued goes out, and nothing else.
     pub fn is_draining(&self) -> bool {
         matches!(self.phase, Phase::Draining { .. })
+    }
+
+    /// Whether the peer has sent a close frame, so that nothing more comes of it.
+    pub fn peer_has_closed(&self) -> bool {
+        self.peer_has_closed
     }
 
     /// Whether nothing goes out any more.
@@ -198,7 +207,10 @@ impl Session {
         let Received { over, write } = received;
         let mut effects = match over {
             None => Effects::default(),
-            Some(Ok(frame)) => self.peer_is_done(frame, resources),
+            Some(Ok(frame)) => {
+                self.peer_has_closed = true;
+                self.peer_is_done(frame, resources)
+            }
             Some(Err(violation)) => {
                 let reason = violation.reason.into();
                 self.peer_is_done(CloseFrame { code: violation.code, reason }, resources)
@@ -479,6 +491,11 @@ impl Session {
         if self.is_open() {
             self.sender.release_writer();
         }
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.sender.queued()
     }
 
     /// Whether the transport takes no more for now.

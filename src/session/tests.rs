@@ -265,6 +265,15 @@ fn messages_go_both_ways_and_the_peer_closes() {
 }
 
 #[test]
+fn only_a_close_frame_says_that_nothing_more_comes_of_the_peer() {
+    for (bytes, closes) in [(BYE, true), (b"\x81\x01b", false), (HELLO, false)] {
+        let mut rig = Rig::new(LIMITS);
+        rig.step(Peer(bytes));
+        assert_eq!(rig.session.peer_has_closed(), closes, "{bytes:?}");
+    }
+}
+
+#[test]
 fn we_close_and_what_comes_until_the_answer_is_dropped() {
     Rig::new(LIMITS).dialogue(&[
         (Close(4000, "enough"), r"write \x88\x08\x0f\xa0enough; start Close"),

@@ -26,6 +26,12 @@ const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const SEND_FLAGS: SendFlags = SendFlags::empty();
 
+/// Bytes behind which our side ends at once wait for that, and leave with it in one packet.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BEFORE_END: SendFlags = SendFlags::MORE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const BEFORE_END: SendFlags = SendFlags::empty();
+
 impl Adopted {
     /// Registers `socket` with the runtime of the calling thread.
     ///
@@ -51,8 +57,10 @@ impl Adopted {
         Ok(count)
     }
 
-    pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        send(self.0.get_ref(), slices)
+    /// `ends` says that nothing is written behind these bytes.
+    pub(crate) fn write(&self, slices: &[IoSlice<'_>], ends: bool) -> io::Result<usize> {
+        let flags = if ends { SEND_FLAGS | BEFORE_END } else { SEND_FLAGS };
+        send(self.0.get_ref(), slices, flags)
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) {
@@ -79,14 +87,14 @@ impl LentSocket {
     /// connection is lost.
     pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = self.0.upgrade().ok_or(io::ErrorKind::NotConnected)?;
-        send(&socket, slices)
+        send(&socket, slices, SEND_FLAGS)
     }
 }
 
-fn send(socket: &OwnedFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+fn send(socket: &OwnedFd, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
     let sent = match slices {
-        [one] => net::send(socket, one, SEND_FLAGS),
-        many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), SEND_FLAGS),
+        [one] => net::send(socket, one, flags),
+        many => net::sendmsg(socket, many, &mut SendAncillaryBuffer::default(), flags),
     };
     Ok(sent?)
 }
@@ -107,15 +115,13 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // makes the system call fail with EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let socket = borrowed.try_clone_to_owned()?;
-    let Some(family) = stream_family(socket.as_fd()) else {
+    // Only a TCP socket takes this option, so that nothing else has to be asked of most. Node's
+    // descriptors do not block.
+    if sockopt::set_tcp_nodelay(&socket, true).is_err() && !is_unix_stream(socket.as_fd()) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "the descriptor is not a TCP or unix stream socket",
         ));
-    };
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    if family != AddressFamily::UNIX {
-        sockopt::set_tcp_nodelay(&socket, true)?;
     }
     Ok(socket)
 }
@@ -138,12 +144,10 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((one, other))
 }
 
-/// The address family of a stream socket; `None` for everything else.
-fn stream_family(socket: BorrowedFd<'_>) -> Option<AddressFamily> {
+fn is_unix_stream(socket: BorrowedFd<'_>) -> bool {
     let is_stream = sockopt::socket_type(socket).is_ok_and(|kind| kind == net::SocketType::STREAM);
-    let family = net::getsockname(socket).ok()?.address_family();
-    let known = [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family);
-    (is_stream && known).then_some(family)
+    is_stream
+        && net::getsockname(socket).is_ok_and(|name| name.address_family() == AddressFamily::UNIX)
 }
 
 #[cfg(test)]

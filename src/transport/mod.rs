@@ -105,14 +105,15 @@ impl Transport {
         }
     }
 
-    /// Writes as much as fits and returns how many bytes that was.
+    /// Writes as much as fits and returns how many bytes that was. `ends` says that our side is
+    /// shut down next, where all of them fit.
     ///
     /// # Errors
     /// `WouldBlock` where nothing fits; otherwise the connection is lost.
-    pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn write(&self, slices: &[IoSlice<'_>], ends: bool) -> io::Result<usize> {
         match self {
             #[cfg(unix)]
-            Self::Adopted(adopted) => adopted.write(slices),
+            Self::Adopted(adopted) => adopted.write(slices, ends),
             #[cfg(unix)]
             Self::Secured(secured) => secured.write(slices),
             Self::Bridged(bridge) => bridge.write(slices),

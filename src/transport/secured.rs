@@ -445,7 +445,7 @@ impl State {
 /// Writes what the socket takes, which may be nothing.
 fn write_once(socket: &Adopted, bytes: &[u8]) -> io::Result<usize> {
     loop {
-        match socket.write(&[IoSlice::new(bytes)]) {
+        match socket.write(&[IoSlice::new(bytes)], false) {
             Ok(count) => return Ok(count),
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
