@@ -137,15 +137,21 @@ test('ten thousand connections that come and go leave nothing open, no room and 
   }
   // Over TLS a connection costs five times as much, and has warmed up for longer.
   const measured = encrypts ? 25 : 50;
-  for (let count = 0; count < measured; count++) await wave();
-  const after = await stateWhen(({ descriptors }) => descriptors <= before.descriptors);
-  expect(after).toMatchObject({
-    totalConnections: 0,
-    rooms: [],
-    ended: 1 + 200 * (warmUp + measured),
-  });
-  // Less than a kilobyte for each connection.
-  expect(after.rss - warm.rss).toBeLessThan(1000 * 200 * measured);
+  let waves = warmUp;
+  /** What memory has grown by since the last time. */
+  const growth = async () => {
+    for (let count = 0; count < measured; count++) await wave();
+    waves += measured;
+    const after = await stateWhen(({ descriptors }) => descriptors <= before.descriptors);
+    expect(after).toMatchObject({ totalConnections: 0, rooms: [], ended: 1 + 200 * waves });
+    const grown = after.rss - warm.rss;
+    warm = after;
+    return grown;
+  };
+  // Less than a kilobyte for each connection. On a busy machine warming up takes longer, and ends, while
+  // a leak goes on.
+  const limit = 1000 * 200 * measured;
+  if ((await growth()) >= limit) expect(await growth()).toBeLessThan(limit);
 });
 
 test('a blocked JavaScript thread loses nothing of what comes in meanwhile', async () => {
