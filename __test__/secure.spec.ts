@@ -1412,7 +1412,7 @@ describe('a slow reader', () => {
     const socket = await sockets.next();
     client.socket.pause();
     while (plugin.getStats().backpressuredConnections === 0) {
-      if (socket.bufferedAmount < MEGABYTE) socket.send(Buffer.alloc(MEGABYTE));
+      if (socket.bufferedAmount < 4 * MEGABYTE) socket.send(Buffer.alloc(MEGABYTE));
       await new Promise(setImmediate);
     }
     // Up to a chunk more than what is queued, as that has been encrypted.

@@ -9,6 +9,7 @@
 //! | [`tungstenite_server`] | the same bytes as tungstenite reads them |
 //! | [`fields`] | text input: fields behind one another, one letter saying what each is |
 //! | [`authority`] | hosts and ports, read in another way |
+//! | [`tls`] | a server's certificate, and a client that trusts everybody |
 
 pub mod authority;
 pub mod feeding;
@@ -17,3 +18,11 @@ pub mod memory;
 pub mod script;
 pub mod seen;
 pub mod tungstenite_server;
+
+/// Both ends of TLS, as the addon's own tests have them.
+pub mod tls {
+    pub use nextrush_websocket::tls::config;
+
+    #[path = "../../../src/tls/testing.rs"]
+    pub mod testing;
+}
