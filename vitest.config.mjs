@@ -5,7 +5,9 @@ import { configDefaults, defineConfig } from 'vitest/config';
 const isBun = process.versions.bun !== undefined;
 
 /** Whatever these show is decided in JavaScript, or by the handshake, before there is a transport. */
-const DECIDED_BEFORE = ['options', 'origins', 'package', 'paths', 'realms', 'subprotocols'];
+const DECIDED_BEFORE = [
+  ...['option-tables', 'options', 'origins', 'package', 'paths', 'realms', 'subprotocols'],
+];
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
 const OWN_SERVERS = ['bridge', 'docs', 'examples', 'host', 'secure'];
@@ -13,8 +15,23 @@ const OWN_SERVERS = ['bridge', 'docs', 'examples', 'host', 'secure'];
 /** These ask a compiler or the loader, and connect to nobody. */
 const UNCONNECTED = ['missing-binary', 'types'];
 
-/** What a browser says is the same over both of the ways that JavaScript pumps, so one is enough. */
-const NOT_BRIDGED = ['browser'];
+/**
+ * A browser speaks with the engine itself; that it is bridged it cannot tell. In Bun there is nothing
+ * else.
+ */
+const NOT_BRIDGED = isBun ? [] : ['browser'];
+
+/**
+ * An `https.Server` is a bridge whose stream encrypts. What is not about how bytes and ends come over it
+ * has been shown over a bridge, and over TLS.
+ */
+const NOT_ENCRYPTED_BY_NODE = isBun
+  ? []
+  : [
+      ...['async-context', 'browser', 'budgets', 'cluster', 'contained', 'context', 'deflate'],
+      ...['errors', 'fairness', 'handshake', 'hub', 'io-threads', 'middleware', 'neighbours'],
+      ...['rejections', 'rooms', 'stats', 'workers'],
+    ];
 
 /** What they load is loaded by each thread for itself, where nothing gives it a certificate. */
 const IN_WORKERS = ['workers'];
@@ -50,6 +67,15 @@ function path(file) {
   return fileURLToPath(new URL(file, import.meta.url));
 }
 
+function secure() {
+  return over('secure', [...ENCRYPTED, ...IN_WORKERS], {
+    setupFiles: ['__test__/support/secure-setup.ts'],
+    alias: [
+      { find: /^(\.\.\/)+index\.js$/, replacement: path('__test__/support/secure-index.ts') },
+    ],
+  });
+}
+
 export default defineConfig({
   resolve: { alias },
   test: {
@@ -66,13 +92,9 @@ export default defineConfig({
       over('bridge', [...ENCRYPTED, ...NOT_BRIDGED], {
         env: { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' },
       }),
-      over('tls', []),
-      over('secure', [...ENCRYPTED, ...IN_WORKERS], {
-        setupFiles: ['__test__/support/secure-setup.ts'],
-        alias: [
-          { find: /^(\.\.\/)+index\.js$/, replacement: path('__test__/support/secure-index.ts') },
-        ],
-      }),
+      over('tls', NOT_ENCRYPTED_BY_NODE),
+      // Bun has no descriptors to encrypt on.
+      ...(isBun ? [] : [secure()]),
     ],
   },
 });
