@@ -49,7 +49,8 @@ describe('the end of a connection', () => {
   });
 
   test('is one of TLS, too, after everything that was sent before it', async () => {
-    const { client, socket } = await rawPair();
+    // Time for a busy machine to take all of it.
+    const { client, socket } = await rawPair({ closeTimeoutMs: 25_000 });
     const errors: Error[] = [];
     client.socket.on('error', (error) => errors.push(error));
     const ended = once(client.socket, 'end');
