@@ -56,12 +56,15 @@ impl IoThread {
         let io = self.clone();
         tokio::task::spawn_local(async move {
             let Securing { key, socket, config, limit } = securing;
-            let outcome = match shake_hands(&io, socket, &config, limit).await {
-                Ok(secured) => io.begin_pumping(key, secured, &config),
-                Err(failure) => Err(failure),
+            let (outcome, refused) = match shake_hands(&io, socket, &config, limit).await {
+                Ok(secured) => (io.begin_pumping(key, secured, &config), None),
+                Err((failure, refused)) => (Err(failure), refused),
             };
             io.common.handshakes.put(key, outcome);
             io.tell_of_pump(key, What::Secured);
+            if let Some(refused) = refused {
+                io.see_off(&refused).await;
+            }
         });
     }
 
@@ -154,26 +157,26 @@ fn own(error: io::Error) -> Failure {
     Failure { reason: format!("the socket cannot be served: {error}"), is_ours: true }
 }
 
-/// The handshake, within its limit.
+/// The handshake, within its limit. Whom it fails with may have to be seen off.
 async fn shake_hands(
     io: &IoThread,
     socket: OwnedFd,
     config: &TlsConfig,
     limit: Duration,
-) -> Result<Rc<Secured>, Failure> {
-    let socket = Adopted::watch(socket.into()).map_err(own)?;
+) -> Result<Rc<Secured>, (Failure, Option<Rc<Secured>>)> {
+    let failed = |error| (own(error), None);
+    let socket = Adopted::watch(socket.into()).map_err(failed)?;
     let greeting = async {
         // Who says nothing costs no more than his descriptor.
-        drop(socket.readable().await.map_err(own)?);
+        drop(socket.readable().await.map_err(failed)?);
         let buffers = io.tls_buffers.get_or_init(Rc::default).clone();
-        let secured = Rc::new(Secured::new(socket, config, buffers).map_err(own)?);
-        if let Err(error) = greet(io, &secured).await {
-            io.see_off(&secured).await;
-            return Err(client(error));
+        let secured = Rc::new(Secured::new(socket, config, buffers).map_err(failed)?);
+        match greet(io, &secured).await {
+            Ok(()) => Ok(secured),
+            Err(error) => Err((client(error), Some(secured))),
         }
-        Ok(secured)
     };
-    let late = |_| Err(client("it was not completed in time"));
+    let late = |_| Err((client("it was not completed in time"), None));
     tokio::time::timeout(limit, greeting).await.unwrap_or_else(late)
 }
 

@@ -156,7 +156,6 @@ impl Transport {
     ///
     /// # Errors
     /// Where the connection is lost.
-    #[cfg_attr(not(unix), expect(clippy::unused_async))]
     pub async fn drain(&self) -> io::Result<()> {
         match self {
             #[cfg(unix)]
