@@ -518,6 +518,7 @@ const step = {
   answer: [15],
   lost: [16, 0],
   shed: [17, 0],
+  sendAlone: (length, written) => join(18, number(length), number(written)),
 };
 const compressed = (data, flush) => deflateRawSync(data, { finishFlush: flush });
 const bomb = compressed(Buffer.alloc(60_000), constants.Z_SYNC_FLUSH).subarray(0, -4);
@@ -529,6 +530,10 @@ seeds('session_dialogue', {
   'silent-peer': join(0, step.beat(1), step.pongLimit(200), step.release),
   'silent-peer-over-a-bridge': join(
     ...[16, step.beat(1), step.answer, step.pongLimit(200), step.answer],
+  ),
+  'written-alone-in-part': join(
+    ...[0, step.sendAlone(80, 9), step.frame(FIN | PING, 'p'), step.send(64)],
+    ...[step.sendAlone(80, 9), step.frame(FIN | CLOSE), step.release, step.takesAll],
   ),
   'regression-peer-that-ends-its-side': join(
     ...[0, step.handlerReady, step.takes(40), step.send(800), step.frame(FIN | TEXT, 'go')],

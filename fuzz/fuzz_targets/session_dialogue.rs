@@ -89,7 +89,14 @@ struct Dialogue {
     pumped: bool,
     /// Bytes that were given to a pumped transport, which the account still has.
     under_way: usize,
+    /// The transport takes no more, and the session has met with that.
+    stuck: bool,
     blocked: bool,
+    /// A frame that the JavaScript thread has begun to write itself, and how much of it, until the rest
+    /// comes through the log.
+    begun: Option<(Vec<u8>, usize)>,
+    /// It may do so at all.
+    writes_alone: bool,
     /// Bytes of the response that have not been written. They are in no account.
     response_left: usize,
     ends: usize,
@@ -128,7 +135,10 @@ impl Dialogue {
             now: 0,
             pumped,
             under_way: 0,
+            stuck: false,
             blocked: false,
+            begun: None,
+            writes_alone: deflate.is_none() && !pumped,
             response_left: RESPONSE.len(),
             ends: 0,
             courses: Vec::new(),
@@ -137,9 +147,14 @@ impl Dialogue {
     }
 
     fn step(&mut self, steps: &mut Steps<'_>) {
+        let kind = steps.byte() % 19;
+        // What JavaScript does goes through the log as well, behind the rest of a frame.
+        if matches!(kind, 5..=11 | 18) {
+            self.bring_rest();
+        }
         let Self { session, resources, account, heard, .. } = self;
         let before = session.appetite(resources);
-        let effects = match steps.byte() % 18 {
+        let effects = match kind {
             0 => {
                 let bytes = steps.bytes();
                 self.peer(&mut bytes.to_vec())
@@ -189,8 +204,9 @@ impl Dialogue {
             }
             11 => session.release(resources),
             12 => {
-                self.write(steps.number());
-                self.block();
+                let most = steps.number();
+                self.write(most);
+                self.stuck = true;
                 Effects::default()
             }
             13 => {
@@ -209,10 +225,50 @@ impl Dialogue {
             },
             16 if steps.byte() % 8 == 0 => session.lose(resources),
             17 if steps.byte() % 8 == 0 => session.shed(resources),
+            18 => {
+                let frame = encoded(steps.number());
+                self.write_alone(frame, steps.number());
+                Effects::default()
+            }
             _ => Effects::default(),
         };
         self.follow(effects);
         self.check();
+    }
+
+    /// The JavaScript thread sends a frame, and writes up to `most` bytes of it itself if it may.
+    fn write_alone(&mut self, frame: Vec<u8>, most: usize) {
+        let Self { session, resources, account, .. } = self;
+        if !account.is_alive() || !account.admits(frame.len(), MAX_BACKPRESSURE) {
+            return;
+        }
+        account.add(frame.len());
+        let written = match account.writer().take() {
+            None => 0,
+            Some(taken) => {
+                let written = if self.stuck { 0 } else { most.min(frame.len()) };
+                self.wire.extend_from_slice(&frame[..written]);
+                account.remove(written);
+                if (1..frame.len()).contains(&written) {
+                    taken.owe();
+                    self.begun = Some((frame, written));
+                    return;
+                }
+                assert!(!taken.give_back());
+                written
+            }
+        };
+        if written == 0 {
+            session.send(EncodedFrame::new(&frame), None, resources);
+        }
+    }
+
+    fn bring_rest(&mut self) {
+        if let Some((frame, written)) = self.begun.take() {
+            let frame = EncodedFrame::new(&frame);
+            let effects = self.session.queue_rest(frame, written, &mut self.resources);
+            self.follow(effects);
+        }
     }
 
     /// Bytes come as fast as the session takes them.
@@ -233,12 +289,19 @@ impl Dialogue {
             assert!(sendable || [close::ABNORMAL, close::NO_STATUS].contains(&report.code));
         }
         self.courses.extend(effects.course);
-        if !self.blocked {
+        if !self.stuck {
             self.write(usize::MAX);
+        } else if !self.blocked && self.session.may_write() && !self.session.slices().is_empty() {
+            self.blocked = true;
+            self.session.block(&mut self.resources);
         }
     }
 
     fn write(&mut self, most: usize) {
+        if !self.session.may_write() {
+            assert!(self.begun.is_some());
+            return;
+        }
         let mut left = most;
         loop {
             let bytes: Vec<u8> =
@@ -258,17 +321,12 @@ impl Dialogue {
         }
     }
 
-    fn block(&mut self) {
-        self.blocked = true;
-        self.session.block(&mut self.resources);
-    }
-
     fn unblock(&mut self) {
         self.write(usize::MAX);
-        if self.session.unblock(&mut self.resources) {
+        if self.blocked && self.session.unblock(&mut self.resources) {
             self.write(usize::MAX);
         }
-        self.blocked = false;
+        (self.stuck, self.blocked) = (false, false);
         self.account.remove(std::mem::take(&mut self.under_way));
     }
 
@@ -286,9 +344,13 @@ impl Dialogue {
         assert!(!(self.session.is_open() && self.heard.over));
         // What is queued is counted, and is within its limits.
         let queued: usize = self.queued();
-        assert_eq!(self.account.buffered(), queued + self.under_way);
         let most = MAX_BACKPRESSURE.max(MAX_MESSAGE) + CONTROL_FRAMES + PIECE;
         assert!(queued <= most, "{queued} bytes are queued");
+        // The JavaScript thread may write if nothing that is queued comes before it.
+        let alone = self.writes_alone && self.session.is_open() && self.response_left == 0;
+        let free = alone && !self.blocked && queued == 0 && self.begun.is_none();
+        let taken = self.account.writer().take();
+        assert_eq!(taken.map(|taken| assert!(!taken.give_back())).is_some(), free);
         // So is the memory of it, and of what is unfinished: a message, bytes of one read that wait,
         // and messages that are held.
         let unfinished = 3 * MAX_MESSAGE + 3 * (64 << 10) + OVERHEAD;
@@ -303,12 +365,14 @@ impl Dialogue {
     fn queued(&self) -> usize {
         // Slices show only the first pieces; the weight has all of them.
         let shown: usize = self.session.slices().iter().map(|slice| slice.len()).sum();
-        let queued = self.account.buffered() - self.under_way;
+        let begun = self.begun.as_ref().map_or(0, |(frame, written)| frame.len() - written);
+        let queued = self.account.buffered() - self.under_way - begun;
         assert!(shown <= queued + self.response_left);
         queued
     }
 
     fn finish(mut self) {
+        self.bring_rest();
         self.unblock();
         assert_eq!(self.account.buffered(), 0);
         self.check_wire();

@@ -94,12 +94,6 @@ impl Sender {
         self.account.writer().take_over();
     }
 
-    /// Whether what is queued may be written now. If not, there will be another occasion: when the
-    /// JavaScript thread has written what it is writing, or with the rest of it.
-    pub fn may_write(&self) -> bool {
-        self.outbox.is_empty() || self.account.writer().claim()
-    }
-
     /// The JavaScript thread may write by itself, unless something is queued.
     pub fn release_writer(&self) {
         // A compressor sees every message, and a stream is written to by JavaScript anyway.

@@ -450,7 +450,9 @@ impl Session {
     /// Whether what is queued may be written now. If not, it is to be tried again once the JavaScript
     /// thread, which is writing, nudges, or with [`Self::queue_rest`].
     pub fn may_write(&self) -> bool {
-        self.sender.may_write()
+        // To be done with writing, the rest of a frame has to have come.
+        let waits = self.sender.queued() > 0 || self.is_draining();
+        !waits || self.sender.account.writer().claim()
     }
 
     /// Queues the rest of a frame of which the JavaScript thread has written the first `written`
