@@ -53,7 +53,8 @@ impl Transport {
             #[cfg(unix)]
             Self::Adopted(adopted) => Ok(Ready::Adopted(adopted.readable().await?)),
             Self::Bridged(bridge) => {
-                bridge.readable().await;
+                // Boxed, as its room would be kept for each descriptor that rests.
+                Box::pin(bridge.readable()).await;
                 Ok(Ready::Bridged(std::marker::PhantomData))
             }
         }
