@@ -81,9 +81,18 @@ pub(super) fn lose(io: &Rc<IoThread>, connection: &Rc<Connection>) {
 /// Starts the task that reads. What Node had read before, `replay`, comes first.
 pub(super) fn start_reading(io: &Rc<IoThread>, connection: &Rc<Connection>, replay: Vec<u8>) {
     let reading = Reading { io: io.clone(), connection: connection.clone() };
-    // Most have none: a pointer less is kept of each for as long as it lasts.
-    let replay = (!replay.is_empty()).then(|| Box::new(replay));
-    let reader = tokio::task::spawn_local(read(reading, replay)).abort_handle();
+    let mut replay = replay.into_boxed_slice();
+    // A block, as a function would keep its arguments twice.
+    let task = async move {
+        let guard = PanicGuard(&reading);
+        let Reading { io, connection } = guard.0;
+        if !replay.is_empty() {
+            receive(io, connection, Some(&mut std::mem::take(&mut replay)));
+        }
+        read_until_done(&reading).await;
+        drop(guard);
+    };
+    let reader = tokio::task::spawn_local(task).abort_handle();
     // Set once, here.
     let _ = connection.reader.set(reader);
 }
@@ -102,18 +111,6 @@ impl Drop for PanicGuard<'_> {
         if std::thread::panicking() {
             lose(&self.0.io, &self.0.connection);
         }
-    }
-}
-
-/// Not an `async fn`, which would keep its arguments twice.
-fn read(reading: Reading, replay: Option<Box<Vec<u8>>>) -> impl Future<Output = ()> {
-    async move {
-        let guard = PanicGuard(&reading);
-        let reading = guard.0;
-        if let Some(mut replay) = replay {
-            receive(&reading.io, &reading.connection, Some(&mut replay));
-        }
-        read_until_done(reading).await;
     }
 }
 

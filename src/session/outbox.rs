@@ -23,6 +23,7 @@ pub(super) struct Outbox {
     /// The piece being written.
     first: Option<Piece>,
     /// What follows it. Allocates only when there is more than one piece.
+    #[expect(clippy::box_collection, reason = "three words less for each connection that rests")]
     rest: Option<Box<VecDeque<Piece>>>,
     /// Bytes that wait.
     len: usize,
