@@ -1,9 +1,10 @@
 //! A session and where its bytes come from.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::exchange::{ConnectionId, Counters};
@@ -11,6 +12,9 @@ use crate::session::Session;
 use crate::transport::Transport;
 
 /// One connection. Owned by the I/O thread, shared by its tasks.
+///
+/// Up to 344 bytes it fits between what tokio allocates for its socket and its reader, at multiples of
+/// 128 bytes each; beyond, the next 128 are taken.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub id: ConnectionId,
@@ -19,7 +23,7 @@ pub(super) struct Connection {
     /// Reads until the session wants no more.
     pub reader: OnceCell<AbortHandle>,
     /// Tells the reader that messages are no longer held.
-    pub resumed: Notify,
+    pub resumed: Resumed,
     pub marks: Marks,
     /// Below the transport, so that it is given back after the descriptor has been closed.
     pub place: Place,
@@ -36,6 +40,37 @@ pub(super) struct Marks {
     pub dirty: Cell<bool>,
     /// Stands in the list of connections with broadcasts to be flushed.
     pub dirty_broadcast: Cell<bool>,
+}
+
+/// Wakes the reader, which asks by itself what it was woken for.
+#[derive(Default)]
+pub(super) struct Resumed(Cell<Option<Waker>>);
+
+impl fmt::Debug for Resumed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resumed")
+    }
+}
+
+impl Resumed {
+    /// Returns after the next [`Self::wake`], or earlier.
+    pub async fn wait(&self) {
+        let mut waits = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut waits, true) {
+                return Poll::Ready(());
+            }
+            self.0.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub fn wake(&self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
 }
 
 /// What a connection takes up as long as it has a descriptor.
@@ -100,7 +135,7 @@ impl Connection {
             session: RefCell::new(session),
             transport,
             reader: OnceCell::new(),
-            resumed: Notify::new(),
+            resumed: Resumed::default(),
             marks: Marks::default(),
             place,
         }

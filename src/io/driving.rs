@@ -82,41 +82,45 @@ pub(super) fn lose(io: &Rc<IoThread>, connection: &Rc<Connection>) {
 
 /// Starts the task that reads. What Node had read before, `replay`, comes first.
 pub(super) fn start_reading(io: &Rc<IoThread>, connection: &Rc<Connection>, replay: Vec<u8>) {
-    let reading = read(io.clone(), connection.clone(), replay);
-    let reader = tokio::task::spawn_local(reading).abort_handle();
+    let reading = Reading { io: io.clone(), connection: connection.clone() };
+    let mut replay = replay.into_boxed_slice();
+    // A block, as a function would keep its arguments twice.
+    let task = async move {
+        let guard = PanicGuard(&reading);
+        let Reading { io, connection } = guard.0;
+        if !replay.is_empty() {
+            receive(io, connection, Some(&mut std::mem::take(&mut replay)));
+        }
+        read_until_done(&reading).await;
+        drop(guard);
+    };
+    let reader = tokio::task::spawn_local(task).abort_handle();
     // Set once, here.
     let _ = connection.reader.set(reader);
 }
 
-async fn read(io: Rc<IoThread>, connection: Rc<Connection>, mut replay: Vec<u8>) {
-    let guard = PanicGuard { io: &io, connection: &connection };
-    if !replay.is_empty() {
-        receive(&io, &connection, Some(&mut replay));
-    }
-    drop(replay);
-    read_until_done(&io, &connection).await;
-    drop(guard);
+/// What a reader has.
+struct Reading {
+    io: Rc<IoThread>,
+    connection: Rc<Connection>,
 }
 
 /// Tokio catches a panic of a task. This sees to it that its connection is not left behind.
-struct PanicGuard<'a> {
-    io: &'a Rc<IoThread>,
-    connection: &'a Rc<Connection>,
-}
+struct PanicGuard<'a>(&'a Reading);
 
 impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            lose(self.io, self.connection);
+            lose(&self.0.io, &self.0.connection);
         }
     }
 }
 
-async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
+async fn read_until_done(Reading { io, connection }: &Reading) {
     let mut unread = io.unread.share();
     let mut turn = Turn::new(io, connection);
-    let Connection { session, transport, .. } = &**connection;
     loop {
+        let Connection { session, transport, .. } = &**connection;
         let appetite = {
             let session = session.borrow();
             let appetite = session.appetite(&io.resources.borrow());
@@ -127,7 +131,8 @@ async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
         };
         match appetite {
             Appetite::Done => return,
-            Appetite::Held => connection.resumed.notified().await,
+            // The rare waits are boxed: their room would be kept for each connection that rests.
+            Appetite::Held => connection.resumed.wait().await,
             Appetite::Unread => {
                 turn.wait_to_go_on().await;
                 if session.borrow().appetite(&io.resources.borrow()) == Appetite::Unread {
@@ -136,7 +141,7 @@ async fn read_until_done(io: &Rc<IoThread>, connection: &Rc<Connection>) {
                     tokio::task::yield_now().await;
                 }
             }
-            Appetite::Hungry(_) if io.unread.is_full() => io.unread.wait_for_room().await,
+            Appetite::Hungry(_) if io.unread.is_full() => Box::pin(io.unread.wait_for_room()).await,
             Appetite::Hungry(_) => {
                 let Ok(mut ready) = transport.readable().await else { return lose(io, connection) };
                 turn.wait_to_read().await;

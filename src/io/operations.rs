@@ -44,7 +44,7 @@ impl IoThread {
                 Op::MarkReady(id) => self.tell(id, |each| each.marks.ready.set(true)),
                 Op::Deliver(id) => self.tell(id, |each| {
                     each.session.borrow_mut().handler_is_ready(&mut self.resources.borrow_mut());
-                    each.resumed.notify_one();
+                    each.resumed.wake();
                 }),
                 Op::Release(id) => self.with(id, Session::release),
                 Op::Probed(id) => self.on_answer(id),
@@ -97,7 +97,7 @@ impl IoThread {
     fn close(self: &Rc<Self>, id: ConnectionId, frame: CloseFrame) {
         self.with(id, |session, resources| session.close(frame, resources));
         // The peer's answer has to be read.
-        self.tell(id, |each| each.resumed.notify_one());
+        self.tell(id, |each| each.resumed.wake());
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {

@@ -126,7 +126,8 @@ impl<'a> Turn<'a> {
             return;
         }
         connection.marks.waits_to_read.set(true);
-        io.turns.called(*number, || !io.inbox_is_full()).await;
+        // Boxed, as room for it would be kept for each connection that rests.
+        Box::pin(io.turns.called(*number, || !io.inbox_is_full())).await;
         connection.marks.waits_to_read.set(false);
     }
 }

@@ -3,7 +3,7 @@
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::codes::Violation;
-use super::deflate_short::{MAX_SHORT, ShortDeflater};
+use super::deflate_short::ShortDeflater;
 use super::frame::{MAX_HEADER, Opcode, encode_compressed_header};
 
 /// The end of every compressed message, which is not transmitted (RFC 7692 §7.2.1).
@@ -149,7 +149,7 @@ impl Deflater {
         let mut out = vec![0; MAX_HEADER];
         out.reserve(payload.len() / 2 + 64);
         match &mut self.short {
-            Some(short) if payload.len() <= MAX_SHORT => short.compress(payload, &mut out),
+            Some(short) if payload.len() <= short.longest() => short.compress(payload, &mut out),
             _ => self.stream(payload, &mut out),
         }
         let mut header = [0; MAX_HEADER];

@@ -4,8 +4,11 @@
 //! compressing a kilobyte. Here the tables are small, and are not cleared: positions are counted over all
 //! messages, so that those of earlier ones are known by their number.
 
-/// Longest message that is compressed here, in bytes. Beyond, a stream's tables pay.
-pub(super) const MAX_SHORT: usize = 8 << 10;
+/// Longest message that is compressed here, in bytes. Beyond, the tables of a stream pay.
+const MAX_SHORT: usize = 8 << 10;
+
+/// The same at level 1, at which a stream is as fast from here on, if half as good.
+const MAX_SHORT_FASTEST: usize = 1 << 10;
 
 /// Base-2 logarithm of how many hashes of four bytes are told apart.
 const HASH_BITS: u32 = 12;
@@ -84,6 +87,11 @@ impl ShortDeflater {
             window: 1 << bits,
             fixed: Fixed::new(),
         }
+    }
+
+    /// Longest message that it should be given, in bytes.
+    pub fn longest(&self) -> usize {
+        if self.depth == DEPTHS[1] { MAX_SHORT_FASTEST } else { MAX_SHORT }
     }
 
     /// Appends the compressed form of a message of up to [`MAX_SHORT`] bytes to `out`, without the tail

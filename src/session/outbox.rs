@@ -23,7 +23,8 @@ pub(super) struct Outbox {
     /// The piece being written.
     first: Option<Piece>,
     /// What follows it. Allocates only when there is more than one piece.
-    rest: VecDeque<Piece>,
+    #[expect(clippy::box_collection, reason = "three words less for each connection that rests")]
+    rest: Option<Box<VecDeque<Piece>>>,
     /// Bytes that wait.
     len: usize,
     /// Memory of the copied pieces in bytes.
@@ -134,7 +135,9 @@ impl Outbox {
     /// The peer takes no more for now: lets go of memory that the frames do not need. A buffer from
     /// the pool may be a thousand times as long as the frame in it.
     pub fn settle(&mut self) {
-        for piece in self.first.iter_mut().chain(&mut self.rest) {
+        for piece in
+            self.first.iter_mut().chain(self.rest.iter_mut().flat_map(|rest| rest.iter_mut()))
+        {
             if let Piece::Copied(bytes, _) = piece {
                 bytes.shrink_to(bytes.len() + bytes.len() / 8);
             }
@@ -144,7 +147,7 @@ impl Outbox {
 
     fn count_kept(&mut self) {
         (self.kept, self.shared) = (0, 0);
-        for piece in self.first.iter().chain(&self.rest) {
+        for piece in self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter())) {
             match piece {
                 Piece::Copied(bytes, _) => self.kept += bytes.capacity(),
                 Piece::Shared(bytes, _) => self.shared += bytes.len(),
@@ -173,7 +176,8 @@ impl Outbox {
     /// Queues a copy of `frame`.
     pub fn push(&mut self, frame: &[u8], pool: &mut BufferPool) {
         self.len += frame.len();
-        let last = self.rest.back_mut().or(self.first.as_mut());
+        let rest = self.rest.as_mut().and_then(|rest| rest.back_mut());
+        let last = rest.or(self.first.as_mut());
         if let Some(Piece::Copied(bytes, _)) = last
             && bytes.len() + frame.len() <= PIECE_BYTES
         {
@@ -203,7 +207,7 @@ impl Outbox {
         if self.first.is_none() {
             self.first = Some(piece);
         } else {
-            self.rest.push_back(piece);
+            self.rest.get_or_insert_default().push_back(piece);
         }
     }
 
@@ -211,7 +215,7 @@ impl Outbox {
     pub fn slices(&self) -> SmallVec<[IoSlice<'_>; SLICES]> {
         self.first
             .iter()
-            .chain(&self.rest)
+            .chain(self.rest.iter().flat_map(|rest| rest.iter()))
             .take(SLICES)
             .map(|piece| IoSlice::new(piece.bytes()))
             .collect()
@@ -227,7 +231,7 @@ impl Outbox {
                 return first.advance(count);
             }
             count -= have;
-            let next = self.rest.pop_front();
+            let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
             match std::mem::replace(&mut self.first, next) {
                 Some(Piece::Copied(buffer, _)) => {
                     self.kept -= buffer.capacity();
@@ -237,8 +241,8 @@ impl Outbox {
                 None => {}
             }
         }
-        if self.rest.capacity() > SLICES {
-            self.rest = VecDeque::new();
+        if self.rest.as_ref().is_some_and(|rest| rest.capacity() > SLICES) {
+            self.rest = None;
         }
     }
 
@@ -247,7 +251,7 @@ impl Outbox {
     /// frames.
     pub fn drop_unsent(&mut self) -> usize {
         let before = self.len;
-        self.rest = VecDeque::new();
+        self.rest = None;
         match &mut self.first {
             Some(Piece::Copied(bytes, written)) if self.protected > 0 => {
                 bytes.truncate(*written + self.protected);

@@ -27,6 +27,8 @@ pub(super) struct Sender {
     deflate: Option<DeflateParams>,
     /// The compressor, made by the first message that needs it, where messages share a context.
     deflater: Option<Box<Deflater>>,
+    /// It has been used since [`Self::beat`].
+    deflater_used: bool,
 }
 
 /// Frames for many connections. Compressed once for all that share no context with earlier
@@ -71,7 +73,15 @@ pub struct Delivered {
 impl Sender {
     pub fn new(account: Arc<Account>, pumped: bool, deflate: Option<DeflateParams>) -> Self {
         let outbox = Outbox::default();
-        Self { account, outbox, blocked: false, pumped, deflate, deflater: None }
+        Self {
+            account,
+            outbox,
+            blocked: false,
+            pumped,
+            deflate,
+            deflater: None,
+            deflater_used: false,
+        }
     }
 
     /// Queues the 101 response, which comes before all frames and is never dropped. Nobody has sent
@@ -209,6 +219,7 @@ impl Sender {
         if params.server_no_context_takeover {
             return resources.compress_alone(params, frames);
         }
+        self.deflater_used = true;
         let deflater = self.deflater.get_or_insert_with(|| resources.new_deflater(params));
         resources.compress(deflater, frames)
     }
@@ -239,6 +250,14 @@ impl Sender {
         let Some(ping) = liveness.unanswered.take() else { return false };
         self.queue_control(Opcode::Pong, &ping, resources);
         true
+    }
+
+    /// Time passes: a compressor that nothing has used in the meantime is freed. A peer has to keep what
+    /// it was sent, in case it is referred to; whoever sends need not.
+    pub fn beat(&mut self) {
+        if !std::mem::take(&mut self.deflater_used) {
+            self.deflater = None;
+        }
     }
 
     /// The bytes to write next.

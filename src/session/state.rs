@@ -557,6 +557,7 @@ impl Session {
     }
 
     fn beat(&mut self, now: u64, resources: &mut Resources) -> Effects {
+        self.sender.beat();
         let mut effects = self.ping(resources);
         if self.liveness.is_certain() && resources.limits.pong_timeout > 0 {
             self.liveness.wait_from(now);

@@ -274,6 +274,20 @@ fn only_a_close_frame_says_that_nothing_more_comes_of_the_peer() {
 }
 
 #[test]
+fn a_compressor_that_rests_from_one_heartbeat_to_the_next_is_made_anew() {
+    let shared = DeflateParams { server_no_context_takeover: false, ..DEFLATE };
+    let mut rig = Rig::of(LIMITS, Some(shared), false);
+    let text = "a message that comes again and again, word for word";
+    let first = rig.step(Send(text));
+    assert_ne!(rig.step(Send(text)), first, "it refers to the first");
+    rig.step(Runs(Deadline::Heartbeat, 1));
+    assert_ne!(rig.step(Send(text)), first, "it had been used");
+    rig.step(Runs(Deadline::Heartbeat, 2));
+    rig.step(Runs(Deadline::Heartbeat, 3));
+    assert_eq!(rig.step(Send(text)), first);
+}
+
+#[test]
 fn we_close_and_what_comes_until_the_answer_is_dropped() {
     Rig::new(LIMITS).dialogue(&[
         (Close(4000, "enough"), r"write \x88\x08\x0f\xa0enough; start Close"),

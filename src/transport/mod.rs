@@ -68,7 +68,8 @@ impl Transport {
             #[cfg(unix)]
             Self::Secured(secured) => Ok(Ready::Secured(secured.readable().await?)),
             Self::Bridged(bridge) => {
-                bridge.readable().await;
+                // Boxed, as its room would be kept for each descriptor that rests.
+                Box::pin(bridge.readable()).await;
                 Ok(Ready::Bridged(std::marker::PhantomData))
             }
         }
