@@ -169,7 +169,7 @@ impl Outbox {
         let frame = frame.to_vec();
         self.kept += frame.capacity();
         if let Some(first) = self.first.replace(Piece::Copied(frame, written)) {
-            self.rest.push_front(first);
+            self.rest.get_or_insert_default().push_front(first);
         }
     }
 
