@@ -592,3 +592,17 @@ seeds('session_dialogue', {
   ),
   'shared-context': join(2, step.send(800), step.broadcast(800, 64), step.send(800), step.lost),
 });
+
+// Where the client begins, the chunk sizes with their count, and then bytes in the place of a handshake, or
+// what it does after one: 0 says something of a length, 2 asks for new keys, 3 ends, 4 writes garbage, 5
+// flips a byte.
+const [INSTEAD, TLS12, TLS13] = [0, 1, 2];
+seeds('tls_records', {
+  'plain-http': join(INSTEAD, 0, 'GET / HTTP/1.1\r\n\r\n'),
+  'half-a-hello-byte-by-byte': join(INSTEAD, 1, 0, [22, 3, 1, 0, 5, 1, 0, 0xff, 0xf0, 3]),
+  'tls12-messages-byte-by-byte': join(TLS12, 1, 0, [0, 16, 0, 0, 1, 0, 3]),
+  'tls13-a-long-message-in-chunks': join(TLS13, 2, [0xff, 20], [0, 0xff, 0xff, 3]),
+  'tls13-new-keys': join(TLS13, 0, [2, 0, 9, 0, 2, 2, 0, 9, 0, 3]),
+  'tls13-garbage': join(TLS13, 0, [0, 9, 0, 4, 23, 3, 3, 0]),
+  'tls12-a-flipped-byte': join(TLS12, 0, [0, 99, 0, 5, 7, 0, 0, 9, 0]),
+});

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use nextrush_websocket::tls::config::TlsConfig;
 use nextrush_websocket::tls::session::{MAX_PARTIAL, TlsSession};
 use nextrush_websocket_fuzz::feeding::arbitrary_sizes;
-use nextrush_websocket_fuzz::tls::testing::{client, server_config};
+use nextrush_websocket_fuzz::tls::{client, server_config};
 use rustls::ClientConnection;
 use rustls::version::{TLS12, TLS13};
 
@@ -86,7 +86,8 @@ fn after_a_handshake(mut client: ClientConnection, input: &mut Unstructured<'_>,
     let mut said = Vec::new();
     let mut is_valid = true;
     let mut key_updates = 0;
-    while let Ok(act) = input.arbitrary::<u8>() {
+    while !input.is_empty() {
+        let act: u8 = input.arbitrary().unwrap_or(0);
         let before = server.out.len();
         match act % 6 {
             0 | 1 => {

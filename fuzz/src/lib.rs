@@ -11,18 +11,16 @@
 //! | [`authority`] | hosts and ports, read in another way |
 //! | [`tls`] | a server's certificate, and a client that trusts everybody |
 
+// What `tls` finds beside it in the addon.
+use nextrush_websocket::tls::config;
+
 pub mod authority;
 pub mod feeding;
 pub mod fields;
 pub mod memory;
 pub mod script;
 pub mod seen;
-pub mod tungstenite_server;
-
 /// Both ends of TLS, as the addon's own tests have them.
-pub mod tls {
-    pub use nextrush_websocket::tls::config;
-
-    #[path = "../../../src/tls/testing.rs"]
-    pub mod testing;
-}
+#[path = "../../src/tls/testing.rs"]
+pub mod tls;
+pub mod tungstenite_server;
