@@ -388,7 +388,7 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
 /// descriptor resets nothing.
 async fn linger(io: &IoThread, connection: &Connection) -> bool {
     let has_closed = connection.session.borrow().peer_has_closed();
-    if has_closed && connection.transport.bridge().is_none() {
+    if has_closed && connection.transport.is_bare() {
         match discard(io, connection) {
             Discarded::Nothing | Discarded::End => return true,
             Discarded::Some => {}

@@ -130,6 +130,18 @@ impl Transport {
         }
     }
 
+    /// Whether nothing but frames comes: TLS has a word of its own for the end, which a descriptor that is
+    /// closed by then would answer with a reset.
+    pub fn is_bare(&self) -> bool {
+        match self {
+            #[cfg(unix)]
+            Self::Adopted(_) => true,
+            #[cfg(unix)]
+            Self::Secured(_) => false,
+            Self::Bridged(_) => false,
+        }
+    }
+
     /// How many connections could be written to in the time that this one takes, where nothing has to be
     /// encrypted. More than the ratio of the costs, as what waits meanwhile is HTTP, which waits for this
     /// thread twice.
