@@ -14,9 +14,9 @@ import express from 'express';
 import Koa from 'koa';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
-  type TlsOptions,
   WebSocketPlugin,
   type WebSocketPluginOptions,
+  type WebSocketTlsOptions,
   type WSConnection,
 } from '../index.js';
 import { type Certificate, makeCertificate } from './support/certificate.js';
@@ -46,7 +46,7 @@ const trusted = { ca: certificate.cert };
 const mirror: RequestListener = (req, res) => void req.pipe(res);
 
 interface Setup extends WebSocketPluginOptions {
-  tls?: TlsOptions;
+  tls?: WebSocketTlsOptions;
   listener?: RequestListener;
   handler?: (socket: WSConnection, req: IncomingMessage) => void;
 }
@@ -274,12 +274,14 @@ describe('a plain server with option tls', () => {
 });
 
 describe('versions, ciphers and keys', () => {
-  test.each<[string, TlsOptions['minVersion'], TlsOptions['maxVersion'], string]>([
-    ['TLSv1.2', undefined, undefined, 'TLSv1.2'],
-    ['TLSv1.3', undefined, undefined, 'TLSv1.3'],
-    ['TLSv1.2', 'TLSv1.3', undefined, 'refused'],
-    ['TLSv1.3', undefined, 'TLSv1.2', 'refused'],
-  ])(
+  test.each<[string, WebSocketTlsOptions['minVersion'], WebSocketTlsOptions['maxVersion'], string]>(
+    [
+      ['TLSv1.2', undefined, undefined, 'TLSv1.2'],
+      ['TLSv1.3', undefined, undefined, 'TLSv1.3'],
+      ['TLSv1.2', 'TLSv1.3', undefined, 'refused'],
+      ['TLSv1.3', undefined, 'TLSv1.2', 'refused'],
+    ],
+  )(
     'a client of %s and a server of %s to %s: %s',
     async (version, minVersion, maxVersion, outcome) => {
       const { port } = await secured({ tls: { ...certificate, minVersion, maxVersion } });
@@ -312,7 +314,7 @@ describe('versions, ciphers and keys', () => {
     expect(await seen.next()).toBe(ciphers);
   });
 
-  test.each<[string, Partial<TlsOptions>, RegExp]>([
+  test.each<[string, Partial<WebSocketTlsOptions>, RegExp]>([
     [
       'unknown cipher suites',
       { ciphers: 'TLS_AES_128_GCM_SHA256:RC4-MD5' },
@@ -346,7 +348,7 @@ describe('versions, ciphers and keys', () => {
     ],
     [
       'an option that it does not know',
-      { dhparam: 'x' } as Partial<TlsOptions>,
+      { dhparam: 'x' } as Partial<WebSocketTlsOptions>,
       /unknown option "tls.dhparam"/,
     ],
     ['authorities that are none', { requestCert: true, ca: 'nobody' }, /"tls.ca" must be/],
@@ -432,8 +434,11 @@ describe('versions, ciphers and keys', () => {
     ];
     for (const options of wrong) {
       for (const make of [
-        () => new WebSocketPlugin({ tls: options as TlsOptions }),
-        () => new WebSocketPlugin().attach(http.createServer(), { tls: options as TlsOptions }),
+        () => new WebSocketPlugin({ tls: options as WebSocketTlsOptions }),
+        () =>
+          new WebSocketPlugin().attach(http.createServer(), {
+            tls: options as WebSocketTlsOptions,
+          }),
       ]) {
         const error = expectThrown(make);
         expect(String(error.stack)).not.toContain('MIGHAgEA');
@@ -838,7 +843,7 @@ describe('setTls', () => {
     const { key } = makeCertificate();
     expect(() => plugin.setTls({ ...certificate, key })).toThrow(TypeError);
     expect(() => plugin.setTls({ ...makeCertificate(), ciphers: 'none' })).toThrow(TypeError);
-    expect(() => plugin.setTls(undefined as unknown as TlsOptions)).toThrow(TypeError);
+    expect(() => plugin.setTls(undefined as unknown as WebSocketTlsOptions)).toThrow(TypeError);
     expect((await ask(port)).status).toBe(200);
   });
 
@@ -876,6 +881,35 @@ describe('records', () => {
       expect((await client.frame()).payload.equals(body)).toBe(true);
     },
   );
+
+  test('in pieces are not counted any more once they are whole, those of the handshake included', async () => {
+    const { port, plugin } = await secured();
+    const cut = await relay(port, 40);
+    const client = await rawUpgrade(cut.port);
+    client.write(frame(TEXT, 'x'.repeat(10_000)));
+    await client.frame();
+    await until(() => plugin.getStats().memory.used === 0);
+  });
+
+  test('of which only a part comes before the end are not counted any more', async () => {
+    const { port, plugin } = await secured();
+    const tcp = net.connect(port, '127.0.0.1');
+    const socket = tls.connect({ socket: tcp, servername: 'localhost', ...trusted });
+    onTestFinished(() => void socket.destroy());
+    socket.on('error', () => {});
+    socket.write(upgradeRequest('/ws'));
+    await once(socket, 'data');
+    await new Promise((resolve) => socket.write(frame(CLOSE, closePayload(1000)), resolve));
+    // The header of a record of 16 KiB, and ten of them.
+    tcp.write(Buffer.concat([Buffer.from([23, 3, 3, 0x40, 0]), Buffer.alloc(10_000)]));
+    await once(socket, 'data');
+    tcp.end();
+    await until(() => {
+      const { totalConnections, closingConnections } = plugin.getStats();
+      return totalConnections + closingConnections === 0;
+    });
+    expect(plugin.getStats().memory.used).toBe(0);
+  });
 
   test('of a byte each say the same', async () => {
     const { port } = await secured();
@@ -1295,7 +1329,7 @@ describe('the server', () => {
 });
 
 describe('several plugins on one server', () => {
-  function second(server: http.Server, options: WebSocketPluginOptions, tls?: TlsOptions) {
+  function second(server: http.Server, options: WebSocketPluginOptions, tls?: WebSocketTlsOptions) {
     const plugin = new WebSocketPlugin(options);
     onTestFinished(() => plugin.cleanup());
     plugin.attach(server, tls && { tls }).ws(options.path as string, echo);

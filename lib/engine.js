@@ -84,7 +84,8 @@ class Engine {
    * fails.
    */
   adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
-    const pump = pumpOf(socket, this);
+    // A bridge leaves the pump as it is.
+    const pump = fd === undefined ? undefined : pumpOf(socket, this);
     const [id, slot, generation, agreed, route, bridge, responseBytes] = inThisRealm(() => {
       if (!this.#isRunning) this.#start();
       const descriptor = pump === undefined ? fd : { fd, pump };
@@ -105,11 +106,16 @@ class Engine {
    * called with the client, or with the `reason` why there is none. Throws where that cannot begin.
    */
   secure(fd, context, onSecured) {
-    const key = inThisRealm(() => {
-      if (!this.#isRunning) this.#start();
-      return this.native.secure(fd, context);
-    });
-    this.#handshakes.set(key, onSecured);
+    try {
+      const key = inThisRealm(() => {
+        if (!this.#isRunning) this.#start();
+        return this.native.secure(fd, context);
+      });
+      this.#handshakes.set(key, onSecured);
+    } catch (error) {
+      this.#endIfIdle();
+      throw error;
+    }
     this.#keepAlive();
     this.scheduleFlush();
   }
@@ -119,12 +125,16 @@ class Engine {
     this.#handshakes.delete(key);
     const result = this.native.secured(key);
     if (result.reason === undefined) result.pump = key;
+    this.#attempt(() => onSecured?.(result));
+    this.#endIfIdle();
+  }
+
+  #attempt(act) {
     try {
-      onSecured(result);
+      act();
     } catch (error) {
       this.report(error);
     }
-    this.#endIfIdle();
   }
 
   /** What Node serves a client on with whom TLS is spoken. */
@@ -159,8 +169,20 @@ class Engine {
     const socket = this.#secureSockets.get(pump);
     this.#secureSockets.delete(pump);
     this.#leaving.delete(pump);
-    if (isLost) socket?.destroy(wasReset());
+    if (isLost) this.#attempt(() => socket?.destroy(wasReset()));
     this.#endIfIdle();
+  }
+
+  /** Nothing is heard any more of what the native half speaks TLS with. */
+  #abandonSecured() {
+    const sockets = [...this.#secureSockets.values()];
+    const handshakes = [...this.#handshakes.values()];
+    this.#secureSockets.clear();
+    this.#handshakes.clear();
+    this.#leaving.clear();
+    for (const socket of sockets) this.#attempt(() => socket.destroy());
+    const failure = { reason: 'the engine has ended', isOurs: true };
+    for (const onSecured of handshakes) this.#attempt(() => onSecured(failure));
   }
 
   /** What is under way of TLS keeps the process alive where no socket of Node's does. */
@@ -335,13 +357,15 @@ class Engine {
   /** Lets the native half end. A later connection starts it again. */
   stop() {
     // Of what is left nobody would hear any more.
-    for (const connection of [...this.#connections]) {
-      if (connection !== undefined) this.#end(connection, 1006, '');
-    }
+    const left = this.#connections.filter((connection) => connection !== undefined);
+    for (const connection of left) this.#end(connection, 1006, '');
     this.#endsWhenIdle = true;
+    // What comes late of those must not be taken for somebody else's, and a thread that has died tells
+    // nothing any more: then nothing keeps the native half.
+    if (left.length > 0 || !this.native.isHealthy()) this.#abandonSecured();
     this.#endIfIdle();
     if (this.#bridges.size === 0) return;
-    setTimeout(destroyAll, STOP_LIMIT_MS, this.#bridges).unref();
+    setTimeout(destroyAll, STOP_LIMIT_MS, new Map(this.#bridges)).unref();
   }
 
   /** Connections are served again. */

@@ -344,7 +344,8 @@ class WebSocketPlugin extends Emitter {
       handshakeTimeoutMs: this.#native.handshakeTimeoutMs,
       secure: SPEAKS_TLS ? (...args) => engine.secure(...args) : null,
       socketOf: (client, addresses) => engine.socketOf(client, addresses),
-      isClosed: () => this.#installed === null || this.#cleaning !== null,
+      isClosed: (server) =>
+        this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server),
       log: (message) => this.#report.log(() => 'TLS', message),
       reportError: (error) => this.#report.error(error),
     };

@@ -31,7 +31,7 @@ const MAX_HANDSHAKES = 16_384;
  * @property {(client: object, addresses: object) => import('node:net').Socket} socketOf what Node
  *   serves such a client on
  * @property {number} handshakeTimeoutMs
- * @property {() => boolean} isClosed
+ * @property {(server: Server) => boolean} isClosed it does not serve on that server any more
  * @property {(message: () => string) => void} log
  * @property {(error: unknown) => void} reportError
  *
@@ -54,7 +54,9 @@ class Terminator {
   /** Has the clients of a server spoken TLS with from now on. */
   static begin(server, speaker, tls) {
     const terminator = server[TERMINATOR] ?? new Terminator(server);
-    const others = terminator.#speakers.filter((each) => each !== speaker && !each.isClosed());
+    const others = terminator.#speakers.filter(
+      (each) => each !== speaker && !each.isClosed(server),
+    );
     if (others.length > 0 && !isDeepStrictEqual(terminator.#tls.native, tls.native)) {
       throw new Error(
         'another WebSocketPlugin speaks TLS on this server already, with another certificate or other options; give both the same option "tls", or only one of them',
@@ -85,7 +87,7 @@ class Terminator {
   }
 
   get #speaker() {
-    return this.#speakers.find((each) => !each.isClosed()) ?? this.#speakers.at(-1);
+    return this.#speakers.find((each) => !each.isClosed(this.#server)) ?? this.#speakers.at(-1);
   }
 
   /** Returns false for a connection that is encrypted already. */

@@ -52,7 +52,7 @@ pub(super) const KIND_SHARED_BINARY: u32 = 1;
 /// The value is a string: four digits of the close code, then the reason.
 pub(super) const KIND_CLOSED: u32 = 2;
 /// The code carries the key of a bridge instead of a slot. The value is a Buffer to be written, a
-/// number of bytes that may be pumped in beyond what was allowed before, or one of the four below.
+/// number of bytes that may be pumped in beyond what was allowed before, or one of those below.
 pub(super) const KIND_BRIDGE: u32 = 3;
 pub(super) const BRIDGE_END: i32 = -1;
 pub(super) const BRIDGE_DESTROY: i32 = -2;

@@ -179,12 +179,9 @@ fn read_once(
         }
         Ok(count) => {
             io.recount_transport(&connection.transport);
-            let full = count == buffer.len();
-            if !full {
-                // The socket is empty, so the read that would only say so is saved. An end of
-                // stream is a readiness of its own, which this does not clear.
-                ready.clear();
-            }
+            // Otherwise the socket is empty, so the read that would only say so is saved. An end of
+            // stream is a readiness of its own, which this does not clear.
+            let full = count == buffer.len() || !ready.clear();
             receive(io, connection, Some(&mut buffer[..count]));
             full
         }
@@ -192,7 +189,7 @@ fn read_once(
             match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     io.recount_transport(&connection.transport);
-                    ready.clear();
+                    return !ready.clear();
                 }
                 io::ErrorKind::Interrupted => {}
                 _ => lose(io, connection),
@@ -313,7 +310,10 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
     match write(io, &connection.transport, &mut session) {
         Written::All => {}
         // It nudges when it is done.
-        Written::NotNow => _ = io.remember_dirty(connection),
+        Written::NotNow => {
+            connection.place.stop_lingering();
+            io.remember_dirty(connection);
+        }
         Written::Failed => {
             drop(session);
             lose(io, connection);
@@ -337,7 +337,7 @@ async fn drain(io: &IoThread, connection: &Connection) -> bool {
         match written {
             Written::All => return true,
             Written::Failed => return false,
-            Written::Blocked => ready.clear(),
+            Written::Blocked => _ = ready.clear(),
             // It takes the time of a system call, and happens to hardly anyone.
             Written::NotNow => tokio::time::sleep(OUT_OF_TURN).await,
         }
@@ -370,8 +370,8 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
     let ended = written && linger(&io, &connection).await;
     // Nothing is left to be told of.
     let _ = connection.session.borrow_mut().lose(&mut io.resources.borrow_mut());
-    // Where both sides have ended, there is nothing to be shut down.
-    if !ended || connection.transport.bridge().is_some() {
+    // Where both sides have ended, there is nothing to be shut down, nor kept by a bare descriptor.
+    if !ended || !connection.transport.is_bare() {
         hang_up(&io, &connection);
     }
     if let Some(bridge) = connection.transport.bridge() {
@@ -404,7 +404,11 @@ async fn linger(io: &IoThread, connection: &Connection) -> bool {
 
 /// Writes what is queued, and ends our side. Returns `false` if the transport fails.
 async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
-    let waits = connection.session.borrow().queued() > 0;
+    let waits = {
+        let session = connection.session.borrow();
+        // The JavaScript thread may be in the middle of a frame.
+        session.queued() > 0 || !session.may_write()
+    };
     let drained = !waits || drain(io, connection).await;
     if drained {
         connection.transport.shut_down(Shutdown::Write);
@@ -464,7 +468,8 @@ async fn discard_until_end(io: &IoThread, connection: &Connection) {
         let Ok(mut ready) = connection.transport.readable().await else { return };
         match discard(io, connection) {
             Discarded::Some => tokio::task::yield_now().await,
-            Discarded::Nothing => ready.clear(),
+            Discarded::Nothing if ready.clear() => {}
+            Discarded::Nothing => tokio::task::yield_now().await,
             Discarded::End => return,
         }
     }

@@ -59,9 +59,8 @@ fn weigh(io: &IoThread) -> Vec<(usize, Rc<Connection>)> {
     io.resources.borrow_mut().tell();
     let leaving: Vec<Rc<Connection>> = io.leaving.borrow().values().cloned().collect();
     let weighed = io.all().into_iter().chain(leaving).map(|connection| {
-        let waiting = connection.transport.bridge().map_or(0, |bridge| bridge.waiting());
-        let weight = connection.session.borrow().weight();
-        (weight + waiting, connection)
+        let weight = connection.session.borrow().weight() + connection.transport.kept();
+        (weight, connection)
     });
     let mut heavy: Vec<_> = weighed.filter(|(weight, _)| *weight > 0).collect();
     heavy.sort_unstable_by_key(|(weight, _)| Reverse(*weight));

@@ -21,8 +21,8 @@ use crate::exchange::handshakes::{Client, Failure, Outcome};
 use crate::exchange::inbox::What;
 use crate::exchange::oplog::{Leave, Pumped, Securing};
 use crate::tls::config::TlsConfig;
-use crate::transport::adopted::{self, Adopted};
-use crate::transport::secured::Secured;
+use crate::transport::adopted::{self, Adopted, ReadyGuard};
+use crate::transport::secured::{Secured, SecuredReady};
 
 /// Bytes of plaintext that a pump carries at a time. The pair takes some more.
 const PUMP_BYTES: usize = 64 << 10;
@@ -56,16 +56,22 @@ impl IoThread {
         let io = self.clone();
         tokio::task::spawn_local(async move {
             let Securing { key, socket, config, limit } = securing;
+            let guard = PanicGuard { io: &io, key, is_pumping: false };
             let (outcome, refused) = match shake_hands(&io, socket, &config, limit).await {
                 Ok(secured) => (io.begin_pumping(key, secured, &config), None),
                 Err((failure, refused)) => (Err(failure), refused),
             };
-            io.common.handshakes.put(key, outcome);
-            io.tell_of_pump(key, What::Secured);
+            drop(guard);
+            io.tell_outcome(key, outcome);
             if let Some(refused) = refused {
                 io.see_off(&refused).await;
             }
         });
+    }
+
+    fn tell_outcome(&self, key: u32, outcome: Outcome) {
+        self.common.handshakes.put(key, outcome);
+        self.tell_of_pump(key, What::Secured);
     }
 
     fn tell_of_pump(&self, key: u32, what: What) {
@@ -147,6 +153,31 @@ impl IoThread {
     }
 }
 
+/// Tokio catches a panic of a task. This sees to it that JavaScript does not wait for its news for ever.
+struct PanicGuard<'a> {
+    io: &'a IoThread,
+    key: u32,
+    /// The handshake is over.
+    is_pumping: bool,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        let Self { io, key, is_pumping } = *self;
+        if !std::thread::panicking() {
+            return;
+        }
+        if is_pumping {
+            io.pumps.borrow_mut().remove(&key);
+            io.left.notify_one();
+            io.tell_of_pump(key, What::Lost);
+        } else {
+            let failure = Failure { reason: "a fault of the engine".into(), is_ours: true };
+            io.tell_outcome(key, Err(failure));
+        }
+    }
+}
+
 /// A client with whom there is no TLS.
 fn client(reason: impl ToString) -> Failure {
     Failure { reason: reason.to_string(), is_ours: false }
@@ -191,7 +222,7 @@ async fn greet(io: &IoThread, secured: &Secured) -> io::Result<()> {
         if secured.is_at_end() {
             return Err(io::Error::other("the client left"));
         }
-        keeps.set(secured.recount().1)?;
+        keeps.set(secured.kept())?;
         secured.drain().await?;
     }
 }
@@ -222,18 +253,30 @@ impl Drop for Keeps<'_> {
 /// Waits until something has come, and decrypts it. Plaintext stays where it is.
 async fn read_some(io: &IoThread, secured: &Secured) -> io::Result<()> {
     let mut ready = secured.readable().await?;
-    let mut scratch = io.scratch.borrow_mut();
-    match secured.read(&mut scratch[..PUMP_BYTES]) {
+    if !decrypt_some(io, secured, &mut ready)? {
+        // Others get their turn.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Returns `true` where everything has been read.
+fn decrypt_some(
+    io: &IoThread,
+    secured: &Secured,
+    ready: &mut SecuredReady<'_>,
+) -> io::Result<bool> {
+    let buffer = &mut io.scratch.borrow_mut()[..PUMP_BYTES];
+    match secured.read(buffer) {
         Ok(count) => {
-            secured.unread(&scratch[..count]);
-            Ok(())
+            secured.unread(&buffer[..count]);
+            Ok(true)
         }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            ready.clear();
-            Ok(())
-        }
-        Err(error) => Err(error),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(ready.clear()),
+            io::ErrorKind::Interrupted => Ok(true),
+            _ => Err(error),
+        },
     }
 }
 
@@ -245,7 +288,9 @@ async fn carry(
     plain: Rc<Adopted>,
     node_left: Rc<Notify>,
 ) {
+    let guard = PanicGuard { io: &io, key, is_pumping: true };
     let result = pump(&io, key, &secured, &plain, &node_left).await;
+    drop(guard);
     io.pumps.borrow_mut().remove(&key);
     io.left.notify_one();
     match result {
@@ -314,30 +359,52 @@ async fn carry_in(io: &IoThread, secured: &Secured, plain: &Adopted) -> io::Resu
         let mut ready = secured.readable().await?;
         // Nothing is read that Node does not take.
         let mut room = if is_taken { Some(plain.writable().await?) } else { None };
-        let mut scratch = io.scratch.borrow_mut();
-        match secured.read(&mut scratch[..PUMP_BYTES]) {
-            Ok(count) => {
-                ready.clear();
-                let Some(room) = &mut room else { continue };
-                let sent = match plain.write(&[io::IoSlice::new(&scratch[..count])], false) {
-                    Ok(sent) => sent,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-                    Err(_) => {
-                        is_taken = false;
-                        count
-                    }
-                };
-                if sent < count {
-                    room.clear_ready();
-                    secured.unread(&scratch[sent..count]);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        if !carry_some(io, secured, plain, &mut ready, &mut room)? {
+            // Others get their turn.
+            tokio::task::yield_now().await;
         }
+        is_taken = room.is_some();
     }
+}
+
+/// Reads once, and hands over what Node takes. `room` is taken where that is nothing any more. Returns
+/// `true` where everything has been read.
+fn carry_some(
+    io: &IoThread,
+    secured: &Secured,
+    plain: &Adopted,
+    ready: &mut SecuredReady<'_>,
+    room: &mut Option<ReadyGuard<'_>>,
+) -> io::Result<bool> {
+    let buffer = &mut io.scratch.borrow_mut()[..PUMP_BYTES];
+    let count = match secured.read(buffer) {
+        Ok(count) => count,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(ready.clear()),
+                io::ErrorKind::Interrupted => Ok(true),
+                _ => Err(error),
+            };
+        }
+    };
+    let is_empty = ready.clear();
+    let Some(guard) = room else { return Ok(is_empty) };
+    match plain.write(&[io::IoSlice::new(&buffer[..count])], false) {
+        Ok(sent) if sent == count => {}
+        Ok(sent) => {
+            guard.clear_ready();
+            secured.unread(&buffer[sent..count]);
+        }
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                guard.clear_ready();
+                secured.unread(&buffer[..count]);
+            }
+            io::ErrorKind::Interrupted => secured.unread(&buffer[..count]),
+            _ => *room = None,
+        },
+    }
+    Ok(is_empty)
 }
 
 /// From Node to the client, until Node has ended its side.

@@ -131,12 +131,13 @@ pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// When the process is out of descriptors.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (one, other) = net::socketpair(
-        AddressFamily::UNIX,
-        net::SocketType::STREAM,
-        net::SocketFlags::empty(),
-        None,
-    )?;
+    // At once where that can be: a child that is started in between would have them as well.
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = net::SocketFlags::CLOEXEC | net::SocketFlags::NONBLOCK;
+    #[cfg(target_vendor = "apple")]
+    let flags = net::SocketFlags::empty();
+    let (one, other) = net::socketpair(AddressFamily::UNIX, net::SocketType::STREAM, flags, None)?;
+    #[cfg(target_vendor = "apple")]
     for socket in [&one, &other] {
         rustix::io::ioctl_fionbio(socket, true)?;
         rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;

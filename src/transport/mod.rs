@@ -44,14 +44,18 @@ pub enum Ready<'a> {
 }
 
 impl Ready<'_> {
-    /// The transport has nothing more to read, or takes nothing more, for now.
-    pub fn clear(&mut self) {
+    /// The transport has nothing more to read, or takes nothing more, for now. Returns `false` where
+    /// there may be more after all.
+    pub fn clear(&mut self) -> bool {
         match self {
             #[cfg(unix)]
-            Self::Adopted(guard) => guard.clear_ready(),
+            Self::Adopted(guard) => {
+                guard.clear_ready();
+                true
+            }
             #[cfg(unix)]
             Self::Secured(ready) => ready.clear(),
-            Self::Bridged(_) => {}
+            Self::Bridged(_) => true,
         }
     }
 }
@@ -111,6 +115,7 @@ impl Transport {
     ///
     /// # Errors
     /// `WouldBlock` where nothing fits; otherwise the connection is lost.
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "no descriptors"))]
     pub fn write(&self, slices: &[IoSlice<'_>], ends: bool) -> io::Result<usize> {
         match self {
             #[cfg(unix)]
@@ -149,7 +154,20 @@ impl Transport {
         match self {
             #[cfg(unix)]
             Self::Secured(_) => 8,
-            _ => 1,
+            #[cfg(unix)]
+            Self::Adopted(_) => 1,
+            Self::Bridged(_) => 1,
+        }
+    }
+
+    /// How many bytes are kept beside the session.
+    pub fn kept(&self) -> usize {
+        match self {
+            #[cfg(unix)]
+            Self::Adopted(_) => 0,
+            #[cfg(unix)]
+            Self::Secured(secured) => secured.kept(),
+            Self::Bridged(bridge) => bridge.waiting(),
         }
     }
 

@@ -90,14 +90,16 @@ pub struct SecuredReady<'a> {
 }
 
 impl SecuredReady<'_> {
-    /// There is nothing more to read, or no more room, for now.
-    pub fn clear(&mut self) {
+    /// There is nothing more to read, or no more room, for now. Returns `false` where there may be more
+    /// to read after all: records that have been read are not as long as their plaintext.
+    pub fn clear(&mut self) -> bool {
         let is_over = self.read_from.is_none_or(|secured| secured.state.borrow().emptied);
         if let Some(guard) = &mut self.guard
             && is_over
         {
             guard.clear_ready();
         }
+        is_over
     }
 }
 
@@ -142,12 +144,16 @@ impl Secured {
         self.state.borrow_mut().session.facts(config)
     }
 
+    /// How many bytes are kept.
+    pub fn kept(&self) -> usize {
+        let State { partial, plain, outgoing, .. } = &*self.state.borrow();
+        partial.capacity() + plain.capacity() + outgoing.capacity()
+    }
+
     /// How many bytes were kept when this was asked last, and how many are now.
     pub fn recount(&self) -> (usize, usize) {
-        let state = &mut *self.state.borrow_mut();
-        let State { partial, plain, outgoing, .. } = state;
-        let now = partial.capacity() + plain.capacity() + outgoing.capacity();
-        (std::mem::replace(&mut state.counted, now), now)
+        let now = self.kept();
+        (std::mem::replace(&mut self.state.borrow_mut().counted, now), now)
     }
 
     /// Waits until there is something to be read, be it the end of the stream.
@@ -647,7 +653,7 @@ mod tests {
                 let mut ready = secured.readable().await.unwrap();
                 match secured.read(&mut buffer) {
                     Ok(count) => received += count,
-                    Err(_) => ready.clear(),
+                    Err(_) => _ = ready.clear(),
                 }
             }
             assert_eq!(received, 10_000);
