@@ -1,6 +1,7 @@
 /** Stands between a client and a server: sees what is on the wire, and cuts it as it likes. */
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 
 export interface Relay {
@@ -10,8 +11,15 @@ export interface Relay {
   fromServer(): Buffer;
 }
 
-/** Passes on what one client says in pieces of `bytes`, each in a segment of its own, and all that it is answered. */
-export async function relay(port: number, bytes = Number.POSITIVE_INFINITY): Promise<Relay> {
+/**
+ * Passes on what one client says in pieces of `bytes`, each in a segment of its own and `pause` milliseconds
+ * apart, and all that it is answered.
+ */
+export async function relay(
+  port: number,
+  bytes = Number.POSITIVE_INFINITY,
+  { pause = 0 } = {},
+): Promise<Relay> {
   const received: Buffer[] = [];
   const relayed = net.createServer({ allowHalfOpen: true }, async (client) => {
     const server = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
@@ -29,9 +37,21 @@ export async function relay(port: number, bytes = Number.POSITIVE_INFINITY): Pro
       client.write(chunk);
     });
     await once(server, 'connect');
+    let passed = Promise.resolve();
     client.on('data', (chunk) => {
       const size = Math.min(bytes, chunk.length);
-      for (let at = 0; at < chunk.length; at += size) server.write(chunk.subarray(at, at + size));
+      const pieces = Array.from({ length: Math.ceil(chunk.length / size) }, (_, index) =>
+        chunk.subarray(index * size, (index + 1) * size),
+      );
+      if (pause === 0) for (const piece of pieces) server.write(piece);
+      else {
+        passed = passed.then(async () => {
+          for (const piece of pieces) {
+            await wait(pause);
+            server.write(piece);
+          }
+        });
+      }
     });
   });
   relayed.listen(0, '127.0.0.1');

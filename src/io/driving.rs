@@ -189,6 +189,7 @@ fn read_once(
             match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     io.recount_transport(&connection.transport);
+                    io.look_at_memory();
                     return !ready.clear();
                 }
                 io::ErrorKind::Interrupted => {}
@@ -380,6 +381,7 @@ async fn wind_down(io: Rc<IoThread>, connection: Rc<Connection>) {
         io.bridges.borrow_mut().remove(&bridge.key());
     }
     io.leaving.borrow_mut().remove(&connection.id.generation);
+    io.look_at_memory();
     io.left.notify_one();
 }
 
