@@ -182,7 +182,7 @@ describe('the heartbeat', () => {
   });
 
   test('does not ping a connection that is being closed', async () => {
-    const { client, socket, url } = await rawPair({ heartbeatMs: 20, pongTimeoutMs: 60 });
+    const { client, socket, url } = await rawPair({ heartbeatMs: 20, pongTimeoutMs: 1000 });
     const other = await connect(url());
     socket.close(4000);
     let received = await client.frame();
