@@ -30,25 +30,31 @@ const ADOPTABLE_HANDLES = new Set(['TCP', 'Pipe']);
 /** Everything goes over bridges: to find out whether a fault lies in the transport, and for tests. */
 const BRIDGE_ONLY = process.env.NEXTRUSH_WEBSOCKET_TRANSPORT === 'bridge';
 
+/** The descriptor of a socket of Node's, or `undefined` where it may not be taken. */
+function descriptorOf(socket) {
+  if (BRIDGE_ONLY || !(socket instanceof net.Socket)) return undefined;
+  const handle = socket._handle;
+  return ADOPTABLE_HANDLES.has(handle?.constructor.name) && handle.fd >= 0 ? handle.fd : undefined;
+}
+
 /** The descriptor of `socket` where `engine` can take it over, or `undefined`. */
 function adoptableDescriptor(socket, engine) {
-  if (BRIDGE_ONLY || !(socket instanceof net.Socket)) return undefined;
+  const fd = descriptorOf(socket);
   // Where this very engine speaks TLS, the descriptor has the plaintext.
-  if (socket.encrypted && pumpOf(socket, engine) === undefined) return undefined;
-  const handle = socket._handle;
-  if (!ADOPTABLE_HANDLES.has(handle?.constructor.name) || !(handle.fd >= 0)) return undefined;
+  if (fd === undefined || (socket.encrypted && pumpOf(socket, engine) === undefined)) {
+    return undefined;
+  }
   // What Node still has to write, be it a response to an earlier request, goes first.
-  const busy = socket._httpMessage || socket.writableLength > 0 || handle.writeQueueSize > 0;
-  return busy ? undefined : handle.fd;
+  const { writeQueueSize } = socket._handle;
+  const busy = socket._httpMessage || socket.writableLength > 0 || writeQueueSize > 0;
+  return busy ? undefined : fd;
 }
 
 /** The descriptor of a socket that a server has just accepted, where it can be taken over. */
 function acceptedDescriptor(socket) {
-  if (BRIDGE_ONLY || !(socket instanceof net.Socket)) return undefined;
+  const fd = descriptorOf(socket);
   // Who has looked at what a client says, and has given it to the server then, has put that back.
-  if (socket.readableLength > 0) return undefined;
-  const handle = socket._handle;
-  return ADOPTABLE_HANDLES.has(handle?.constructor.name) && handle.fd >= 0 ? handle.fd : undefined;
+  return fd === undefined || socket.readableLength > 0 ? undefined : fd;
 }
 
 /** Has Node read nothing of it. Returns the addresses of the two ends, which only it knows. */

@@ -11,10 +11,14 @@ const { rootCertificates } = require('node:tls');
 const { types } = require('node:util');
 
 const { optionTables } = require('../native.js');
-const { describe, printable } = require('../text.js');
+const { describe } = require('../text.js');
 
-/** The options by name, with what is accepted. */
-const ROWS = new Map(optionTables().tls.map((row) => [row.name, row]));
+/** The options by name, with what is accepted. Made when TLS is spoken of. */
+let rows;
+function rowsByName() {
+  rows ??= new Map(optionTables().tls.map((row) => [row.name, row]));
+  return rows;
+}
 
 /** The options of a host name in `sni`. */
 const OF_HOST = ['cert', 'key', 'passphrase'];
@@ -32,22 +36,22 @@ const HOST = /^(?:\*\.)?(?:[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.)*[a-z\d_](?:[a-z\d_
  *   what `tls.createServer` takes, and what its `addContext` takes
  */
 function readTls(options, where) {
-  const read = reader(options, where, '', [...ROWS.keys()]);
-  const own = identity(read, where, 'tls');
+  const read = reader(options, where, '', [...rowsByName().keys()]);
+  const own = identity(read, where);
   const sni = read('sni', isObject) ?? {};
   const hosts = Object.keys(sni).map((host) => {
-    const name = `tls.sni[${JSON.stringify(printable(host))}]`;
     if (!HOST.test(host) || isIPv4(host))
       throw wrong(where, 'sni', `the host name ${describe(host)}`);
     if (!isObject(sni[host])) throw wrong(where, 'sni', `${kindOf(sni[host])} for ${host}`);
     const ofHost = reader(sni[host], where, `sni[${JSON.stringify(host)}].`, OF_HOST);
-    return { host, ...identity(ofHost, where, name) };
+    return { host, ...identity(ofHost, where) };
   });
   const requestCert = read('requestCert', isBoolean) ?? false;
   const rejectUnauthorized = read('rejectUnauthorized', isBoolean) ?? true;
   const authorities = read('ca');
-  const ca = authorities === undefined ? [...rootCertificates] : texts(authorities, where, 'ca');
-  const roots = requestCert ? ca.flatMap((pem) => chainOf(pem, where, 'ca')) : undefined;
+  const given = authorities === undefined ? undefined : texts(authorities, where, 'ca');
+  const ca = requestCert ? (given ?? [...rootCertificates]) : undefined;
+  const roots = ca?.flatMap((pem) => chainOf(pem, where, 'ca'));
   const minVersion = read('minVersion', isVersion) ?? 'TLSv1.2';
   const maxVersion = read('maxVersion', isVersion) ?? 'TLSv1.3';
   if (VERSIONS[minVersion] > VERSIONS[maxVersion]) {
@@ -55,15 +59,15 @@ function readTls(options, where) {
   }
   const ciphers = read('ciphers', isText)?.split(':').filter(Boolean) ?? [];
   const forAll = {
-    ca: requestCert ? ca : undefined,
+    ca,
     minVersion,
     maxVersion,
     ciphers: ciphers.length === 0 ? undefined : ciphers.join(':'),
   };
   return {
     native: {
-      identities: [{ name: 'tls', ...own }, ...hosts].map(({ name, host, certificates }) => ({
-        name: host === undefined ? name : `tls.sni[${JSON.stringify(host)}]`,
+      identities: [own, ...hosts].map(({ host, certificates }) => ({
+        name: host === undefined ? 'tls' : `tls.sni[${JSON.stringify(host)}]`,
         host,
         certificates: certificates.map(({ chain, key }) => ({
           chain: chain.map(({ raw }) => raw),
@@ -110,7 +114,7 @@ function reader(options, where, prefix, known) {
 }
 
 /** Certificate chains, each with its key. */
-function identity(read, where, name) {
+function identity(read, where) {
   const fail = (option, got) => wrong(where, option, got, read.prefix);
   const cert = read('cert');
   const key = read('key');
@@ -132,7 +136,7 @@ function identity(read, where, name) {
     if (its === undefined) throw fail('key', 'none that belongs to the certificate');
     return { chain, key: its };
   });
-  return { name, certificates };
+  return { certificates };
 }
 
 function nodeIdentity({ certificates }) {
@@ -170,7 +174,7 @@ function chainOf(pem, where, option, prefix = '') {
 /** @param {string} option its name, or `''` for the options themselves */
 function wrong(where, option, got, prefix = '') {
   const name = option === '' ? 'tls' : `tls.${prefix}${option}`;
-  const accepted = option === '' ? 'an object' : ROWS.get(option).accepted;
+  const accepted = option === '' ? 'an object' : rowsByName().get(option).accepted;
   return new TypeError(`${where}: option "${name}" must be ${accepted}, got ${got}`);
 }
 

@@ -41,8 +41,8 @@ class SecureSocket extends net.Socket {
   }
 
   getCipher() {
-    const { cipher: name, standardCipher: standardName, protocol } = this.#client;
-    return { name, standardName, version: protocol === 'TLSv1.2' ? 'TLSv1.2' : 'TLSv1.3' };
+    const { cipher: name, standardCipher: standardName, protocol: version } = this.#client;
+    return { name, standardName, version };
   }
 
   isSessionReused() {
