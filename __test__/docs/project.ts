@@ -5,6 +5,7 @@
  */
 
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -17,7 +18,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { type AddressInfo, createConnection, createServer } from 'node:net';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -276,14 +277,23 @@ const readable = (block: Block) => (diagnostic: ts.Diagnostic) => {
   return `${block.file}:${block.line + (line ?? 0)}: ${text}`;
 };
 
-/** A port that nothing listens on. */
+/**
+ * A port that nothing listens on. It is none of those that the system gives to whoever asks for any
+ * (from 32768 on Linux, from 49152 elsewhere): other tests could be given it before it is listened on.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(15_000, 32_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch {
+      continue;
+    }
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** Whether something listens on a port. */
