@@ -670,10 +670,13 @@ mod tests {
 
     const ROOM: [u16; 1] = [0x61];
 
+    /// The room, whether it is text, and the message.
+    type Got = (Option<Vec<u16>>, bool, Vec<u8>);
+
     /// Members of everything, who keep what they get.
     #[derive(Default)]
     struct Kept {
-        got: Mutex<Vec<(Option<Vec<u16>>, bool, Vec<u8>)>>,
+        got: Mutex<Vec<Got>>,
         is_full: AtomicBool,
     }
 
