@@ -2,7 +2,7 @@
 /**
  * The soak of a cluster: `node soak/cluster.mjs --help`.
  *
- * The map: `cluster/node` is what is tested, three of them and a real Redis between them;
+ * The map: `cluster/node` is what is tested, three of them (`cluster/nodes`) and a real Redis between them;
  * `cluster/members` are the clients; `cluster/faults` says what is done to nodes and broker, and when;
  * `cluster/account` holds what members have got against what nodes have said, and `cluster/judge` says
  * what the figures mean.
@@ -18,6 +18,7 @@ import { account, readJournal } from './cluster/account.mjs';
 import { runFaults, SILENCE } from './cluster/faults.mjs';
 import { formatReport, judge } from './cluster/judge.mjs';
 import { now } from './cluster/message.mjs';
+import { Nodes } from './cluster/nodes.mjs';
 import { startProcess } from './processes.mjs';
 
 const HELP = `node soak/cluster.mjs [options]
@@ -100,7 +101,7 @@ function parseOptions() {
 async function soak() {
   const broker = new RedisServer();
   await broker.start();
-  const nodes = new Nodes(broker.url);
+  const nodes = new Nodes({ count: NODES, broker: broker.url, folder });
   await Promise.all(Array.from({ length: NODES }, (_, place) => nodes.start(place)));
   const crowds = startCrowds(nodes.ports);
   nodes.onChange = () => {
@@ -123,6 +124,7 @@ async function soak() {
   say('The sum is made …');
   const stats = await nodes.look();
   const accounts = await Promise.all(crowds.map((crowd) => crowd.ask('finish', 'account')));
+  await Promise.all(crowds.map((crowd) => crowd.stop()));
   const exits = await nodes.leave();
   await broker.close();
   const journals = nodes.all.map(({ journal, killed }) =>
@@ -141,79 +143,6 @@ async function soak() {
     const all = await Promise.all(crowds.map((crowd) => crowd.ask('progress', 'progress')));
     const sum = (name) => all.reduce((total, { progress }) => total + progress[name], 0);
     say(`${line}; ${sum('connected')} connected, ${sum('received')} messages received`);
-  }
-}
-
-/** The nodes that there are and have been. A new one takes the place of one that ends. */
-class Nodes {
-  /** Who they are by their numbers: the file of each journal, and when it was killed, if it was. */
-  all = [];
-  /** Those that run, by place. */
-  running = Array.from({ length: NODES }, () => null);
-  /** How they ended that were asked to leave. */
-  #exits = [];
-  #broker;
-  onChange = () => {};
-
-  constructor(broker) {
-    this.#broker = broker;
-  }
-
-  /** Where clients are let in. */
-  get ports() {
-    return this.running.filter((node) => node !== null).map(({ port }) => port);
-  }
-
-  async start(place) {
-    const node = this.all.length;
-    const journal = path.join(folder, `node-${node}`);
-    const entry = { journal, killed: undefined };
-    this.all.push(entry);
-    const child = startProcess('cluster/node', [
-      JSON.stringify({ node, broker: this.#broker, journal }),
-    ]);
-    const { listening: port } = await child.answer('listening');
-    this.running[place] = { node, child, port, entry };
-    this.onChange();
-  }
-
-  /** Has a node leave as a server should when a new version of it is to start, and starts that. */
-  async restart(place) {
-    await this.#end(place, 'SIGTERM');
-    await this.start(place);
-  }
-
-  /** Kills a node, and starts another one. */
-  async replaceKilled(place) {
-    this.running[place].entry.killed = now();
-    await this.#end(place, 'SIGKILL');
-    await this.start(place);
-  }
-
-  async #end(place, signal) {
-    const { node, child } = this.running[place];
-    this.running[place] = null;
-    this.onChange();
-    child.kill(signal);
-    const exit = await Promise.race([child.exited, wait(30_000, 'not at all', { ref: false })]);
-    if (exit === 'not at all') child.kill('SIGKILL');
-    if (signal === 'SIGTERM') this.#exits.push([node, exit]);
-  }
-
-  /** The figures of those that run. */
-  look() {
-    return Promise.all(
-      this.running.map(async ({ node, child }) => ({
-        node,
-        ...(await child.ask('look', 'stats')).stats,
-      })),
-    );
-  }
-
-  /** Has all of them leave; returns how each that was asked to has ended. */
-  async leave() {
-    await Promise.all(this.running.map((_, place) => this.#end(place, 'SIGTERM')));
-    return this.#exits;
   }
 }
 

@@ -158,6 +158,13 @@ function* expected({ room, member }, { said }, [from, until]) {
   }
 }
 
+/** The fault that is nearest in time to what was said then, if one is near. */
+function causeOf(at, faults) {
+  const distance = ({ from, until }) => Math.max(0, from - at, at - until);
+  const near = faults.filter((it) => it.from - AROUND.before < at && at < it.until + AROUND.after);
+  return near.sort((one, other) => distance(one) - distance(other))[0];
+}
+
 /** What nodes have missed of each other: the members of one node miss the same. */
 class Missed {
   /** By who has missed it, of whom, in which room: when it was said and to how many, by number. */
@@ -210,9 +217,7 @@ class Missed {
           sums.unaccounted += deliveries;
           examples.unaccounted.push(where);
         }
-        const fault = faults.find(
-          (it) => it.from - AROUND.before < at && at < it.until + AROUND.after,
-        );
+        const fault = causeOf(at, faults);
         if (fault) {
           becauseOf.set(fault, becauseOf.get(fault) + deliveries);
         } else {

@@ -252,10 +252,8 @@ process.on('message', (message) => {
   if (Array.isArray(message)) ports = message;
   else if (message === 'talk') talking = setInterval(talk, TICK);
   else if (message === 'hush') clearInterval(talking);
-  else {
-    process.send(answers[message]());
-    if (message === 'finish') process.disconnect();
-  }
+  else if (message === 'stop') process.disconnect();
+  else process.send(answers[message]());
 });
 // Whoever started this is gone.
 process.on('disconnect', () => process.exit());

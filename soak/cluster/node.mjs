@@ -23,7 +23,7 @@ function note(what, details = {}) {
 
 const app = createApp();
 const plugin = new WebSocketPlugin({
-  path: [],
+  path: '/member/:id',
   maxConnections: Infinity,
   cluster: { url: settings.broker },
 });
