@@ -186,6 +186,8 @@ struct Events {
     merged: HashSet<NodeId>,
     /// JavaScript has been called, and has not come yet.
     is_called: bool,
+    /// JavaScript is called no more.
+    is_over: bool,
 }
 
 impl Node {
@@ -294,7 +296,9 @@ impl Node {
 
     /// What is to be told, in the order in which it happened.
     pub fn take_events(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner)).waiting
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = events.is_over;
+        std::mem::replace(&mut *events, Events { is_over, ..Events::default() }).waiting
     }
 
     /// Numbers.
@@ -356,7 +360,7 @@ impl Node {
         }
     }
 
-    /// The driver has ended.
+    /// The driver has ended. JavaScript is called for that, and never again.
     pub fn closed(&self) {
         self.state.store(State::Closed as u8, Ordering::Relaxed);
         self.publications().clear();
@@ -604,6 +608,10 @@ impl Node {
 
     fn tell(&self, event: Event) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.is_over {
+            return;
+        }
+        events.is_over = event == Event::Closed;
         if let Event::Gap { node, .. } = &event {
             self.counters.gaps.fetch_add(1, Ordering::Relaxed);
             if events.gaps < MAX_TOLD {
