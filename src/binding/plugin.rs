@@ -391,14 +391,15 @@ impl NativePlugin {
     }
 
     /// Starts the engine and returns its hot functions. `on_wake` is called whenever events wait
-    /// for `drain`.
+    /// for `drain`. `has_event_loop` says that the runtime has libuv's loop, and not just its names.
     #[napi]
     pub fn start<'env>(
         &self,
         env: &'env Env,
         on_wake: Function<'_, (), ()>,
+        has_event_loop: bool,
     ) -> Result<Object<'env>> {
-        let waker = Waker::new(env, &on_wake)?;
+        let waker = Waker::new(env, &on_wake, has_event_loop)?;
         let (wake, exit) = (waker.clone(), waker.clone());
         let engine = Engine::start(
             self.options.settings.clone(),
