@@ -80,6 +80,8 @@ pub(in crate::binding) struct AsyncHandle {
     /// Memory of the `uv_async_t`: aligned for whatever it has. libuv's, until it has been closed,
     /// which is when it lets go of its share of this.
     memory: Box<[Cell<u128>]>,
+    /// `on_wake` is to be called. Set by the I/O threads, cleared by the JavaScript thread.
+    wanted: AtomicBool,
     /// The I/O thread has made its last use of it.
     released: AtomicBool,
     /// What follows is the JavaScript thread's. `None` once it is being closed.
@@ -97,7 +99,7 @@ struct JavaScript {
 }
 
 // SAFETY: libuv documents `uv_async_send` as callable from any thread; the I/O thread calls nothing
-// else and reads nothing but the flag, which is an atomic. All else is used on the JavaScript thread.
+// else, and uses nothing but the flags, which are atomics. All else is used on the JavaScript thread.
 unsafe impl Send for AsyncHandle {}
 // SAFETY: as above.
 unsafe impl Sync for AsyncHandle {}
@@ -117,6 +119,7 @@ impl AsyncHandle {
         let handle = Arc::new(Self {
             libuv,
             memory: vec![Cell::new(0); size.div_ceil(size_of::<u128>())].into_boxed_slice(),
+            wanted: AtomicBool::new(false),
             released: AtomicBool::new(false),
             javascript: Cell::new(Some(JavaScript::new(env, on_wake)?)),
             hook: Cell::new(ptr::null_mut()),
@@ -151,14 +154,19 @@ impl AsyncHandle {
 
     /// I/O thread: has `on_wake` called soon.
     pub fn wake(&self) {
-        // SAFETY: the handle is closed when the I/O thread has released it, or has been joined.
-        unsafe { (self.libuv.async_send)(self.uv()) };
+        self.wanted.store(true, Ordering::Release);
+        self.send();
     }
 
     /// I/O thread: the last use.
     pub fn release(&self) {
         self.released.store(true, Ordering::Release);
-        self.wake();
+        self.send();
+    }
+
+    fn send(&self) {
+        // SAFETY: the handle is closed when the I/O thread has released it, or has been joined.
+        unsafe { (self.libuv.async_send)(self.uv()) };
     }
 
     /// JavaScript thread: whether this keeps the event loop, and so the process, alive.
@@ -263,9 +271,11 @@ unsafe extern "C" fn on_async(uv: *mut Async) {
     // SAFETY: libuv calls this with a handle of ours, and has a share of it until `on_closed`, which is
     // called by the loop itself and not from below this.
     let handle = unsafe { &*data_of(uv) };
-    // Asked first: what the I/O thread has posted before is there to be delivered then.
+    // Asked first: what the I/O thread has wanted before is seen then.
     let released = handle.released.load(Ordering::Acquire);
-    if let Some(javascript) = handle.javascript.get() {
+    if handle.wanted.swap(false, Ordering::Acquire)
+        && let Some(javascript) = handle.javascript.get()
+    {
         // SAFETY: called from the loop, which runs on the JavaScript thread.
         unsafe { javascript.call() };
     }
