@@ -267,7 +267,7 @@ impl ClusterNode {
     /// Takes the next message to be published, with its channel before it; `null` where there is none.
     #[napi(ts_return_type = "[channel: string, message: Buffer] | null")]
     pub fn take_publication<'env>(&self, env: &'env Env) -> Result<Option<Array<'env>>> {
-        let Some(publication) = self.node.take_publications(1, usize::MAX).pop() else {
+        let Some(publication) = self.node.take_publications(|_| true, 1, usize::MAX).pop() else {
             return Ok(None);
         };
         self.node.sent(std::slice::from_ref(&publication));
@@ -367,7 +367,7 @@ impl ClusterStats {
             bytes_published: stats.bytes_published as f64,
             bytes_received: stats.bytes_received as f64,
             waiting_bytes: stats.waiting_bytes as f64,
-            oldest_waiting_ms: stats.oldest_waiting.as_secs_f64() * 1000.0,
+            oldest_waiting_ms: stats.oldest_waiting.as_millis() as f64,
         }
     }
 }
