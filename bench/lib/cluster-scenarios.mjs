@@ -114,7 +114,8 @@ export function unconcerned({ size }) {
       {
         id: name,
         title,
-        value: processes.members.cpu_us / broadcasts,
+        // Heartbeats alone, one a second, are no ratio to anything.
+        value: Math.round((processes.members.cpu_us / broadcasts) * 100) / 100,
         unit: 'µs per broadcast',
         better: 'less',
         details: {

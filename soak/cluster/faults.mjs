@@ -2,7 +2,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { now } from './message.mjs';
 
-/** After so long without a word a node is taken for dead, and a little for that to be told, in ms. */
+/**
+ * After so long without a word a node is taken for dead, and a little for that to be told, in
+ * milliseconds. It begins anew where the broker could not be heard.
+ */
 export const SILENCE = 20_000;
 
 /**
