@@ -11,8 +11,12 @@ const NAME = 'natsAdapter';
 /** What a server of NATS takes at most where it has not said so, in bytes. */
 const MAX_PAYLOAD = 1 << 20;
 
-/** Bytes that are sent without hearing from the broker: the client's own queue has no bound. */
+/**
+ * Bytes that are sent without hearing from the broker, after which the plugin is asked for patience, and
+ * their bound: the client's own queue has none.
+ */
 const WINDOW = 256 << 10;
+const MAX_UNCONFIRMED = 64 << 20;
 
 /** Methods of a connection that are called here. */
 const CALLED = ['publish', 'subscribe', 'flush', 'status', 'closed'];
@@ -29,8 +33,10 @@ class NatsAdapter {
   #joiner = new Joiner();
   /** What the client tells of its connection. */
   #status = null;
-  /** Bytes sent since the broker was last asked whether it has all. */
+  /** Bytes of which the broker has not said that it has them. */
   #unconfirmed = 0;
+  /** Settles when it does. */
+  #confirming = null;
   /** A flush that has not been sent, which others of this moment share. */
   #flush = null;
 
@@ -86,14 +92,24 @@ class NatsAdapter {
   }
 
   publish(channel, message) {
+    if (this.#unconfirmed + message.length > MAX_UNCONFIRMED) {
+      throw new Error('NATS does not take what it is sent');
+    }
     const limit = this.#connection.info?.max_payload ?? MAX_PAYLOAD;
+    this.#unconfirmed += message.length;
     for (const part of this.#splitter.split(message, limit)) {
       this.#connection.publish(this.#subject(channel), part);
     }
-    this.#unconfirmed += message.length;
-    if (this.#unconfirmed < WINDOW) return undefined;
-    this.#unconfirmed = 0;
-    return this.#connection.flush();
+    if (this.#unconfirmed >= WINDOW) this.#confirming ??= this.#confirm();
+    return this.#confirming ?? undefined;
+  }
+
+  /** Where the connection is lost meanwhile, its status tells. */
+  async #confirm() {
+    const bytes = this.#unconfirmed;
+    await this.#connection.flush().catch(() => {});
+    this.#confirming = null;
+    this.#unconfirmed = Math.max(0, this.#unconfirmed - bytes);
   }
 
   async subscribe(channel) {
