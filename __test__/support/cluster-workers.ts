@@ -29,7 +29,7 @@ export function startWorkers(count: number, serialization: 'json' | 'advanced'):
       }
     }
     if (cluster.isPrimary) {
-      cluster.setupPrimary({ serialization: '${serialization}' });
+      cluster.setupPrimary({ exec: 'the same source', serialization: '${serialization}' });
       const { relayClusterWorkers } = require('nextrush-websocket/cluster-workers');
       keep.relay = relayClusterWorkers();
       const print = (message) => console.log(JSON.stringify(message));

@@ -42,9 +42,10 @@ export function memoryBus(fault = ''): MemoryBus {
       let sent = Buffer.from(message);
       if (fault === 'cuts long messages off') sent = sent.subarray(0, 65_536);
       if (fault === 'takes bytes for text') sent = Buffer.from(sent.toString());
-      const delay = fault === 'changes the order' && count % 97 === 0 ? 20 : 0;
+      let delay = fault === 'changes the order' && count % 97 === 0 ? 20 : 0;
+      if (fault === 'forgets what it was given when it closes') delay = 50;
       setTimeout(() => {
-        if (!isUp) return;
+        if (!isUp || !adapters.has(this)) return;
         for (const adapter of adapters)
           if (adapter !== this) adapter.hear(this.#topic(channel), channel, sent);
       }, delay);
@@ -74,7 +75,7 @@ export function memoryBus(fault = ''): MemoryBus {
 
     async close(): Promise<void> {
       // What has been published is on its way for a moment.
-      await wait(5);
+      if (!fault.startsWith('forgets')) await wait(5);
       adapters.delete(this);
     }
   }

@@ -30,7 +30,8 @@ async function startContractNode({ cluster }) {
   const contract = new Contract(plugin, sockets);
   sockets.ws('/control', (socket) => contract.control(socket));
   sockets.ws('/member', (socket) => contract.member(socket));
-  server.listen(0, '127.0.0.1');
+  // Workers of node:cluster would share the port.
+  server.listen({ port: 0, host: '127.0.0.1', exclusive: true });
   await once(server, 'listening');
   return {
     port: server.address().port,
