@@ -6,7 +6,8 @@ const isBun = process.versions.bun !== undefined;
 
 /** Whatever these show is decided in JavaScript, or by the handshake, before there is a transport. */
 const DECIDED_BEFORE = [
-  ...['option-tables', 'options', 'origins', 'package', 'paths', 'realms', 'subprotocols'],
+  ...['option-tables', 'options', 'origins', 'package', 'paths', 'realms', 'soak-account'],
+  'subprotocols',
 ];
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */

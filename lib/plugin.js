@@ -136,6 +136,7 @@ class WebSocketPlugin extends Emitter {
         if (this.#isAskedInVain(ctx.req)) suggestUpgrade(ctx.res, () => host.hasRoute(ctx));
       });
       host.onShutdown(() => this.#cleanUpInBackground());
+      this.#startCluster();
     } catch (error) {
       this.#leave();
       throw error;
@@ -154,6 +155,7 @@ class WebSocketPlugin extends Emitter {
     this.#begin('attach', null);
     try {
       this.#serve(server);
+      this.#startCluster();
     } catch (error) {
       this.#leave();
       throw error;
@@ -417,7 +419,7 @@ class WebSocketPlugin extends Emitter {
       serverCloses: (server) => this.#onServerClose(server),
       // A server that is not closed by its close(), or whose connections have all been handed over.
       serverClosed: (server) => this.#onServerClose(server),
-      serverListens: () => this.#onceClean(() => this.#mayReopen && this.#reopen()),
+      serverListens: () => this.#onceClean(() => this.#mayReopen && this.#serveAgain()),
       forget: () => {
         this.#mayReopen = false;
         this.#onceClean(() => this.#leave());
@@ -452,15 +454,8 @@ class WebSocketPlugin extends Emitter {
        * a rejection.
        */
       admit: (req) => {
-        const { headers, rawHeaders } = req;
-        const admission = native.admit(
-          req.url,
-          req.method,
-          req.httpVersion,
-          countOf(rawHeaders, 'host'),
-          requestHeaders.map((name) => headers[name]),
-          matchesPattern,
-        );
+        const hosts = countOf(req.rawHeaders, 'host');
+        const admission = native.admit(req.url, headOf(req), hosts, matchesPattern);
         if (typeof admission !== 'number') this.#logRejection(req, admission);
         return admission;
       },
@@ -560,13 +555,17 @@ class WebSocketPlugin extends Emitter {
   }
 
   /** The server listens again after it was closed. */
+  #serveAgain() {
+    this.#reopen();
+    this.#startCluster();
+  }
+
   #reopen() {
     this.#cleaning = null;
     this.#isClean = false;
     this.#mayReopen = false;
     this.#native.setShuttingDown(false);
     this.#engine.reopen();
-    this.#startCluster();
   }
 
   /** Leaves server and application as if the plugin had never been there. It can be used again. */
@@ -644,6 +643,16 @@ const NORMAL = /^\/(?!\/)[\w/~-]*(?:\?[^#]*)?$/;
 function firstSegment(path) {
   const end = path.slice(1).search(/[/?#]/);
   return end < 0 ? path.slice(1) : path.slice(1, end + 1);
+}
+
+/** What the native half reads a request by, as one text: `admit` says which. */
+function headOf({ method, httpVersion, headers }) {
+  let head = `${method}\n${httpVersion}`;
+  for (const name of requestHeaders) {
+    const value = headers[name];
+    head += value === undefined || value === null ? '\n' : `\n=${value}`;
+  }
+  return head;
 }
 
 /** How often a header occurs: Node drops all but the first of some. */

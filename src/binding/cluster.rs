@@ -126,7 +126,7 @@ pub struct ClusterRequest {
 #[napi]
 pub struct ClusterNode {
     pub(super) node: Arc<Node>,
-    waker: Arc<Waker>,
+    waker: Waker,
     /// The driver for Redis, while there is one.
     redis: Rc<RefCell<Option<Redis>>>,
 }
@@ -145,7 +145,8 @@ impl ClusterNode {
     ) -> Result<Self> {
         let id = Uuid::parse_str(&id)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
-        let waker = Waker::new(&env, &on_wake)?;
+        // What it tells is rare, so a threadsafe function will do.
+        let waker = Waker::new(&env, &on_wake, false)?;
         let wake = waker.clone();
         let options = NodeOptions {
             id: id.into_bytes(),
