@@ -36,15 +36,17 @@ const PROGRAMS = {
   ],
 };
 
+export type BrokerProgram = keyof typeof PROGRAMS;
+
 /** Whether a broker is installed; where it is not, a line says what is skipped. */
-export function hasBroker(program: keyof typeof PROGRAMS): boolean {
+export function hasBroker(program: BrokerProgram): boolean {
   const found = spawnSync(program, ['--version']).error === undefined;
   if (!found) console.warn(`Tests over ${program} are skipped: it is not installed.`);
   return found;
 }
 
 /** Starts a broker, which is killed after the test. */
-export async function startBroker(program: keyof typeof PROGRAMS, config = ''): Promise<Broker> {
+export async function startBroker(program: BrokerProgram, config = ''): Promise<Broker> {
   const folder = mkdtempSync(join(tmpdir(), 'broker-'));
   const file = join(folder, 'conf');
   writeFileSync(file, config);
