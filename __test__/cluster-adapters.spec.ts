@@ -357,16 +357,18 @@ describe('workers of node:cluster', () => {
     await workers.inPrimary(`
       keep.relay.close();
       const { relayClusterWorkers } = require('nextrush-websocket/cluster-workers');
-      keep.relay = relayClusterWorkers({ maxBufferedBytes: 100_000 });`);
+      keep.relay = relayClusterWorkers({ maxBufferedBytes: 500_000 });`);
     const [, second, third] = await serve(workers, 3);
     await reachAll(workers, 1, [second as Client, third as Client]);
     const blocked = workers.inWorker(
       3,
-      'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);',
+      'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);',
     );
     const text = 'x'.repeat(10_000);
-    await workers.inWorker(1, `keep.say('${text}', 100);`);
-    for (let count = 0; count < 100; count += 1) expect(await nextOf(second as Client)).toBe(text);
+    for (let round = 0; round < 100; round += 1) {
+      await workers.inWorker(1, `keep.say('${text}', 5);`);
+      for (let count = 0; count < 5; count += 1) expect(await nextOf(second as Client)).toBe(text);
+    }
     await blocked;
     const { dropped } = await workers.inPrimary<{ dropped: number }>(
       'return keep.relay.getStats();',

@@ -266,6 +266,9 @@ describe('tables', () => {
     'WSConnection',
     'WSRoomManager',
     'WSStats',
+    'WSClusterOptions',
+    'WSClusterStats',
+    'WSClusterGap',
     'WebSocketPluginEvents',
     'WSRoomEvents',
   ])('docs/api.md has every member of %s', (declaration) => {

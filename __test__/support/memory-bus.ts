@@ -17,7 +17,8 @@ export function memoryBus(fault = ''): MemoryBus {
 
   class Adapter implements WSClusterAdapter {
     readonly #prefix: string;
-    readonly #channels = new Set<string>();
+    /** By topic. */
+    readonly #channels = new Map<string, string>();
     events: WSClusterAdapterEvents | undefined;
 
     constructor(prefix: string) {
@@ -47,18 +48,19 @@ export function memoryBus(fault = ''): MemoryBus {
       setTimeout(() => {
         if (!isUp || !adapters.has(this)) return;
         for (const adapter of adapters)
-          if (adapter !== this) adapter.hear(this.#topic(channel), channel, sent);
+          if (adapter !== this) adapter.hear(this.#topic(channel), sent);
       }, delay);
     }
 
-    hear(topic: string, channel: string, message: Uint8Array): void {
-      if (this.#channels.has(topic)) this.events?.message(channel, message);
+    hear(topic: string, message: Uint8Array): void {
+      const channel = this.#channels.get(topic);
+      if (channel !== undefined) this.events?.message(channel, message);
     }
 
     async subscribe(channel: string): Promise<void> {
       await wait(1);
       if (fault === 'leaves for good' && this.#left.has(channel)) return;
-      this.#channels.add(this.#topic(channel));
+      this.#channels.set(this.#topic(channel), channel);
     }
 
     readonly #left = new Set<string>();
