@@ -11,7 +11,7 @@ const DECIDED_BEFORE = [
 ];
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
-const OWN_SERVERS = ['bridge', 'docs', 'examples', 'host', 'secure'];
+const OWN_SERVERS = ['bridge', 'cluster-adapters', 'docs', 'examples', 'host', 'secure'];
 
 /** These ask a compiler or the loader, and connect to nobody. */
 const UNCONNECTED = ['missing-binary', 'types'];
