@@ -14,6 +14,7 @@ import { type Client, connect, refused } from './support/client.js';
 import { queue } from './support/events.js';
 import { script } from './support/process.js';
 import { portOf } from './support/server.js';
+import { isBun } from './support/transport.js';
 
 type Start = (options: {
   port: number;
@@ -525,7 +526,8 @@ describe('two servers that share their rooms', () => {
 
   test.skipIf(!hasRedis)('over Redis', () => talk(true));
 
-  test('as workers of node:cluster', () => talk(false));
+  // Bun's workers of node:cluster have not been tried.
+  test.skipIf(isBun)('as workers of node:cluster', () => talk(false));
 
   async function talk(redis: boolean) {
     const { ports, close } = await startCluster({ port: 0, redis });
