@@ -42,7 +42,8 @@ try {
 function build() {
   const foreign = platform.triple !== host.triple;
   // Apple's own linker does both of its architectures, Microsoft's nothing else.
-  const byZig = options.portable && (platform.os === 'linux' || (foreign && process.platform === 'linux'));
+  const byZig =
+    options.portable && (platform.os === 'linux' || (foreign && process.platform === 'linux'));
   const rust = foreign ? rustFor(platform.triple) : { env: {}, args: [] };
   const env = { ...process.env, ...rust.env };
   if (byZig) env.PATH = `${zig()}${delimiter}${env.PATH}`;
@@ -51,7 +52,8 @@ function build() {
   if (byZig && platform.os === 'darwin') env.CARGO_PROFILE_RELEASE_STRIP = 'none';
   if (platform.os === 'darwin') env.MACOSX_DEPLOYMENT_TARGET ??= MACOS_FLOOR[platform.cpu];
 
-  const versioned = platform.libc === 'glibc' ? `${platform.triple}.${GLIBC_FLOOR}` : platform.triple;
+  const versioned =
+    platform.libc === 'glibc' ? `${platform.triple}.${GLIBC_FLOOR}` : platform.triple;
   const target = byZig
     ? ['--cross-compile', '--target', versioned]
     : foreign

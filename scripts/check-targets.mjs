@@ -23,7 +23,9 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
 });
 const chosen =
-  positionals.length > 0 ? positionals.map(platformOf) : PLATFORMS.filter(({ os }) => os !== 'linux');
+  positionals.length > 0
+    ? positionals.map(platformOf)
+    : PLATFORMS.filter(({ os }) => os !== 'linux');
 
 const lacking = lackOf(() => {
   for (const platform of chosen) check(platform);

@@ -38,7 +38,9 @@ export function platformOf(given) {
     ({ name, triple }) => given === name || given === triple || `${given}-msvc` === name,
   );
   if (found) return found;
-  console.error(`No platform "${given}": there are ${PLATFORMS.map(({ name }) => name).join(', ')}`);
+  console.error(
+    `No platform "${given}": there are ${PLATFORMS.map(({ name }) => name).join(', ')}`,
+  );
   process.exit(2);
 }
 
@@ -52,7 +54,9 @@ function compilerVersion() {
   try {
     return execFileSync('rustc', ['-vV'], { encoding: 'utf8' });
   } catch (error) {
-    console.error(`rustc could not be run (${error.message}): building needs Node >= 20 and cargo.`);
+    console.error(
+      `rustc could not be run (${error.message}): building needs Node >= 20 and cargo.`,
+    );
     process.exit(1);
   }
 }

@@ -10,16 +10,16 @@ import { install, Lacking, TOOLS } from './lacking.mjs';
  * @param {string} name Of the folder.
  * @param {string[]} packages
  * @param {{ suite?: string }} [options] `suite`: the release of Debian that they are of; by itself
- *   those that this machine has.
+ *   those that this machine has. `cpu`: the architecture of their programs, if not this machine's.
  */
-export function unpacked(name, packages, { suite } = {}) {
+export function unpacked(name, packages, { suite, cpu } = {}) {
   const folder = join(TOOLS, name);
   if (existsSync(folder)) return folder;
   if (!hasApt()) throw new Lacking(`${name} could not be installed: no apt-get here`);
   const stage = `${folder}.new`;
   rmSync(stage, { recursive: true, force: true });
   mkdirSync(join(stage, 'archives'), { recursive: true });
-  const options = suite ? listsOf(suite) : [];
+  const options = suite ? listsOf(suite, cpu) : [];
   const archives = join(stage, 'archives');
   try {
     download(packages, options, archives);
@@ -50,13 +50,19 @@ function hasApt() {
 }
 
 /** Options that have apt see another release, from where this machine has its own, beside its own lists. */
-function listsOf(suite) {
-  const folder = join(TOOLS, `apt-${suite}`);
+function listsOf(suite, cpu = process.arch) {
+  const architecture = cpu === 'x64' ? 'amd64' : cpu;
+  const folder = join(TOOLS, `apt-${suite}-${architecture}`);
   mkdirSync(join(folder, 'lists', 'partial'), { recursive: true });
   mkdirSync(join(folder, 'cache', 'archives', 'partial'), { recursive: true });
   const sources = join(folder, 'sources.list');
   const format = '$(REPO_URI) $(COMPONENT) $(ORIGIN)';
-  const target = install(suite, 'apt-get', ['indextargets', '--format', format, 'Created-By: Packages'])
+  const target = install(suite, 'apt-get', [
+    'indextargets',
+    '--format',
+    format,
+    'Created-By: Packages',
+  ])
     .split('\n')
     .find((line) => /\/debian\/? main Debian$/.test(line));
   if (!target) throw new Lacking(`${suite} could not be found: apt-get has no Debian here`);
@@ -67,26 +73,9 @@ function listsOf(suite) {
     'Dir::Etc::SourceParts': '-',
     'Dir::State::lists': join(folder, 'lists'),
     'Dir::Cache': join(folder, 'cache'),
+    'APT::Architecture': architecture,
     // Another user may not see this folder.
     'APT::Sandbox::User': 'root',
   };
   return Object.entries(options).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
-}
-
-/** All packages that some need, and they themselves, as apt finds them in a release of Debian. */
-export function withDependencies(packages, { suite } = {}) {
-  const options = suite ? listsOf(suite) : [];
-  const without = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'];
-  const args = [
-    ...options,
-    ...['depends', '--recurse', ...without.map((what) => `--no-${what}`)],
-    ...packages,
-  ];
-  const said = () => install(packages.join(' '), 'apt-cache', args);
-  let lines = said();
-  if (lines.trim() === '') {
-    install(packages.join(' '), 'apt-get', [...options, 'update', '-qq']);
-    lines = said();
-  }
-  return lines.split('\n').filter((line) => /^[a-z0-9]/.test(line));
 }
