@@ -48,6 +48,8 @@ function build() {
   const env = { ...process.env, ...rust.env };
   if (byZig) env.PATH = `${zig()}${delimiter}${env.PATH}`;
   if (!options.debug) env.RUSTFLAGS = [env.RUSTFLAGS, ...remaps(rust)].filter(Boolean).join(' ');
+  // Else what is built from C and assembly has paths in its debug information.
+  if (!options.debug && platform.os !== 'win32') env.CFLAGS = `${env.CFLAGS ?? ''} -g0`.trim();
   // zig's linker leaves out the symbols, and there is no Apple's `strip` here.
   if (byZig && platform.os === 'darwin') env.CARGO_PROFILE_RELEASE_STRIP = 'none';
   if (platform.os === 'darwin') env.MACOSX_DEPLOYMENT_TARGET ??= MACOS_FLOOR[platform.cpu];
