@@ -39,10 +39,10 @@ if (!['linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl'].includes(platform
 
 let undo = () => {};
 try {
-  const node = nodeOf(platform);
+  const { node, env } = nodeOf(platform);
   if (platform.cpu !== process.arch) undo = emulateArm64();
   const tree = copyOfTree();
-  process.exitCode = test(node, tree);
+  process.exitCode = test(node, tree, env);
 } catch (error) {
   if (!(error instanceof Lacking)) throw error;
   console.log(`Not tested on ${platform.name}: ${error.message}`);
@@ -102,7 +102,7 @@ function build() {
 }
 
 /** Runs the specs and returns how they ended. */
-function test(node, tree) {
+function test(node, tree, ofNode) {
   const emulated = platform.cpu !== process.arch;
   const args = [
     ...[join(tree, 'node_modules/vitest/vitest.mjs'), 'run', ...forVitest],
@@ -110,7 +110,11 @@ function test(node, tree) {
     ...(emulated ? ['--testTimeout', '300000', '--hookTimeout', '300000'] : []),
     ...(emulated ? ['--project', 'adopted', '--project', 'bridge'] : []),
   ];
-  const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` };
+  const env = {
+    ...process.env,
+    ...ofNode,
+    PATH: `${dirname(node)}${delimiter}${process.env.PATH}`,
+  };
   return spawnSync(node, args, { cwd: tree, stdio: 'inherit', env }).status ?? 1;
 }
 

