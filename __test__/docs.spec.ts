@@ -124,6 +124,8 @@ describe('shell commands', () => {
   async function runs(title: string, line: string): Promise<void> {
     const expected = shell[title];
     if (!expected) throw new Error(`docs/programs.ts does not say what ${title} prints`);
+    // Alpine and Windows have none.
+    if (!has('bash')) return;
     if ('notRun' in expected) {
       expect(spawnSync('bash', ['-nc', line], { encoding: 'utf8' }).stderr).toBe('');
     } else {

@@ -107,7 +107,7 @@ describe('the quick start', () => {
   test('starts from the command line on the port that it is told', async () => {
     const { line } = script(`process.env.PORT = '0';
       process.argv[1] = require('node:path').resolve('examples/quick-start.js');
-      import(process.argv[1]);`);
+      import(require('node:url').pathToFileURL(process.argv[1]));`);
     const url = await line();
     expect(url).toMatch(/^http:\/\/localhost:\d+$/);
     const { port } = new URL(url);
