@@ -591,7 +591,7 @@ describe.skipIf(!hasRedis('redis-login.spec.ts'))('Redis', () => {
     });
 
     test.each([
-      ['that nobody has vouched for', {}, {}],
+      ['that nobody has vouched for', {}, {} as { ca?: string }],
       ['of another authority', {}, { ca: makeCertificate({ host: 'another' }).cert }],
       ['that has expired', { expired: true }, 'own'],
       ['of another host', { host: 'elsewhere.example' }, 'own, by name'],
@@ -603,7 +603,7 @@ describe.skipIf(!hasRedis('redis-login.spec.ts'))('Redis', () => {
           ? trust
           : {
               ca: certificate.cert,
-              ...(trust.includes('name') ? { serverName: 'localhost' } : {}),
+              ...(String(trust).includes('name') ? { serverName: 'localhost' } : {}),
             };
       const a = await clusterNode({ url: redis.url, tls, password: SECRET });
       const reason = await a.downs.next();

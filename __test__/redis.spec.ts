@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import type { WSContext } from '../index.js';
 import { connect } from './support/client.js';
 import { queue } from './support/events.js';
 import {
@@ -79,23 +80,30 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('two servers', () => {
     test('may be said by middleware, without and with somebody left out', async () => {
       const redis = await startRedis();
       const b = await upNode({ url: redis.url });
-      const said = queue<true>();
-      const a = await serve({ cluster: { url: redis.url } }, ({ wsApp }) => {
-        wsApp.wsUse(async (ctx, next) => {
-          await next();
-          ctx.wsRooms.broadcast('room', 'from middleware');
-          ctx.wsRooms.broadcast('room', Buffer.from('binary'), ctx.ws);
-          said.push(true);
-        });
-        wsApp.ws('/ws', (socket) => socket.join('room'));
-      });
+      const a = await upNode(
+        { url: redis.url },
+        {
+          before(app) {
+            app.use(async (context, next) => {
+              await next();
+              const { req, wsRooms, ws } = context as unknown as WSContext;
+              if (req.url !== '/ws?tell') return;
+              wsRooms.broadcast('room', 'from middleware');
+              wsRooms.broadcast('room', Buffer.from('binary'), ws);
+              wsRooms.broadcast('room', 'end');
+            });
+          },
+        },
+      );
       const far = await b.member('room');
-      await subscribed(redis, 'room', 1);
-      const near = await connect(a.url());
-      await said.next();
-      expect(await far.client.next()).toBe('from middleware');
-      expect(await far.client.next()).toEqual(Buffer.from('binary'));
-      expect(await near.next()).toBe('from middleware');
+      const near = await a.member('room');
+      await subscribed(redis, 'room', 2);
+      await connect(a.url('/ws?tell'));
+      for (const { client } of [near, far]) {
+        expect(await client.next()).toBe('from middleware');
+        expect(await client.next()).toEqual(Buffer.from('binary'));
+        expect(await client.next()).toBe('end');
+      }
     });
 
     test('may be empty, and text that is no Unicode looks as it does to local members', async () => {
@@ -267,7 +275,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('two servers', () => {
       const receiver = await nodeProcess({ url: redis.url });
       const sender = await upNode({ url: redis.url });
       await receiver.run(`
-        sockets.wsUse(async (ctx, next) => { globalThis.last = ctx.ws; await next(); })`);
+        sockets.wsUse((socket, req, next) => { globalThis.last = socket; next(); })`);
       const staying = await receiver.member('room');
       const leaving = await receiver.member('room');
       await subscribed(redis, 'room', 1);
@@ -328,7 +336,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('two servers', () => {
       const receiver = await nodeProcess({ url: redis.url });
       const sender = await upNode({ url: redis.url });
       await receiver.run(`
-        sockets.wsUse(async (ctx, next) => { globalThis.last = ctx.ws; await next(); })`);
+        sockets.wsUse((socket, req, next) => { globalThis.last = socket; next(); })`);
       const first = await receiver.member('room');
       const second = await receiver.member();
       await subscribed(redis, 'room', 1);

@@ -193,7 +193,8 @@ export async function startRedisCluster({
   config?: Record<string, string>;
 } = {}): Promise<RedisCluster> {
   const auth = password === undefined ? undefined : [password];
-  const login = password === undefined ? {} : { requirepass: password, masterauth: password };
+  const login: Record<string, string> =
+    password === undefined ? {} : { requirepass: password, masterauth: password };
   const startNode = async () =>
     startRedis({ config: { ...(await clusterConfig()), ...login, ...config }, auth });
   const masters = [await startNode(), await startNode(), await startNode()];

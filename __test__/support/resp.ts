@@ -32,7 +32,7 @@ export async function respClient(
   socket.on('error', () => {});
   const replies: ((reply: Reply) => void)[] = [];
   const messages = queue<{ channel: Buffer; payload: Buffer }>();
-  let received = Buffer.alloc(0);
+  let received: Buffer = Buffer.alloc(0);
   socket.on('data', (chunk: Buffer) => {
     received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
     let at = 0;
@@ -48,7 +48,7 @@ export async function respClient(
         replies.shift()?.(reply);
       }
     }
-    received = received.subarray(at);
+    received = Buffer.from(received.subarray(at));
   });
   socket.on('close', () => {
     for (const settle of replies.splice(0)) settle(new Error('the connection has ended'));
@@ -65,14 +65,18 @@ export async function respClient(
   if (auth) await command('AUTH', ...auth);
   return {
     command,
-    texts: async (...args) =>
-      [await command(...args)].flat(Number.POSITIVE_INFINITY).map((reply) => String(reply)),
+    texts: async (...args) => flat(await command(...args)).map(String),
     async listen(pattern) {
       await command('PSUBSCRIBE', pattern);
       return messages;
     },
     close: () => void socket.destroy(),
   };
+}
+
+/** All that is in lists of lists. */
+function flat(reply: Reply): Reply[] {
+  return Array.isArray(reply) ? reply.flatMap(flat) : [reply];
 }
 
 /** A command as a broker reads it. */
