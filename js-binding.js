@@ -835,6 +835,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.ClusterNode = nativeBinding.ClusterNode
 module.exports.TlsContext = nativeBinding.TlsContext
 module.exports.WebSocketPlugin = nativeBinding.WebSocketPlugin
 module.exports.NativePlugin = nativeBinding.NativePlugin

@@ -59,6 +59,10 @@ class Engine {
   /** There is something in the log that was not there at the end of the last turn. */
   #hasNews = false;
   #onEmpty = null;
+  /** The other servers, where there are any. */
+  #cluster = null;
+  /** Something has been published that they have not been handed. */
+  #hasPublished = false;
 
   /** The native plugin, and the native functions that run per message. */
   native;
@@ -295,7 +299,19 @@ class Engine {
   #flush = () => {
     this.#flushDue = false;
     this.hot?.flush();
+    // Members here come first.
+    if (this.#hasPublished) {
+      this.#hasPublished = false;
+      this.#cluster?.flush();
+    }
   };
+
+  /** @param {import('./cluster/cluster.js').Cluster | null} cluster the other servers */
+  set cluster(cluster) {
+    this.#cluster = cluster;
+    if (cluster === null) this.native.leaveCluster();
+    else inThisRealm(() => this.native.joinCluster(cluster.node));
+  }
 
   /**
    * What all bridged streams have read in one turn of the event loop is handed over at its end. So is
@@ -329,7 +345,9 @@ class Engine {
 
   join(slot, generation, room) {
     const created = inThisRealm(() => this.native.join(slot, generation, room));
-    if (created) this.#host.onRoomCreated(room);
+    if (!created) return;
+    this.#cluster?.roomsChanged();
+    this.#host.onRoomCreated(room);
   }
 
   leave(slot, generation, room) {
@@ -344,6 +362,7 @@ class Engine {
       const slot = internals.slotOf(except);
       this.native.wsBroadcast(message, room, slot, internals.generationOf(except));
     }
+    this.#hasPublished = this.#cluster !== null;
     this.scheduleFlush();
   }
 

@@ -1,11 +1,14 @@
 'use strict';
 
+const { randomUUID } = require('node:crypto');
 const { totalmem } = require('node:os');
 const { types } = require('node:util');
 
 const binding = require('./native.js');
 const { rejectReasons, requestHeaders } = require('./constants.js');
 const { version } = require('../package.json');
+const { Cluster } = require('./cluster/cluster.js');
+const { readCluster, readCredentials } = require('./cluster/options.js');
 const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
 const { internals } = require('./connection.js');
 const { Emitter } = require('./emitter.js');
@@ -53,6 +56,12 @@ class WebSocketPlugin extends Emitter {
   #ownTls;
   /** What a terminator of TLS sees of it. */
   #speaker;
+  /** How other servers are found, as option `cluster` says; `null` where there are none. */
+  #clusterOptions;
+  /** The other servers, between an installation and its clean-up. */
+  #cluster = null;
+  /** What it counted when it was last looked at. */
+  #clusterStats;
   /** First segments of the paths that it serves, if literal: most requests need no closer look. */
   #firstSegments = new Set();
   /** The clean-up under way or done. */
@@ -86,6 +95,9 @@ class WebSocketPlugin extends Emitter {
     this.#speaker = this.#makeSpeaker();
     const tls = options?.tls;
     this.#ownTls = tls === undefined ? null : this.#readTls(tls, NAME);
+    const cluster = options?.cluster;
+    this.#clusterOptions = cluster === undefined ? null : readCluster(cluster, NAME);
+    this.#clusterStats = { ...NO_CLUSTER, nodeId: randomUUID() };
     this.#native.shapes().forEach(this.#addFirstSegment, this);
   }
 
@@ -186,6 +198,40 @@ class WebSocketPlugin extends Emitter {
     for (const hub of this.#hubs) Terminator.renew(hub.server, this.#tls);
   }
 
+  setClusterCredentials(credentials) {
+    const where = `${NAME}.setClusterCredentials`;
+    const checked = readCredentials(credentials, where);
+    const redis = this.#clusterOptions?.redis;
+    if (redis === undefined) {
+      throw new Error(`${where}: there is no Redis here; give option "cluster" a url`);
+    }
+    Object.assign(redis, checked);
+    this.#cluster?.setCredentials(checked);
+  }
+
+  #startCluster() {
+    const options = this.#clusterOptions;
+    if (options === null || this.#cluster !== null) return;
+    const cluster = new Cluster(options, this.#clusterStats.nodeId, {
+      onUp: () => this.#report.emit('cluster:up', []),
+      onDown: (reason) => this.#report.emit('cluster:down', [reason]),
+      onGap: (gap) => this.#report.emit('cluster:gap', [gap]),
+      onError: (error) => this.#report.error(error),
+    });
+    cluster.start(options);
+    this.#cluster = cluster;
+    this.#engine.cluster = cluster;
+  }
+
+  async #stopCluster() {
+    const cluster = this.#cluster;
+    if (cluster === null) return;
+    this.#cluster = null;
+    this.#engine.cluster = null;
+    await cluster.close(this.#native.closeTimeoutMs);
+    this.#clusterStats = cluster.stats();
+  }
+
   #refuseSecond(method) {
     // It only waits for its server to listen again.
     if (this.#isClean && this.#cleaning !== null) this.#leave();
@@ -235,6 +281,7 @@ class WebSocketPlugin extends Emitter {
       installed: this.#installed !== null,
       shuttingDown: this.#cleaning !== null,
       connections: this.#engine.open,
+      ...(this.#clusterOptions !== null && { cluster: this.#clusterNumbers().cluster.state }),
     };
   }
 
@@ -247,7 +294,13 @@ class WebSocketPlugin extends Emitter {
       transports: { ...transports },
       memory: { ...memory },
       rejected: { ...this.#native.rejections() },
+      ...this.#clusterNumbers(),
     };
+  }
+
+  #clusterNumbers() {
+    if (this.#clusterOptions === null) return {};
+    return { cluster: this.#cluster?.stats() ?? { ...this.#clusterStats } };
   }
 
   /** The methods for an application, or for what `attach` returns, which each of them returns. */
@@ -468,6 +521,7 @@ class WebSocketPlugin extends Emitter {
     // The engine ends what does not answer within closeTimeoutMs; this is the net below it.
     await this.#engine.whenEmpty(this.#native.closeTimeoutMs + CLOSE_MARGIN_MS);
     this.#engine.stop();
+    await this.#stopCluster();
     this.#isClean = true;
     if (!this.#mayReopen) this.#leave();
   }
@@ -512,6 +566,7 @@ class WebSocketPlugin extends Emitter {
     this.#mayReopen = false;
     this.#native.setShuttingDown(false);
     this.#engine.reopen();
+    this.#startCluster();
   }
 
   /** Leaves server and application as if the plugin had never been there. It can be used again. */
@@ -558,6 +613,26 @@ function memoryOfProcess() {
 
 /** The engine can speak TLS: where it has descriptors. */
 const SPEAKS_TLS = typeof binding.TlsContext === 'function';
+
+/** What is to be said of a cluster that has not begun. */
+const NO_CLUSTER = {
+  state: 'closed',
+  nodes: 0,
+  published: 0,
+  received: 0,
+  delivered: 0,
+  dropped: 0,
+  ignored: 0,
+  missed: 0,
+  gaps: 0,
+  subscriptions: 0,
+  refused: 0,
+  reconnects: 0,
+  bytesPublished: 0,
+  bytesReceived: 0,
+  waitingBytes: 0,
+  oldestWaitingMs: 0,
+};
 
 /** Beyond the time that peers have to answer a close frame. */
 const CLOSE_MARGIN_MS = 1000;

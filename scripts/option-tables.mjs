@@ -43,6 +43,11 @@ const TABLES = {
       cells,
     },
     {
+      head: ['field', 'type', 'unit', 'default', 'accepted', 'meaning'],
+      group: 'cluster',
+      cells,
+    },
+    {
       head: ['part', 'type', 'default', 'accepted', 'meaning'],
       group: 'tls',
       cells: (option) => [

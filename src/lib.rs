@@ -20,6 +20,7 @@
 // Only Node can call it, so it is left out of unit tests, which run without Node.
 #[cfg(not(test))]
 mod binding;
+pub mod cluster;
 pub mod engine;
 pub mod exchange;
 pub mod handshake;

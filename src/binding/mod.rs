@@ -8,6 +8,7 @@
 //! what does not fit. [`constants`] is what the facade has to know as well.
 
 mod application;
+mod cluster;
 mod constants;
 mod describe;
 mod hot;

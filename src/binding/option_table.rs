@@ -66,7 +66,7 @@ pub(super) struct Number {
 }
 
 /// The options of `WebSocketPlugin`, in the order in which they are read, documented and listed.
-pub(super) static OPTIONS: [OptionRow; 19] = [
+pub(super) static OPTIONS: [OptionRow; 20] = [
     other(
         "path",
         "string or string[]",
@@ -137,6 +137,9 @@ pub(super) static OPTIONS: [OptionRow; 19] = [
     number("maxRoomNameLength", 1.0, MAX_LIMIT, "UTF-16 units", "longest name of a room")
         .by_default(65_536.0)
         .or_infinity(),
+    other("cluster", "object", "undefined", "joins servers on several machines")
+        .accepts("an object with url, or an adapter")
+        .see("Cluster"),
 ];
 
 /// The options of `perMessageDeflate`.
@@ -178,6 +181,27 @@ pub(super) static TLS_OPTIONS: [OptionRow; 10] = [
         .accepts("a boolean"),
     other("ca", "string, Buffer or array", "Node's own", "who may have issued it")
         .accepts("a PEM text or its bytes with certificates, or an array of them"),
+];
+
+/// The options of `cluster`, which the facade reads.
+pub(super) static CLUSTER_OPTIONS: [OptionRow; 8] = [
+    other("url", "string or string[]", "required", "where Redis or Valkey is")
+        .accepts("a URL such as 'redis://host:6379', 'rediss://host:6379' or 'redis+unix:///run/redis.sock', or an array of them for a Redis Cluster"),
+    other("prefix", "string", "'nextrush-ws'", "stands before the names of channels")
+        .accepts("1 to 64 letters, digits, '.', '_' and '-'"),
+    other("username", "string", "undefined", "who logs in, in place of what `url` says")
+        .accepts("a string, with a password beside it"),
+    other("password", "string", "undefined", "the password, likewise").accepts("a string"),
+    other("tls", "object", "{}", "`ca`, `cert`, `key` and `serverName`, for `rediss://`")
+        .accepts("an object with ca, cert, key and serverName, for a URL that begins with 'rediss://'"),
+    OptionRow::new(
+        "subscribe",
+        Accepts::OneOf(&["rooms", "one-channel"]),
+        "what a server hears of others",
+    ),
+    number("publishBuffer", 1.0, MAX_SAFE_INTEGER, "bytes", "most that waits for the broker")
+        .by_default(16_777_216.0),
+    milliseconds("pingTimeoutMs", 100.0, 10_000.0, "longest silence of the broker after a ping"),
 ];
 
 /// A number without a default.
@@ -305,6 +329,8 @@ pub struct OptionTables {
     pub per_message_deflate: Vec<DocumentedOption>,
     /// Those of `tls`.
     pub tls: Vec<DocumentedOption>,
+    /// Those of `cluster`.
+    pub cluster: Vec<DocumentedOption>,
 }
 
 /// What options there are, for the documentation.
@@ -314,6 +340,7 @@ pub fn option_tables() -> OptionTables {
         options: OPTIONS.iter().map(OptionRow::documented).collect(),
         per_message_deflate: DEFLATE_OPTIONS.iter().map(OptionRow::documented).collect(),
         tls: TLS_OPTIONS.iter().map(OptionRow::documented).collect(),
+        cluster: CLUSTER_OPTIONS.iter().map(OptionRow::documented).collect(),
     }
 }
 

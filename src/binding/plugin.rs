@@ -5,15 +5,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
 use uuid::Uuid;
 
+use super::cluster::ClusterNode;
 use super::hot::{EngineHandle, text_frame};
 use super::options::{Options, pending};
 use super::waker::Waker;
+use crate::cluster::Node;
+use crate::cluster::node::Members;
 use crate::engine::rooms::RoomName;
 use crate::engine::{Engine, Ledger};
 #[cfg(unix)]
@@ -24,7 +28,7 @@ use crate::handshake::{
     Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
     RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
 };
-use crate::protocol::{CloseFrame, Opcode, encode_frame};
+use crate::protocol::{CloseFrame, Opcode, encode_frame, payload_of};
 #[cfg(unix)]
 use crate::transport::adopted;
 
@@ -55,6 +59,8 @@ pub struct NativePlugin {
     earlier: Cell<Totals>,
     /// Of the current engine, and of those before it whose connections are still being seen out.
     ledgers: RefCell<Vec<Ledger>>,
+    /// This server's place in a cluster, while it has one.
+    cluster: RefCell<Option<Arc<Node>>>,
 }
 
 /// Why an upgrade request is refused, with the HTTP response that says so.
@@ -146,6 +152,7 @@ impl NativePlugin {
             generations: Generations::default(),
             earlier: Cell::default(),
             ledgers: RefCell::default(),
+            cluster: RefCell::default(),
         })
     }
 
@@ -426,7 +433,41 @@ impl NativePlugin {
         })?;
         let functions = handle.functions(env)?;
         *self.engine.borrow_mut() = Some(handle);
+        self.show_members();
         Ok(functions)
+    }
+
+    /// From now on this server is in a cluster.
+    #[napi]
+    pub fn join_cluster(&self, cluster: &ClusterNode) {
+        *self.cluster.borrow_mut() = Some(cluster.node.clone());
+        self.show_members();
+        for room in self.with_engine(|engine| engine.rooms().names()).unwrap_or_default() {
+            cluster.node.want(&room);
+        }
+    }
+
+    /// From now on it is in none.
+    #[napi]
+    pub fn leave_cluster(&self) {
+        if let Some(node) = self.cluster.borrow_mut().take() {
+            node.set_members(None);
+        }
+    }
+
+    /// Has the cluster know how to reach the members here.
+    fn show_members(&self) {
+        if let Some(node) = &*self.cluster.borrow() {
+            let members = self.with_engine(|engine| Arc::new(engine.members()) as Arc<dyn Members>);
+            node.set_members(members);
+        }
+    }
+
+    /// A room has no members any more.
+    fn unwant(&self, room: &[u16]) {
+        if let Some(node) = &*self.cluster.borrow() {
+            node.unwant(room);
+        }
     }
 
     /// Refuses upgrades from now on, or accepts them again.
@@ -446,6 +487,7 @@ impl NativePlugin {
     #[napi]
     pub fn stop(&self, env: Env) -> Result<()> {
         let Some(handle) = self.engine.borrow_mut().take() else { return Ok(()) };
+        self.show_members();
         let totals = handle.with(Engine::totals).unwrap_or_default();
         self.earlier.set(self.earlier.get() + totals);
         handle.with(Engine::stop);
@@ -536,6 +578,9 @@ impl NativePlugin {
             engine.release(id);
             rooms
         });
+        for room in rooms.iter().flatten() {
+            self.unwant(room);
+        }
         let open = self.open.get().saturating_sub(1);
         self.open.set(open);
         if open == 0
@@ -559,16 +604,34 @@ impl NativePlugin {
         } else if let Some(limit) = over(self.options.max_rooms_per_connection, rooms) {
             format!("maxRoomsPerConnection is {limit}, this would be room {rooms}")
         } else {
-            return Ok(self.with_engine(|engine| engine.join(id, &room)).unwrap_or(false));
+            return Ok(self.join_room(id, &room));
         };
         Err(pending(env.throw_range_error(&format!("join: option {exceeded}"), None)))
+    }
+
+    fn join_room(&self, id: ConnectionId, room: &[u16]) -> bool {
+        let cluster = self.cluster.borrow();
+        if cluster.is_some() {
+            self.with_engine(|engine| engine.show_to_others(id));
+        }
+        let created = self.with_engine(|engine| engine.join(id, room)).unwrap_or(false);
+        if let Some(node) = &*cluster
+            && created
+        {
+            node.want(room);
+        }
+        created
     }
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.
     #[napi]
     pub fn leave(&self, slot: u32, generation: u32, room: Utf16String) -> bool {
         let id = ConnectionId { slot, generation };
-        self.with_engine(|engine| engine.leave(id, &room)).unwrap_or(false)
+        let destroyed = self.with_engine(|engine| engine.leave(id, &room)).unwrap_or(false);
+        if destroyed {
+            self.unwant(&room);
+        }
+        destroyed
     }
 
     /// Names of the rooms, oldest first.
@@ -588,6 +651,7 @@ impl NativePlugin {
         except_slot: Option<u32>,
         except_generation: Option<u32>,
     ) {
+        let is_text = matches!(message, Either::A(_));
         let (bytes, start) = match message {
             Either::A(text) => text_frame(env.raw(), text.raw()),
             Either::B(binary) => {
@@ -599,9 +663,24 @@ impl NativePlugin {
         let except = except_slot
             .zip(except_generation)
             .map(|(slot, generation)| ConnectionId { slot, generation });
-        self.with_engine(|engine| {
-            engine.broadcast(room.as_deref(), except, engine.own_frame(bytes, start));
-        });
+        let room = room.as_deref();
+        let publish = |frame: &[u8]| {
+            if let Some(node) = &*self.cluster.borrow() {
+                node.publish(room, is_text, payload_of(frame));
+            }
+        };
+        let engine = self.engine.borrow().clone();
+        match engine {
+            // Nobody is connected here.
+            None => publish(&bytes[start..]),
+            Some(handle) => {
+                handle.with(|engine| {
+                    let frame = engine.own_frame(bytes, start);
+                    engine.broadcast(room, except, frame.clone());
+                    publish(&frame);
+                });
+            }
+        }
     }
 
     /// Starts the close handshake. `code` and `reason` have been checked.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
@@ -28,7 +29,7 @@ use crate::transport::adopted::LentSocket;
 /// that dropping it joins the I/O threads.
 pub struct Engine {
     common: Arc<Common>,
-    rooms: Rooms,
+    rooms: Arc<Rooms>,
     pub(super) threads: Box<[Thread]>,
     pub(super) slots: RefCell<Slots>,
     /// Open connections whose bytes JavaScript pumps.
@@ -94,7 +95,7 @@ impl Engine {
             .collect::<std::io::Result<_>>()?;
         Ok(Self {
             common,
-            rooms: Rooms::new(count),
+            rooms: Arc::new(Rooms::new(count)),
             threads,
             slots: RefCell::new(Slots::new(count, generations)),
             bridged: Cell::new(0),
@@ -122,6 +123,12 @@ impl Engine {
     /// The rooms.
     pub fn rooms(&self) -> &Rooms {
         &self.rooms
+    }
+
+    /// What other threads send the members through.
+    pub fn members(&self) -> LocalMembers {
+        let logs = self.threads.iter().map(|thread| thread.log.clone()).collect();
+        LocalMembers::new(self.rooms.clone(), logs, self.common.memory.clone())
     }
 
     /// Whether all I/O threads are there to serve connections.
@@ -371,6 +378,16 @@ impl Engine {
     pub fn join(&self, id: ConnectionId, room: &[u16]) -> bool {
         let mut slots = self.slots.borrow_mut();
         slots.get_mut(id).is_some_and(|entry| self.rooms.join(id, &mut entry.rooms, room))
+    }
+
+    /// From now on other threads may send to a connection: what they say must not come before it.
+    pub fn show_to_others(&self, id: ConnectionId) {
+        let thread = self.thread(id.slot);
+        let is_its_adoption = |op: &Op| matches!(op, Op::Adopt(adoption) if adoption.id == id);
+        let is_pending = thread.pending.borrow().ops.iter().any(is_its_adoption);
+        if is_pending {
+            thread.flush();
+        }
     }
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.

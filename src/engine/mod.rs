@@ -12,6 +12,7 @@
 //! in one inbox.
 
 mod control;
+mod local_members;
 #[cfg(unix)]
 mod lone;
 pub mod rooms;

@@ -104,6 +104,11 @@ impl Rooms {
 
     /// The members of a room at this moment, or `None` where there is no such room.
     pub fn members(&self, name: &[u16]) -> Option<Members> {
+        self.with_members(name, Members::clone)
+    }
+
+    /// Has `act` see the members of a room. Nobody joins or leaves it meanwhile, so it must be short.
+    pub fn with_members<R>(&self, name: &[u16], act: impl FnOnce(&Members) -> R) -> Option<R> {
         let room = self.by_name.get(name)?;
         let by_thread = || {
             let mut shares = vec![Vec::new(); self.threads as usize];
@@ -115,7 +120,7 @@ impl Rooms {
             shares.iter_mut().for_each(|share| share.sort_unstable_by_key(|id| id.slot));
             shares.into_iter().map(Vec::into_boxed_slice).collect()
         };
-        Some(room.snapshot.get_or_init(by_thread).clone())
+        Some(act(room.snapshot.get_or_init(by_thread)))
     }
 
     /// Names of all rooms, oldest first.

@@ -6,7 +6,7 @@
 //! or tick.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -23,6 +23,12 @@ const SEGMENT_BYTES: usize = 1 << 20;
 
 /// Segments kept for reuse.
 const SPARE_SEGMENTS: usize = 4;
+
+/// Most bytes of what other nodes say that wait for an I/O thread: about a tenth of a second of it.
+const OTHERS_BYTES: usize = 16 << 20;
+
+/// What a broadcast of another node counts beside its frame.
+const OTHERS_COST: usize = 128;
 
 /// Where a connection comes from.
 #[derive(Debug)]
@@ -197,6 +203,8 @@ pub struct Segment {
     pub bytes: Vec<u8>,
     /// It has an operation that does not wait for others.
     is_urgent: bool,
+    /// What it has of other nodes, in bytes, where it is not the JavaScript thread's.
+    of_others: Option<usize>,
 }
 
 impl Segment {
@@ -222,6 +230,7 @@ impl Segment {
         self.ops.clear();
         self.bytes.clear();
         self.is_urgent = false;
+        self.of_others = None;
     }
 
     /// As [`Self::clear`], unless it grew out of proportion.
@@ -241,8 +250,10 @@ pub struct OpLog {
     ready: Notify,
     /// The JavaScript thread waits for the I/O thread to end.
     abandoned: AtomicBool,
-    /// Segments that have been carried out. Written by the I/O thread only.
+    /// Segments of the JavaScript thread that have been carried out. Written by the I/O thread only.
     carried_out: AtomicU64,
+    /// Bytes of what other nodes say that have not been carried out.
+    of_others: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -261,6 +272,35 @@ impl OpLog {
         };
         self.ready.notify_one();
         spare.unwrap_or_default()
+    }
+
+    /// Any other thread: whether there is room for a broadcast of another node.
+    pub fn has_room(&self, frame: &Bytes) -> bool {
+        let waiting = self.of_others.load(Ordering::Relaxed);
+        waiting == 0 || waiting + frame.len() + OTHERS_COST <= OTHERS_BYTES
+    }
+
+    /// Any other thread: appends a broadcast of another node, behind what the JavaScript thread has
+    /// handed over. The caller holds what it has read the members of, so nobody leaves in between.
+    pub fn append_of_others(&self, broadcast: Broadcast) {
+        let cost = broadcast.frame.len() + OTHERS_COST;
+        self.of_others.fetch_add(cost, Ordering::Relaxed);
+        {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            match queue.waiting.last_mut() {
+                Some(Segment { of_others: Some(bytes), ops, .. }) if ops.len() < SEGMENT_OPS => {
+                    *bytes += cost;
+                    ops.push(Op::Broadcast(broadcast));
+                }
+                _ => {
+                    let mut segment = queue.spare.pop().unwrap_or_default();
+                    segment.of_others = Some(cost);
+                    segment.ops.push(Op::Broadcast(broadcast));
+                    queue.waiting.push(segment);
+                }
+            }
+        }
+        self.ready.notify_one();
     }
 
     /// I/O thread: waits for segments, or for a nudge, and moves what is there into `out`.
@@ -295,16 +335,23 @@ impl OpLog {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).spare.clear();
     }
 
-    /// JavaScript thread: how many segments have been carried out.
+    /// JavaScript thread: how many of its segments have been carried out.
     pub fn carried_out(&self) -> u64 {
         self.carried_out.load(Ordering::Acquire)
     }
 
     /// I/O thread: gives a segment that has been carried out back for reuse.
     pub fn recycle(&self, segment: Segment) {
-        let count = self.carried_out.load(Ordering::Relaxed) + 1;
-        // What it queued is queued before anybody sees this.
-        self.carried_out.store(count, Ordering::Release);
+        match segment.of_others {
+            Some(bytes) => {
+                self.of_others.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            None => {
+                let count = self.carried_out.load(Ordering::Relaxed) + 1;
+                // What it queued is queued before anybody sees this.
+                self.carried_out.store(count, Ordering::Release);
+            }
+        }
         if let Some(segment) = segment.recycle() {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if queue.spare.len() < SPARE_SEGMENTS {

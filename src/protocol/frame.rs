@@ -146,6 +146,16 @@ pub fn encode_compressed_header(out: &mut [u8; MAX_HEADER], opcode: Opcode, len:
     written
 }
 
+/// The payload of a frame that [`encode_frame`] has written.
+pub fn payload_of(frame: &[u8]) -> &[u8] {
+    let header_len = match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(header_len..).unwrap_or_default()
+}
+
 /// Appends a whole final, unmasked frame to `out`.
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let mut header = [0; MAX_HEADER];
@@ -164,6 +174,16 @@ mod tests {
         let violation = FrameHeader::parse(bytes, false).unwrap_err();
         assert_eq!(violation.code, PROTOCOL_ERROR);
         violation.reason
+    }
+
+    #[test]
+    fn the_payload_of_a_frame_is_what_it_was_made_of() {
+        for len in [0, 1, 125, 126, 65_535, 65_536] {
+            let payload = vec![7; len];
+            let mut frame = Vec::new();
+            encode_frame(&mut frame, Opcode::Binary, &payload);
+            assert_eq!(payload_of(&frame), payload);
+        }
     }
 
     #[test]

@@ -15,6 +15,6 @@ pub mod message;
 
 pub use close::{CloseFrame, Violation};
 pub use deflate::{DeflateParams, Deflater};
-pub use frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_frame, encode_header};
+pub use frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, encode_frame, encode_header, payload_of};
 pub use frames::{EncodedFrame, Frames};
 pub use message::{Assembler, Sink};

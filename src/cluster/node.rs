@@ -1,0 +1,663 @@
+//! This server's place in the cluster.
+//!
+//! The JavaScript thread publishes, and says which rooms have members here; a driver carries messages
+//! to a broker and back, and hands what others say to the members here, all on a thread of its own.
+//! Each lock is held for a few moves only, never over a wait or a call into JavaScript.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use super::envelope::{Envelope, Message, NodeId, Origin, decode};
+use super::names::{Channel, wire_name};
+use super::publications::{Kind, Publication, Publications};
+use super::subscriptions::{Request, Subscriptions};
+use super::tracking::{EVERYONE, Key, Missed, Tracker};
+
+/// Most holes that wait to be told one by one; beyond that a node is only said to have some.
+const MAX_TOLD: usize = 1024;
+
+/// The driver is called while JavaScript goes on, if so much waits.
+const CALL_AT: usize = 256 << 10;
+
+/// A room's name, as JavaScript has it.
+type RoomName = Arc<[u16]>;
+
+/// How a node is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeOptions {
+    /// Its name, which no other has.
+    pub id: NodeId,
+    /// Every message goes to everyone, and names its room.
+    pub one_channel: bool,
+    /// Channels lie in partitions, which have brokers of their own.
+    pub is_sharded: bool,
+    /// Most bytes that wait for the broker.
+    pub publish_buffer: usize,
+}
+
+/// What members on this server are sent by other threads.
+pub trait Members: Send + Sync {
+    /// Sends a message to a room, or to everyone.
+    fn deliver(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) -> Delivery;
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is on its way to members.
+    Sent,
+    /// There are none.
+    Nobody,
+    /// The I/O threads have too much to do.
+    Full,
+}
+
+/// Something that the application is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Messages come and go.
+    Up,
+    /// They do not, for a reason.
+    Down(String),
+    /// Some have been lost, or may have been.
+    Gap {
+        /// Whose.
+        node: NodeId,
+        /// In which room; `None` for those to everyone, and where that is not known.
+        room: Option<RoomName>,
+        /// How many, where that is known.
+        missed: Option<u64>,
+    },
+    /// The broker refuses something, which is no reason to end.
+    Refused(String),
+    /// The driver has ended.
+    Closed,
+}
+
+/// Whether messages come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not yet, and nothing has failed.
+    Connecting,
+    /// They do.
+    Up,
+    /// Not any more.
+    Down,
+    /// Never again.
+    Closed,
+}
+
+/// Numbers about a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Stats {
+    /// Whether messages come and go.
+    pub state: State,
+    /// Other nodes that have been heard of.
+    pub nodes: usize,
+    /// Messages that the broker has taken.
+    pub published: u64,
+    /// Messages of others that have come.
+    pub received: u64,
+    /// Those that members here were sent.
+    pub delivered: u64,
+    /// Messages that were dropped.
+    pub dropped: u64,
+    /// What could not be read.
+    pub ignored: u64,
+    /// Messages of others that are known to be missing.
+    pub missed: u64,
+    /// Holes that were told of.
+    pub gaps: u64,
+    /// Channels that are subscribed to.
+    pub subscriptions: usize,
+    /// Channels that the broker refuses.
+    pub refused: usize,
+    /// Times that a lost connection was made again.
+    pub reconnects: u64,
+    /// Bytes of the messages that the broker has taken.
+    pub bytes_published: u64,
+    /// Bytes of the messages that have come.
+    pub bytes_received: u64,
+    /// Bytes that wait for the broker.
+    pub waiting_bytes: usize,
+    /// For how long the oldest of them has.
+    pub oldest_waiting: Duration,
+}
+
+/// This server's place in the cluster. Shared by the JavaScript thread and the driver's.
+pub struct Node {
+    options: NodeOptions,
+    origin: Origin,
+    /// What times are measured from.
+    start: Instant,
+    /// What waits for the broker. Filled by the JavaScript thread, emptied by the driver.
+    publications: Mutex<Publications>,
+    /// What this node wants to hear, and has heard.
+    listening: Mutex<Listening>,
+    /// What JavaScript has to be told.
+    events: Mutex<Events>,
+    /// Calls the JavaScript thread.
+    wake: Box<dyn Fn() + Send + Sync>,
+    /// A [`State`].
+    state: AtomicU8,
+    has_been_up: AtomicBool,
+    counters: Counters,
+    /// Calls the driver: something is to be published.
+    pub published: Notify,
+    /// Calls the driver: something is to be subscribed to, or left.
+    pub wanted: Notify,
+}
+
+#[derive(Default)]
+struct Counters {
+    published: AtomicU64,
+    received: AtomicU64,
+    delivered: AtomicU64,
+    dropped: AtomicU64,
+    ignored: AtomicU64,
+    missed: AtomicU64,
+    gaps: AtomicU64,
+    reconnects: AtomicU64,
+    bytes_published: AtomicU64,
+    bytes_received: AtomicU64,
+}
+
+struct Listening {
+    subscriptions: Subscriptions,
+    tracker: Tracker,
+    /// Names of the rooms that are listened to, as JavaScript has them.
+    rooms: FxHashMap<Key, RoomName>,
+    /// The channels of an adapter, by what it calls them.
+    by_token: HashMap<String, Channel>,
+    /// The members here, while the engine runs.
+    members: Option<Arc<dyn Members>>,
+}
+
+#[derive(Default)]
+struct Events {
+    waiting: Vec<Event>,
+    gaps: usize,
+    /// Nodes of which no more holes are told one by one.
+    merged: HashSet<NodeId>,
+    /// JavaScript has been called, and has not come yet.
+    is_called: bool,
+}
+
+impl Node {
+    /// A node that no broker knows yet. `wake` is called when events wait.
+    pub fn new(options: NodeOptions, wake: Box<dyn Fn() + Send + Sync>) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut subscriptions = Subscriptions::new(options.is_sharded);
+        subscriptions.want(&Channel::Everyone);
+        let listening = Listening {
+            subscriptions,
+            tracker: Tracker::new(),
+            rooms: FxHashMap::default(),
+            by_token: HashMap::from([(Channel::Everyone.token(), Channel::Everyone)]),
+            members: None,
+        };
+        Self {
+            options,
+            origin: Origin { node: options.id, epoch: since_1970.as_micros() as u64 },
+            start: Instant::now(),
+            publications: Mutex::new(Publications::new(options.publish_buffer)),
+            listening: Mutex::new(listening),
+            events: Mutex::default(),
+            wake,
+            state: AtomicU8::new(State::Connecting as u8),
+            has_been_up: AtomicBool::new(false),
+            counters: Counters::default(),
+            published: Notify::new(),
+            wanted: Notify::new(),
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> NodeId {
+        self.options.id
+    }
+
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
+    fn publications(&self) -> MutexGuard<'_, Publications> {
+        self.publications.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // What the JavaScript thread does.
+
+    /// The members here, while there can be any.
+    pub fn set_members(&self, members: Option<Arc<dyn Members>>) {
+        self.listening().members = members;
+    }
+
+    /// Says something to the members of a room on other nodes, or to everyone there. It leaves with the
+    /// next [`Self::call_driver`], or before.
+    pub fn publish(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) {
+        if self.state() == State::Closed {
+            return;
+        }
+        let channel = Channel::of(room);
+        let mut publications = self.publications();
+        publications.push(self.origin, &channel, self.options.one_channel, is_text, payload);
+        let calls = publications.waiting_bytes() >= CALL_AT;
+        drop(publications);
+        if calls {
+            self.published.notify_one();
+        }
+    }
+
+    /// Has the driver take what has been published.
+    pub fn call_driver(&self) {
+        self.published.notify_one();
+    }
+
+    /// A room has members here.
+    pub fn want(&self, room: &[u16]) {
+        let name = wire_name(room);
+        let mut listening = self.listening();
+        let key = listening.tracker.listen(&name);
+        listening.rooms.insert(key, room.into());
+        if self.options.one_channel {
+            listening.tracker.confirmed(key, self.now());
+            return;
+        }
+        let channel = Channel::Room(name);
+        if listening.subscriptions.want(&channel) {
+            listening.by_token.insert(channel.token(), channel);
+            drop(listening);
+            self.wanted.notify_one();
+        }
+    }
+
+    /// A room has no members here any more.
+    pub fn unwant(&self, room: &[u16]) {
+        let name = wire_name(room);
+        let mut listening = self.listening();
+        if self.options.one_channel {
+            listening.forget(&name);
+        } else {
+            let now = self.now();
+            listening.subscriptions.unwant(&Channel::Room(name), now);
+        }
+    }
+
+    /// What is to be told, in the order in which it happened.
+    pub fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner)).waiting
+    }
+
+    /// Numbers.
+    pub fn stats(&self) -> Stats {
+        let (waiting_bytes, oldest) = self.publications().waiting();
+        let listening = self.listening();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        Stats {
+            state: self.state(),
+            nodes: listening.tracker.nodes(),
+            published: count(&counters.published),
+            received: count(&counters.received),
+            delivered: count(&counters.delivered),
+            dropped: count(&counters.dropped),
+            ignored: count(&counters.ignored),
+            missed: count(&counters.missed),
+            gaps: count(&counters.gaps),
+            subscriptions: listening.subscriptions.confirmed(),
+            refused: listening.subscriptions.refused(),
+            reconnects: count(&counters.reconnects),
+            bytes_published: count(&counters.bytes_published),
+            bytes_received: count(&counters.bytes_received),
+            waiting_bytes,
+            oldest_waiting: oldest.map(|since| since.elapsed()).unwrap_or_default(),
+        }
+    }
+
+    // What a driver does.
+
+    /// Whether messages come and go.
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Connecting,
+            1 => State::Up,
+            2 => State::Down,
+            _ => State::Closed,
+        }
+    }
+
+    /// Messages come and go.
+    pub fn up(&self) {
+        if !matches!(self.state(), State::Connecting | State::Down) {
+            return;
+        }
+        self.state.store(State::Up as u8, Ordering::Relaxed);
+        if self.has_been_up.swap(true, Ordering::Relaxed) {
+            self.counters.reconnects.fetch_add(1, Ordering::Relaxed);
+        }
+        self.tell(Event::Up);
+        self.tell_dropped();
+    }
+
+    /// They do not any more, or could not at the first attempt.
+    pub fn down(&self, reason: String) {
+        if matches!(self.state(), State::Connecting | State::Up) {
+            self.state.store(State::Down as u8, Ordering::Relaxed);
+            self.tell(Event::Down(reason));
+        }
+    }
+
+    /// The driver has ended.
+    pub fn closed(&self) {
+        self.state.store(State::Closed as u8, Ordering::Relaxed);
+        self.publications().clear();
+        self.tell_dropped();
+        self.tell(Event::Closed);
+    }
+
+    /// The broker refuses something.
+    pub fn refused(&self, what: String) {
+        self.tell(Event::Refused(what));
+    }
+
+    /// Some of what waits for the broker, the oldest first.
+    pub fn take_publications(&self, count: usize, bytes: usize) -> Vec<Publication> {
+        self.publications().take(count, bytes)
+    }
+
+    /// How many messages wait for the broker.
+    pub fn waiting_messages(&self) -> usize {
+        self.publications().waiting_messages()
+    }
+
+    /// Whether nothing waits for the broker.
+    pub fn has_published_all(&self) -> bool {
+        self.publications().is_empty()
+    }
+
+    /// The broker has them.
+    pub fn sent(&self, publications: &[Publication]) {
+        let messages = publications.iter().filter(|each| each.kind == Kind::Message);
+        let (count, bytes) =
+            messages.fold((0, 0), |(count, bytes), each| (count + 1, bytes + each.bytes.len()));
+        self.counters.published.fetch_add(count, Ordering::Relaxed);
+        self.counters.bytes_published.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The broker does not have them, and may take them yet.
+    pub fn unsent(&self, publications: Vec<Publication>) {
+        self.publications().put_back(publications);
+    }
+
+    /// The broker refuses them, or nobody knows whether it has them.
+    pub fn lost(&self, publications: &[Publication]) {
+        let messages = publications.iter().filter(|each| each.kind == Kind::Message).count();
+        self.tell_lost(messages as u64);
+    }
+
+    /// One that was taken to have been sent has not.
+    pub fn lost_one(&self) {
+        self.tell_lost(1);
+    }
+
+    /// The channel that an adapter knows by this name.
+    pub fn channel_of(&self, token: &str) -> Option<Channel> {
+        self.listening().by_token.get(token).cloned()
+    }
+
+    /// A connection has been made that serves these partitions.
+    pub fn begin_session(&self, serves: impl Fn(u16) -> bool) {
+        let mut listening = self.listening();
+        listening.subscriptions.begin(&serves);
+        if serves(Channel::Everyone.partition()) {
+            let is_first = !self.has_been_up.load(Ordering::Relaxed);
+            let now = self.now();
+            listening.tracker.session_started(is_first, now);
+        }
+    }
+
+    /// A connection has got other partitions: all of them are asked for again, which does no harm.
+    pub fn begin_again(&self, serves: impl Fn(u16) -> bool) {
+        self.listening().subscriptions.begin(serves);
+    }
+
+    /// What is to be subscribed to or left next, at a connection that serves these partitions.
+    pub fn next_request(&self, serves: impl Fn(u16) -> bool) -> Option<Request> {
+        let mut listening = self.listening();
+        let request = listening.subscriptions.next(serves);
+        listening.forget_gone();
+        request
+    }
+
+    /// The broker has subscribed this node to a channel, or has it left.
+    pub fn request_done(&self, subscribes: bool, channel: Channel) {
+        let mut listening = self.listening();
+        let now = self.now();
+        if subscribes && let Some(key) = listening.key_of(&channel) {
+            listening.tracker.confirmed(key, now);
+        }
+        listening.subscriptions.done(subscribes, channel, now);
+        listening.forget_gone();
+    }
+
+    /// The broker has refused that, for a reason.
+    pub fn request_refused(&self, subscribes: bool, channel: Channel, reason: &str) {
+        let now = self.now();
+        if subscribes {
+            self.refused(format!("{} cannot be subscribed to: {reason}", described(&channel)));
+        }
+        self.listening().subscriptions.refuse(subscribes, channel, now);
+    }
+
+    /// Whether the broker has been told all that is to be subscribed to.
+    pub fn is_settled(&self) -> bool {
+        self.listening().subscriptions.is_settled()
+    }
+
+    /// To be called every second or so; `is_heard` is whether others can be heard now.
+    pub fn tick(&self, is_heard: bool) {
+        let now = self.now();
+        let mut listening = self.listening();
+        let wanted = listening.subscriptions.tick(now);
+        listening.forget_gone();
+        if is_heard {
+            listening.tracker.tick(now);
+        }
+        self.tell_missed(listening);
+        if wanted {
+            self.wanted.notify_one();
+        }
+        self.tell_dropped();
+    }
+
+    /// Says how far this node has come; `is_last` where it says nothing after that.
+    pub fn beat(&self, is_last: bool) {
+        self.publications().push_beat(self.origin, is_last);
+        self.published.notify_one();
+    }
+
+    /// Something has come in the channel of everyone.
+    pub fn received_by_everyone(&self, bytes: &[u8]) {
+        self.received(|_| Some(EVERYONE), bytes);
+    }
+
+    /// Something has come in the channel of a room, by its name on the wire.
+    pub fn received_in_room(&self, name: &[u8], bytes: &[u8]) {
+        self.received(|listening| listening.tracker.key_of(name), bytes);
+    }
+
+    /// Something has come in a channel of an adapter.
+    pub fn received_by_token(&self, token: &str, bytes: &[u8]) {
+        self.received(|listening| listening.key_of(listening.by_token.get(token)?), bytes);
+    }
+
+    fn received(&self, channel: impl FnOnce(&Listening) -> Option<Key>, bytes: &[u8]) {
+        let counters = &self.counters;
+        let Ok((origin, envelope)) = decode(bytes) else {
+            counters.ignored.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if origin.node == self.origin.node {
+            return;
+        }
+        let mut listening = self.listening();
+        let now = self.now();
+        let Some(channel) = channel(&listening) else { return };
+        match envelope {
+            // Heartbeats are for everyone.
+            Envelope::Beat(beat) if channel == EVERYONE => {
+                listening.tracker.beat(origin, &beat, now);
+            }
+            Envelope::Beat(_) => {}
+            Envelope::Message(message) => {
+                counters.received.fetch_add(1, Ordering::Relaxed);
+                counters.bytes_received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.deliver(&mut listening, origin, channel, &message, now);
+            }
+        }
+        self.tell_missed(listening);
+    }
+
+    /// Members are sent it while the lock is held: those who come and go do so before it or after it.
+    fn deliver(
+        &self,
+        listening: &mut Listening,
+        origin: Origin,
+        channel: Key,
+        message: &Message<'_>,
+        now: u64,
+    ) {
+        let key = match message.room {
+            None => channel,
+            Some(name) => match listening.tracker.key_of(name) {
+                Some(key) => key,
+                // A room without members here.
+                None => return,
+            },
+        };
+        if message.is_text && simdutf8::basic::from_utf8(message.payload).is_err() {
+            self.counters.ignored.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if !listening.tracker.message(origin, key, message.position, now) {
+            return;
+        }
+        let room = match key {
+            EVERYONE => None,
+            key => match listening.rooms.get(&key) {
+                Some(name) => Some(&**name),
+                None => return,
+            },
+        };
+        let Some(members) = &listening.members else { return };
+        match members.deliver(room, message.is_text, message.payload) {
+            Delivery::Sent => {
+                self.counters.delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Delivery::Nobody => {}
+            Delivery::Full => {
+                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                let room = room.map(Into::into);
+                self.tell(Event::Gap { node: origin.node, room, missed: Some(1) });
+            }
+        }
+    }
+
+    fn tell_missed(&self, mut listening: MutexGuard<'_, Listening>) {
+        let missed = listening.tracker.take_missed();
+        if missed.is_empty() {
+            return;
+        }
+        let told: Vec<Event> = missed
+            .into_iter()
+            .map(|Missed { node, channel, count }| {
+                self.counters.missed.fetch_add(count.unwrap_or(0), Ordering::Relaxed);
+                let room = channel.and_then(|key| listening.rooms.get(&key).cloned());
+                Event::Gap { node, room, missed: count }
+            })
+            .collect();
+        drop(listening);
+        told.into_iter().for_each(|event| self.tell(event));
+    }
+
+    fn tell_dropped(&self) {
+        let dropped = self.publications().take_dropped();
+        self.tell_lost(dropped);
+    }
+
+    /// Others have not got so many messages of this node.
+    fn tell_lost(&self, count: u64) {
+        if count > 0 {
+            self.counters.dropped.fetch_add(count, Ordering::Relaxed);
+            self.tell(Event::Gap { node: self.origin.node, room: None, missed: Some(count) });
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Event::Gap { node, .. } = &event {
+            self.counters.gaps.fetch_add(1, Ordering::Relaxed);
+            if events.gaps < MAX_TOLD {
+                events.gaps += 1;
+                events.waiting.push(event);
+            } else if events.merged.insert(*node) {
+                events.waiting.push(Event::Gap { node: *node, room: None, missed: None });
+            }
+        } else {
+            events.waiting.push(event);
+        }
+        let calls = !std::mem::replace(&mut events.is_called, true);
+        drop(events);
+        if calls {
+            (self.wake)();
+        }
+    }
+}
+
+/// Longest room name that an error shows, in characters.
+const SHOWN: usize = 100;
+
+/// A channel in the words of an error.
+pub fn described(channel: &Channel) -> String {
+    match channel {
+        Channel::Everyone => "the channel of everyone".to_owned(),
+        Channel::Room(name) => {
+            let name: String = String::from_utf8_lossy(name).chars().take(SHOWN).collect();
+            format!("the room {name:?}")
+        }
+    }
+}
+
+impl Listening {
+    fn key_of(&self, channel: &Channel) -> Option<Key> {
+        match channel {
+            Channel::Everyone => Some(EVERYONE),
+            Channel::Room(name) => self.tracker.key_of(name),
+        }
+    }
+
+    fn forget_gone(&mut self) {
+        for channel in self.subscriptions.take_gone() {
+            self.by_token.remove(&channel.token());
+            if let Channel::Room(name) = &channel {
+                self.forget(name);
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(key) = self.tracker.key_of(name) {
+            self.rooms.remove(&key);
+        }
+        self.tracker.forget(name);
+    }
+}

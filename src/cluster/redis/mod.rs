@@ -1,0 +1,299 @@
+//! The driver for Redis and Valkey, on a thread of its own.
+//!
+//! Connecting, logging in and the protocol (RESP3) come from the `redis` crate, as plain multiplexed
+//! connections. Which channels are subscribed to, and what happens when a connection is lost, is ours.
+//! One connection carries subscriptions and `PING` only, as what arrives unasked would be taken for the
+//! answer to something else; broadcasts leave by another one. A Redis Cluster has one of each per master.
+//!
+//! Connections are made anew for ever, whatever the reason: after 50 ms at first, up to 2 s, with a
+//! part left to chance so that not all nodes come at once.
+
+mod link;
+mod publishing;
+mod subscribing;
+mod topology;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_local;
+
+use super::Node;
+pub use link::{Address, Credentials, Tls};
+use topology::Topology;
+
+/// Between two heartbeats.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// First and longest wait before a connection is made again.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How to reach the broker.
+pub struct RedisOptions {
+    /// The server, or some nodes of a Redis Cluster.
+    pub seeds: Vec<Address>,
+    /// It is a Redis Cluster.
+    pub is_cluster: bool,
+    /// TLS is spoken.
+    pub tls: Option<Tls>,
+    /// Stands before the names of channels.
+    pub prefix: String,
+    /// Longest silence of the broker.
+    pub ping_timeout: Duration,
+}
+
+/// The thread of a driver.
+pub struct Redis {
+    control: Arc<Control>,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// What the JavaScript thread tells the driver.
+struct Control {
+    /// Who logs in at connections that are made from now on.
+    credentials: Mutex<Credentials>,
+    /// Time for what waits to leave, once the driver is to end.
+    stop: Mutex<Option<Duration>>,
+    /// Nothing is waited for.
+    abandoned: AtomicBool,
+    changed: Notify,
+}
+
+impl Redis {
+    /// Starts the thread. `exit` is the last thing that is called on it.
+    ///
+    /// # Errors
+    /// When the operating system has no threads or no descriptors left.
+    pub fn start(
+        node: Arc<Node>,
+        options: RedisOptions,
+        credentials: Credentials,
+        exit: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
+        let control = Arc::new(Control {
+            credentials: Mutex::new(credentials),
+            stop: Mutex::new(None),
+            abandoned: AtomicBool::new(false),
+            changed: Notify::new(),
+        });
+        let (started, result) = sync_channel(1);
+        let handle = {
+            let control = control.clone();
+            std::thread::Builder::new().name("nextrush-ws-clu".into()).spawn(move || {
+                let runtime = Builder::new_current_thread()
+                    .enable_io()
+                    .enable_time()
+                    .build_local(LocalOptions::default());
+                match runtime {
+                    Ok(runtime) => {
+                        let _ = started.send(Ok(()));
+                        runtime.block_on(drive(node.clone(), options, control));
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
+                }
+                node.closed();
+                exit();
+            })?
+        };
+        result.recv().unwrap_or_else(|_| Err(io::Error::other("the thread died")))?;
+        Ok(Self { control, handle: Some(handle) })
+    }
+
+    /// Connections that are made from now on log in so.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        *self.control.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+    }
+
+    /// Ends the driver, once what waits has left or `limit` is over.
+    pub fn stop(&self, limit: Duration) {
+        *self.control.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(limit);
+        self.control.changed.notify_one();
+    }
+}
+
+impl Drop for Redis {
+    /// Ends the thread and waits for it: it never waits for this one, so it ends at once.
+    fn drop(&mut self) {
+        self.control.abandoned.store(true, Ordering::Release);
+        self.stop(Duration::ZERO);
+        if let Some(handle) = self.handle.take() {
+            // A panic of the thread has been printed by it.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// What the tasks of the driver share.
+struct Driver {
+    node: Arc<Node>,
+    options: RedisOptions,
+    control: Arc<Control>,
+    /// Who serves which channels.
+    topology: RefCell<Topology>,
+    /// Grows with every change of it.
+    topology_changed: watch::Sender<u64>,
+    /// It is to be asked for again.
+    topology_wanted: Notify,
+    /// Grows when something is to be subscribed to.
+    wanted: watch::Sender<u64>,
+    /// Masters with a connection that carries subscriptions.
+    heard: Cell<usize>,
+    /// Broadcasts can leave.
+    can_publish: Cell<bool>,
+    /// Some have been taken from the queue, and are on their way.
+    is_publishing: Cell<bool>,
+    /// News of the last two.
+    progressed: Notify,
+}
+
+impl Driver {
+    fn credentials(&self) -> Credentials {
+        self.control.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether others can be heard, all of them.
+    fn is_heard(&self) -> bool {
+        let masters = self.topology.borrow().masters().len();
+        masters > 0 && self.heard.get() >= masters
+    }
+
+    /// After something got better: says so, if all is well.
+    fn look(&self) {
+        if self.is_heard() && self.can_publish.get() && self.node.is_settled() {
+            self.node.up();
+        }
+        self.progressed.notify_one();
+    }
+
+    /// The channel of a message on the wire.
+    fn channel(&self, channel: &super::names::Channel) -> Vec<u8> {
+        use super::names::Channel;
+        let mut name = self.options.prefix.clone().into_bytes();
+        if self.options.is_cluster {
+            // What stands in braces decides on the slot, whatever a room is called.
+            name.extend_from_slice(format!(":{{{}}}", channel.partition()).as_bytes());
+        }
+        match channel {
+            Channel::Everyone => name.extend_from_slice(b":all"),
+            Channel::Room(room) => {
+                name.extend_from_slice(b":room:");
+                name.extend_from_slice(room);
+            }
+        }
+        name
+    }
+}
+
+async fn drive(node: Arc<Node>, options: RedisOptions, control: Arc<Control>) {
+    let topology = Topology::new(&options);
+    let driver = Rc::new(Driver {
+        node,
+        options,
+        control,
+        topology: RefCell::new(topology),
+        topology_changed: watch::Sender::new(0),
+        topology_wanted: Notify::new(),
+        wanted: watch::Sender::new(0),
+        heard: Cell::new(0),
+        can_publish: Cell::new(false),
+        is_publishing: Cell::new(false),
+        progressed: Notify::new(),
+    });
+    let tasks = [
+        spawn_local(subscribing::run(driver.clone())),
+        spawn_local(publishing::run(driver.clone())),
+        spawn_local(topology::watch(driver.clone())),
+        spawn_local(beat(driver.clone())),
+        spawn_local(pass_on(driver.clone())),
+    ];
+    let limit = stopped(&driver.control).await;
+    if !driver.control.abandoned.load(Ordering::Acquire) {
+        tokio::select! {
+            () = tokio::time::sleep(limit) => {}
+            () = say_the_last(&driver) => {}
+            () = abandoned(&driver.control) => {}
+        }
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// How much time there is for what waits, once the driver is to end.
+async fn stopped(control: &Control) -> Duration {
+    loop {
+        if let Some(limit) = *control.stop.lock().unwrap_or_else(PoisonError::into_inner) {
+            return limit;
+        }
+        control.changed.notified().await;
+    }
+}
+
+async fn abandoned(control: &Control) {
+    while !control.abandoned.load(Ordering::Acquire) {
+        control.changed.notified().await;
+    }
+}
+
+/// Lets out what waits, and the news that it was all.
+async fn say_the_last(driver: &Driver) {
+    // Where the broker is away, it is waited for only if there is something to say.
+    if !driver.can_publish.get() && driver.node.waiting_messages() == 0 {
+        return;
+    }
+    driver.node.beat(true);
+    while !driver.node.has_published_all() || driver.is_publishing.get() {
+        driver.progressed.notified().await;
+    }
+}
+
+/// Once a second says how far this node has come, and looks for nodes that have gone.
+async fn beat(driver: Rc<Driver>) {
+    let mut times = tokio::time::interval(BEAT);
+    times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        times.tick().await;
+        driver.node.tick(driver.is_heard());
+        if driver.can_publish.get() {
+            driver.node.beat(false);
+        }
+    }
+}
+
+/// Tells all connections that something is to be subscribed to.
+async fn pass_on(driver: Rc<Driver>) {
+    loop {
+        driver.node.wanted.notified().await;
+        driver.wanted.send_modify(|count| *count += 1);
+    }
+}
+
+/// Grows from attempt to attempt, with a part left to chance.
+struct Backoff(Duration);
+
+impl Backoff {
+    fn new() -> Self {
+        Self(FIRST_WAIT)
+    }
+
+    async fn wait(&mut self) {
+        // Any number will do that is not the same for all nodes.
+        let chance = uuid::Uuid::new_v4().as_u128() as u32;
+        let share = 0.5 + f64::from(chance) / f64::from(u32::MAX) / 2.0;
+        tokio::time::sleep(self.0.mul_f64(share)).await;
+        self.0 = (2 * self.0).min(LONGEST_WAIT);
+    }
+
+    fn succeeded(&mut self) {
+        self.0 = FIRST_WAIT;
+    }
+}
