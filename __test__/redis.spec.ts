@@ -755,9 +755,10 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
     const redis = await startRedis();
     const a = await upNode({ url: redis.url });
     const b = await upNode({ url: redis.url });
+    a.plugin.on('connection', (socket) => socket.join('room'));
     for (let round = 0; round < 20; round++) {
       await a.plugin.cleanup();
-      a.plugin.attach(a.server).ws('/ws', (socket) => socket.join('room'));
+      a.plugin.attach(a.server);
       await a.ups.next();
       const client = await connect(a.url());
       await subscribed(redis, 'room', 1);
@@ -794,6 +795,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
       throw new Error('of down');
     });
     expect((await errors.next()).message).toBe('of up');
+    await a.ups.next();
     await redis.kill();
     expect((await errors.next()).message).toBe('of down');
     await redis.start();
@@ -808,7 +810,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
     const told = queue<string>();
     const { plugin } = await serve({ cluster: { url: redis.url } }, ({ app }) => {
       for (const name of ['up', 'down', 'gap']) {
-        app.events.on(`plugin:WebSocketPlugin:cluster:${name}`, () => told.push(name));
+        app.on(`plugin:WebSocketPlugin:cluster:${name}`, () => told.push(name));
       }
     });
     expect(await told.next()).toBe('up');
@@ -818,27 +820,27 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
   });
 
   const scripts = {
-    'that was only constructed': `new WebSocketPlugin({ cluster: { url: URL } });`,
+    'that was only constructed': `new WebSocketPlugin({ cluster: { url } });`,
     'whose server has closed': `
       const server = require('node:http').createServer();
-      const plugin = new WebSocketPlugin({ cluster: { url: URL } });
+      const plugin = new WebSocketPlugin({ cluster: { url } });
       plugin.attach(server);
       plugin.on('cluster:up', () => server.listen(0, () => server.close()));
       process.stdin.destroy();`,
     'that has cleaned up': `
       const server = require('node:http').createServer();
-      const plugin = new WebSocketPlugin({ cluster: { url: URL } });
+      const plugin = new WebSocketPlugin({ cluster: { url } });
       plugin.attach(server);
       plugin.on('cluster:up', () => plugin.cleanup());
       server.listen(0, () => server.unref());`,
     'that has cleaned up while it connects': `
       const server = require('node:http').createServer();
-      const plugin = new WebSocketPlugin({ cluster: { url: URL } });
+      const plugin = new WebSocketPlugin({ cluster: { url } });
       plugin.attach(server);
       plugin.cleanup();`,
     'that calls process.exit()': `
       const server = require('node:http').createServer();
-      const plugin = new WebSocketPlugin({ cluster: { url: URL } });
+      const plugin = new WebSocketPlugin({ cluster: { url } });
       const sockets = plugin.attach(server);
       server.listen(0);
       plugin.on('cluster:up', () => {
@@ -849,7 +851,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
       const { Worker } = require('node:worker_threads');
       const source = 'const { WebSocketPlugin } = require("nextrush-websocket");' +
         'const server = require("node:http").createServer();' +
-        'const plugin = new WebSocketPlugin({ cluster: { url: ' + JSON.stringify(URL) + ' } });' +
+        'const plugin = new WebSocketPlugin({ cluster: { url: ' + JSON.stringify(url) + ' } });' +
         'const sockets = plugin.attach(server); server.listen(0);' +
         'plugin.on("cluster:up", () => { require("node:worker_threads").parentPort.postMessage(1);' +
         ' setInterval(() => sockets.wsBroadcast("x".repeat(10000)), 0) });';
@@ -863,7 +865,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
     const redis = await startRedis();
     const { exited } = script(`
       const { WebSocketPlugin } = require('nextrush-websocket');
-      const URL = ${JSON.stringify(redis.url)};
+      const url = ${JSON.stringify(redis.url)};
       ${source}`);
     expect(await exited).toEqual({ code: 0, signal: null, stderr: '' });
     while ((await connectionsOf(redis)) > 0);
@@ -882,6 +884,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
       }).length;
       (async () => {
         const server = require('node:http').createServer();
+        const alive = setInterval(() => {}, 1000);
         const plugin = new WebSocketPlugin({ cluster: { url: ${JSON.stringify(redis.url)} } });
         const counts = [];
         for (let round = 0; round < 10; round++) {
@@ -892,6 +895,7 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('the life of a server', () => {
         }
         while (threads() > 0) await new Promise((resolve) => setTimeout(resolve, 5));
         console.log(JSON.stringify(counts));
+        clearInterval(alive);
       })();`);
     const counts = JSON.parse(await line()) as number[];
     expect(Math.max(...counts)).toBeLessThanOrEqual(counts[0] as number);
