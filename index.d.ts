@@ -408,8 +408,8 @@ interface WSClusterGap {
 /** The state of the cluster as this server sees it. */
 interface WSClusterStats {
   /**
-   * `'connecting'` until it is up for the first time, `'up'` while messages come and go, `'down'` while
-   * they do not, `'closed'` before the plugin is installed and after its clean-up.
+   * `'connecting'` until it is up, or has failed to be, for the first time; `'up'` while messages come
+   * and go, `'down'` while they do not, `'closed'` before the plugin is installed and after its clean-up.
    */
   state: 'connecting' | 'up' | 'down' | 'closed';
   /** This server's name in the cluster, another one in each process. */

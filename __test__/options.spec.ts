@@ -50,6 +50,7 @@ const allUndefined: WebSocketPluginOptions = {
   perMessageDeflate: undefined,
   protocols: undefined,
   tls: undefined,
+  cluster: undefined,
 };
 
 /** An upgrade request that no client has sent, because thousands of real ones take long. */

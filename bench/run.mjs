@@ -45,7 +45,10 @@ async function run() {
   const wrong = failures > 0 || samples.some(({ errors }) => errors > 0);
   process.exitCode = wrong ? 1 : 0;
   const { rounds, quietCheck } = options;
-  if (options.docs) await writeDocs({ machine, rows, rounds, quietCheck, failures, leftOut });
+  if (!options.docs) return;
+  const { beside } = await import('./lib/docs/index.mjs');
+  const results = { machine, rows, rounds, quietCheck, failures, leftOut };
+  await writeDocs(beside(results, presets[options.preset].part));
 }
 
 async function redraw() {
@@ -116,6 +119,8 @@ function turns(scenario, peers) {
  */
 function canTakePart(peer, scenario) {
   if (peer.behindHttps && scenario.variant !== 'tls') return false;
+  // It would measure the same again where nothing is joined.
+  if ((peer.joined || peer.adapter) && !scenario.start) return false;
   if (peer.cannot?.some((start) => scenario.name.startsWith(start))) return false;
   return scenario.canMeasure(peer);
 }

@@ -136,6 +136,7 @@ class WebSocketPlugin extends Emitter {
         if (this.#isAskedInVain(ctx.req)) suggestUpgrade(ctx.res, () => host.hasRoute(ctx));
       });
       host.onShutdown(() => this.#cleanUpInBackground());
+      this.#startCluster();
     } catch (error) {
       this.#leave();
       throw error;
@@ -154,6 +155,7 @@ class WebSocketPlugin extends Emitter {
     this.#begin('attach', null);
     try {
       this.#serve(server);
+      this.#startCluster();
     } catch (error) {
       this.#leave();
       throw error;
@@ -417,7 +419,7 @@ class WebSocketPlugin extends Emitter {
       serverCloses: (server) => this.#onServerClose(server),
       // A server that is not closed by its close(), or whose connections have all been handed over.
       serverClosed: (server) => this.#onServerClose(server),
-      serverListens: () => this.#onceClean(() => this.#mayReopen && this.#reopen()),
+      serverListens: () => this.#onceClean(() => this.#mayReopen && this.#serveAgain()),
       forget: () => {
         this.#mayReopen = false;
         this.#onceClean(() => this.#leave());
@@ -560,13 +562,17 @@ class WebSocketPlugin extends Emitter {
   }
 
   /** The server listens again after it was closed. */
+  #serveAgain() {
+    this.#reopen();
+    this.#startCluster();
+  }
+
   #reopen() {
     this.#cleaning = null;
     this.#isClean = false;
     this.#mayReopen = false;
     this.#native.setShuttingDown(false);
     this.#engine.reopen();
-    this.#startCluster();
   }
 
   /** Leaves server and application as if the plugin had never been there. It can be used again. */

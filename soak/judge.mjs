@@ -81,22 +81,22 @@ export function judge({
   ];
 }
 
-function line(figure, value, limit, ok) {
+export function line(figure, value, limit, ok) {
   return { figure, value: String(value), limit, ok };
 }
 
-function told(figure, value) {
+export function told(figure, value) {
   return line(figure, typeof value === 'number' ? value.toLocaleString('en-US') : value, '', true);
 }
 
 /** A figure that has to be 0; `examples` say what it counts. */
-function zero(figure, count, examples = '') {
+export function zero(figure, count, examples = '') {
   const value = examples === '' ? count : `${count}: ${examples}`;
   return line(figure, value, '0', count === 0);
 }
 
 /** How many, and the first of them. */
-function list(items) {
+export function list(items) {
   const shown = items.slice(0, 5).map((item) => (Array.isArray(item) ? item.join(' × ') : item));
   return [items.length, shown.join('; ')];
 }
@@ -173,7 +173,7 @@ export function formatReport({ attacks, after, settings }, verdict) {
 }
 
 /** Cells in columns. */
-function table(rows) {
+export function table(rows) {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   return rows
     .map((row) =>
@@ -198,6 +198,6 @@ function mebibytes(bytes) {
   return `${(bytes / MIB).toFixed(1)} MiB`;
 }
 
-function milliseconds(value) {
+export function milliseconds(value) {
   return `${value.toFixed(value < 10 ? 2 : 0)} ms`;
 }

@@ -6,17 +6,16 @@
  * crowd) and `attacks` (with `raw`) in two other processes, `wire` is how they get there, and `judge`
  * says what the figures mean.
  */
-import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import process from 'node:process';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import WebSocket from 'ws';
 import { makeCertificate } from '../scripts/certificate.mjs';
 import { formatReport, judge, memoryGrew, PART } from './judge.mjs';
+import { ANSWER_LIMIT, startProcess } from './processes.mjs';
 
 const HELP = `node soak/run.mjs [options]
 
@@ -48,9 +47,6 @@ const HTTP_PAUSE = 1000;
 
 /** How long the server may take to see that everybody has gone, in milliseconds. */
 const EMPTY_LIMIT = 20_000;
-
-/** How long a process may take for an answer or its end, in milliseconds. */
-const ANSWER_LIMIT = 60_000;
 
 /** @param {string} line progress; stdout has only the report */
 const say = (line) => process.stderr.write(`${line}\n`);
@@ -220,60 +216,6 @@ async function isAnswered(url) {
   } catch {
     return false;
   }
-}
-
-/**
- * Starts a process of this folder that ends with this one. Its failure, before it has been told to
- * end, is the failure of whatever is awaited next.
- * @param {'server' | 'clients'} name
- * @param {string[]} args
- */
-function startProcess(name, args) {
-  const file = fileURLToPath(new URL(`${name}.mjs`, import.meta.url));
-  const child = fork(file, args, { execArgv: ['--expose-gc'], stdio: ['ignore', 2, 2, 'ipc'] });
-  // What cannot be sent to it any more is told by its end.
-  child.on('error', () => {});
-  const kill = () => child.kill('SIGKILL');
-  process.once('exit', kill);
-  const exited = once(child, 'exit').then(([code, signal]) => {
-    process.off('exit', kill);
-    return signal ?? `status ${code}`;
-  });
-  const failure = exited.then((exit) => {
-    throw new Error(`the ${name} process ended with ${exit}`);
-  });
-  failure.catch(() => {});
-
-  /** The next message with a certain field. */
-  function answer(field) {
-    const message = new Promise((resolve) => {
-      child.on('message', function take(candidate) {
-        if (!(field in candidate)) return;
-        child.off('message', take);
-        resolve(candidate);
-      });
-    });
-    return Promise.race([message, failure, inTime(`the ${name} process did not answer`)]);
-  }
-
-  return {
-    answer,
-    ask(question, field) {
-      const answered = answer(field);
-      child.send(question);
-      return answered;
-    },
-    /** Has it end by itself; resolves with how it did. */
-    stop() {
-      child.send('stop');
-      return Promise.race([exited, wait(ANSWER_LIMIT, 'not at all', { ref: false })]);
-    },
-  };
-}
-
-async function inTime(complaint) {
-  await wait(ANSWER_LIMIT, undefined, { ref: false });
-  throw new Error(`${complaint} within ${ANSWER_LIMIT / 1000} seconds`);
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));

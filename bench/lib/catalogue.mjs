@@ -1,4 +1,5 @@
 /** What can be measured, and what of it a command line asks for. */
+import { across, local, unconcerned } from './cluster-scenarios.mjs';
 import { presets } from './presets.mjs';
 import {
   broadcast,
@@ -92,6 +93,16 @@ export const scenarios = [
   httplag({ members: 10_000, rates: [0, 5, 20], size: 64, driver: 'timer' }),
   httplag({ members: 10_000, rates: [5, 20], size: 64, driver: 'commands' }),
   httplag({ members: 5000, rates: [0, 20], size: 64, driver: 'timer', variant: 'tls' }),
+  across({ members: 1, size: 64 }),
+  across({ members: 1, size: 64, perCommand: 20 }),
+  across({ members: 10, size: 64, perCommand: 20 }),
+  across({ members: 1000, size: 64 }),
+  across({ members: 1000, size: 1024 }),
+  across({ members: 1000, size: 64, perCommand: 10 }),
+  across({ members: 1000, size: 64, rate: 20 }),
+  unconcerned({ size: 64 }),
+  ...[1, 10].flatMap((members) => [1, 20].map((perCommand) => local({ members, perCommand }))),
+  local({ members: 1000, perCommand: 1 }),
 ];
 
 /**

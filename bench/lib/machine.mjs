@@ -20,23 +20,23 @@ export function residentBytes(pid) {
 /**
  * How busy others keep the machine while the bench does nothing: 1 is one core. The kernel's own
  * threads are not others. `undefined` without /proc.
- * @param {number} [pid] a server of ours, which may still be at work on its start
+ * @param {number[]} own servers of ours, which may still be at work on their start
  */
-export async function foreignLoad(pid) {
-  const before = foreignTicks(pid);
+export async function foreignLoad(own) {
+  const before = foreignTicks(own);
   if (before === undefined) return undefined;
   const start = performance.now();
   await sleep(WATCH);
   // A tick is 10 ms on every Linux that Node runs on (USER_HZ).
-  const used = ((foreignTicks(pid) ?? before) - before) * 10;
+  const used = ((foreignTicks(own) ?? before) - before) * 10;
   return Math.max(0, used / (performance.now() - start));
 }
 
-/** @param {number} [pid] */
-function foreignTicks(pid) {
+/** @param {number[]} own */
+function foreignTicks(own) {
   try {
-    const own = pid === undefined ? 0 : processStat(String(pid)).ticks;
-    return busyTicks() - kernelThreadTicks() - own;
+    const ticks = own.map((pid) => processStat(String(pid)).ticks);
+    return busyTicks() - kernelThreadTicks() - ticks.reduce((sum, one) => sum + one, 0);
   } catch {
     return undefined;
   }

@@ -65,9 +65,10 @@ export async function measure(job) {
  * @returns {Promise<Sample>}
  */
 async function attempt({ scenario, peer, round, timing, quietCheck }) {
-  const server = await startServer(peer, scenario.server?.());
+  const server = await (scenario.start?.(peer) ?? startServer(peer, scenario.server?.()));
   try {
-    const before = quietCheck ? await foreignLoad(server.pid) : undefined;
+    const own = Object.values(server.pids ?? [server.pid]).filter((pid) => pid !== undefined);
+    const before = quietCheck ? await foreignLoad(own) : undefined;
     const report = await scenario.run(server, timing);
     const loads = [before, ...(quietCheck ? foreignDuring(report) : [])].filter(
       (it) => it !== undefined,
@@ -99,10 +100,22 @@ async function attempt({ scenario, peer, round, timing, quietCheck }) {
  */
 function foreignDuring(report) {
   return cpuWindows(report).map(({ cpu, seconds }) => {
-    const { machine_us, server_us, generator_us, kernel_us } = cpu;
+    const { machine_us, generator_us, kernel_us } = cpu;
+    const server_us = cpu.server_us ?? cpuOfProcesses(report);
     if (machine_us === null || server_us === null || kernel_us === null) return undefined;
     return Math.max(0, machine_us - server_us - generator_us - kernel_us) / 1e6 / seconds;
   });
+}
+
+/**
+ * What several servers used together, in microseconds.
+ * @param {any} report
+ * @returns {number | null}
+ */
+function cpuOfProcesses({ processes = {} }) {
+  const times = Object.values(processes).map(({ cpu_us }) => cpu_us);
+  const known = times.length > 0 && !times.includes(null);
+  return known ? times.reduce((sum, time) => sum + time, 0) : null;
 }
 
 /**

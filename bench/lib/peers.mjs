@@ -15,11 +15,17 @@ import { bunBinary, inBench, rootDirectory } from './paths.mjs';
  * @property {boolean} [speaksTls] `false` where it cannot speak TLS itself
  * @property {boolean} [behindHttps] whether Node's `https.Server` speaks TLS for it; then scenarios
  * without TLS would measure nothing new
+ * @property {boolean} [joinable] whether several of its servers can be joined by a Redis
+ * @property {boolean} [joined] whether it is measured to show what that costs where nobody else is
+ * @property {string} [adapter] by which of Socket.IO's adapters
  * @property {string} [dialect] what its clients speak on top of WebSocket
  * @property {string[]} [cannot] beginnings of the names of scenarios that it has no part in
  * @property {string} [url] of a server that runs already, ws://host:port
  * @property {string} version
  */
+
+/** What joins several servers of Socket.IO. */
+const ADAPTER = '@socket.io/redis-adapter';
 
 const node = (/** @type {string} */ file) => [
   process.execPath,
@@ -54,20 +60,9 @@ const known = {
       ? { name: 'bun', command: [bunBinary, inBench('servers/bun.js')], version: `Bun ${version}` }
       : 'the optional package bun did not install here';
   },
-  'socket.io': () => {
-    const { printed: version } = probe([process.execPath, '-p', versionOf('socket.io')]);
-    if (!version) return 'the optional package socket.io did not install here';
-    return {
-      name: 'socket.io',
-      command: node('socket.io.js'),
-      // As ws on its own: see there.
-      environment: { WS_NO_BUFFER_UTIL: '1' },
-      dialect: 'socket-io',
-      // The generator knows packets by their first byte, which compression would hide.
-      cannot: ['deflate'],
-      version: `Socket.IO ${version}`,
-    };
-  },
+  'socket.io': socketIo,
+  'socket.io+redis': () => joinedSocketIo('redis'),
+  'socket.io+sharded': () => joinedSocketIo('sharded'),
   uws: () => {
     const { printed: version } = probe([process.execPath, '-p', versionOf('uWebSockets.js')]);
     return version
@@ -77,7 +72,13 @@ const known = {
 };
 
 /** Those whose packages are optional. */
-export const optionalPeers = ['bun', 'socket.io', 'ws+bufferutil'];
+export const optionalPeers = [
+  'bun',
+  'socket.io',
+  'socket.io+redis',
+  'socket.io+sharded',
+  'ws+bufferutil',
+];
 
 /**
  * The peers that can take part, the one that others are compared with first: `ws`, where it is
@@ -149,11 +150,48 @@ function ws(name, environment) {
     : 'the package is not in bench/node_modules';
 }
 
+/** @returns {Candidate} */
+function socketIo() {
+  const { printed: version } = probe([process.execPath, '-p', versionOf('socket.io')]);
+  if (!version) return 'the optional package socket.io did not install here';
+  return {
+    name: 'socket.io',
+    command: node('socket.io.js'),
+    // As ws on its own: see there.
+    environment: { WS_NO_BUFFER_UTIL: '1' },
+    dialect: 'socket-io',
+    // The generator knows packets by their first byte, which compression would hide.
+    cannot: ['deflate'],
+    version: `Socket.IO ${version}`,
+  };
+}
+
+/**
+ * Socket.IO where servers are joined.
+ * @param {'redis' | 'sharded'} adapter
+ * @returns {Candidate}
+ */
+function joinedSocketIo(adapter) {
+  const peer = socketIo();
+  const { printed: version } = probe([process.execPath, '-p', versionOf(ADAPTER)]);
+  const { printed: client } = probe([process.execPath, '-p', versionOf('redis')]);
+  if (typeof peer === 'string') return peer;
+  if (!version || !client) return `the optional packages ${ADAPTER} and redis did not install here`;
+  return {
+    ...peer,
+    name: `socket.io+${adapter}`,
+    joinable: true,
+    adapter,
+    version: `${peer.version} with ${ADAPTER} ${version} and redis ${client}`,
+  };
+}
+
 /** @param {string} name of an installed package, whose version the script prints */
 const versionOf = (name) => `require("${name}/package.json").version`;
 
 /**
- * The addon of a checkout by its own name, and, with `+https`, behind an `https.Server`.
+ * The addon of a checkout by its own name; with `+https`, behind an `https.Server`; and with
+ * `+cluster`, joined to a Redis where nobody else is.
  * @param {string} name
  * @param {string} root
  * @returns {Record<string, () => Candidate>}
@@ -165,6 +203,10 @@ function addonBoth(name, root) {
       const peer = addon(name, root);
       if (typeof peer === 'string') return peer;
       return { ...peer, name: `${name}+https`, speaksTls: true, behindHttps: true };
+    },
+    [`${name}+cluster`]: () => {
+      const peer = addon(name, root);
+      return typeof peer === 'string' ? peer : { ...peer, name: `${name}+cluster`, joined: true };
     },
   };
 }
@@ -203,6 +245,7 @@ function addon(name, root) {
     command: node('nextrush-websocket.js'),
     environment,
     hasRooms: true,
+    joinable: true,
     speaksTls,
     version: `nextrush-websocket ${version}`,
   };

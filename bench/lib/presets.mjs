@@ -5,6 +5,7 @@
  * @property {string} title
  * @property {string[]} peers by name, as `--peers` takes them
  * @property {string[]} scenarios by name
+ * @property {'cluster'} [part] of docs/benchmarks.md that it is for; without it, the whole page
  * @property {Record<string, string[]>} [only] peers that take part in these scenarios only
  */
 
@@ -26,6 +27,31 @@ export const presets = {
       'idle-10000',
       'connect',
       'httplag',
+    ],
+  },
+  cluster: {
+    title: 'several servers that a Redis joins, beside Socket.IO and its adapters',
+    part: 'cluster',
+    peers: [
+      'socket.io+redis',
+      'socket.io+sharded',
+      'nextrush-websocket',
+      'nextrush-websocket+cluster',
+    ],
+    scenarios: [
+      'cluster-1x1-64',
+      'cluster-1x20-64',
+      'cluster-10x20-64',
+      'cluster-1000x1-64',
+      'cluster-1000x1-1024',
+      'cluster-1000x10-64',
+      'cluster-rate-20-1000x1-64',
+      'cluster-unconcerned',
+      'cluster-local-1x1',
+      'cluster-local-1x20',
+      'cluster-local-10x1',
+      'cluster-local-10x20',
+      'cluster-local-1000x1',
     ],
   },
   docs: {

@@ -22,6 +22,8 @@ import { measureMemory } from './memory.mjs';
  * @property {() => string | undefined} [cannotRun] why it cannot be run on this machine, if so
  * @property {Variant} [variant]
  * @property {() => import('./server.mjs').ServerSettings} [server] what the server has to be
+ * @property {(peer: import('./peers.mjs').Peer) => Promise<import('./server.mjs').Server>} [start]
+ * starts it where that is not all
  * @property {(server: import('./server.mjs').Server, timing: Timing) => Promise<any>} run to a report
  * @property {(report: any) => import('./measure.mjs').Result[]} results
  */

@@ -17,6 +17,7 @@ const STOP_LIMIT = 3_000;
  * give them
  * @property {import('./certificate.mjs').Certificate} [tls] where it is to speak TLS
  * @property {boolean} [bareHttp] whether HTTP requests are answered without a framework
+ * @property {string} [broker] the URL of a Redis by which it is to find the others
  */
 
 /**
@@ -25,6 +26,7 @@ const STOP_LIMIT = 3_000;
  * @property {string} [ca] with TLS: the file with its certificate
  * @property {string} [dialect] what is spoken on top of WebSocket, as the generator calls it
  * @property {number} [pid] where the process is ours
+ * @property {Record<string, number | undefined>} [pids] of all processes, where there are several
  * @property {() => Promise<void>} stop
  */
 
@@ -34,7 +36,7 @@ const STOP_LIMIT = 3_000;
  * @param {ServerSettings} [settings]
  * @returns {Promise<Server>}
  */
-export async function startServer(peer, { options, tls, bareHttp } = {}) {
+export async function startServer(peer, { options, tls, bareHttp, broker } = {}) {
   if (!peer.command) return { url: /** @type {string} */ (peer.url), stop: async () => {} };
   const settings = {
     options: { ...options, ...peer.options },
@@ -42,6 +44,7 @@ export async function startServer(peer, { options, tls, bareHttp } = {}) {
     tlsFiles: tls && { cert: tls.file, key: tls.keyFile },
     behindHttps: peer.behindHttps,
     bareHttp,
+    broker: broker && { url: broker, adapter: peer.adapter },
   };
   // The shell raises the limit on descriptors as far as it may, then becomes the server.
   const raised = 'ulimit -n "$(ulimit -Hn)"; exec "$@"';

@@ -30,6 +30,7 @@ const plugin = new WebSocketPlugin({
   maxConnections: Infinity,
   maxRoomsPerConnection: Infinity,
   ...(settings.tls && !settings.behindHttps ? { tls: settings.tls } : {}),
+  ...(settings.broker ? { cluster: { url: settings.broker.url } } : {}),
   ...settings.options,
 });
 const { server, sockets } = settings.bareHttp ? attach() : install();

@@ -10,14 +10,15 @@ import process from 'node:process';
 /**
  * What the runner wants of this server: options for the WebSocket server itself, by the names that
  * it gives them; a certificate with its key where it is to speak TLS, as PEM and as paths of files,
- * and whether Node's `https.Server` is to do that where the server has a way of its own; and whether
- * HTTP requests are answered without a framework.
+ * and whether Node's `https.Server` is to do that where the server has a way of its own; whether
+ * HTTP requests are answered without a framework; and the Redis by which it finds other servers.
  * @type {{
  *   options: Record<string, unknown>,
  *   tls?: { cert: string, key: string },
  *   tlsFiles?: { cert: string, key: string },
  *   behindHttps?: boolean,
  *   bareHttp?: boolean,
+ *   broker?: { url: string, adapter?: string },
  * }}
  */
 export const settings = JSON.parse(process.env.BENCH_SERVER ?? '{"options":{}}');

@@ -661,3 +661,242 @@ impl Listening {
         self.tracker.forget(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ROOM: [u16; 1] = [0x61];
+
+    /// The room, whether it is text, and the message.
+    type Got = (Option<Vec<u16>>, bool, Vec<u8>);
+
+    /// Members of everything, who keep what they get.
+    #[derive(Default)]
+    struct Kept {
+        got: Mutex<Vec<Got>>,
+        is_full: AtomicBool,
+    }
+
+    impl Members for Kept {
+        fn deliver(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) -> Delivery {
+            if self.is_full.load(Ordering::Relaxed) {
+                return Delivery::Full;
+            }
+            let room = room.map(<[u16]>::to_vec);
+            self.got.lock().unwrap().push((room, is_text, payload.to_vec()));
+            Delivery::Sent
+        }
+    }
+
+    fn node(id: u8, one_channel: bool) -> (Node, Arc<Kept>) {
+        let options =
+            NodeOptions { id: [id; 16], one_channel, is_sharded: false, publish_buffer: 1 << 20 };
+        let node = Node::new(options, Box::new(|| {}));
+        let kept = Arc::new(Kept::default());
+        node.set_members(Some(kept.clone()));
+        (node, kept)
+    }
+
+    /// Subscribes to all that is wanted.
+    fn subscribe(node: &Node) {
+        while let Some(Request { subscribes, channels }) = node.next_request(|_| true) {
+            channels.into_iter().for_each(|channel| node.request_done(subscribes, channel));
+        }
+    }
+
+    fn connect(node: &Node) {
+        node.begin_session(|_| true);
+        subscribe(node);
+        node.up();
+    }
+
+    /// A broker between two nodes, the first of which speaks.
+    fn carry(publication: &Publication, to: &Node) {
+        to.received_by_token(&publication.channel.token(), &publication.bytes);
+    }
+
+    fn carry_all(from: &Node, to: &Node) {
+        let all = from.take_publications(usize::MAX, usize::MAX);
+        all.iter().for_each(|publication| carry(publication, to));
+        from.sent(&all);
+    }
+
+    fn gaps(node: &Node) -> Vec<(Option<Vec<u16>>, Option<u64>)> {
+        let gap = |event| match event {
+            Event::Gap { room, missed, .. } => Some((room.map(|room| room.to_vec()), missed)),
+            _ => None,
+        };
+        node.take_events().into_iter().filter_map(gap).collect()
+    }
+
+    #[test]
+    fn what_one_node_says_members_on_another_hear() {
+        for one_channel in [false, true] {
+            let ((one, heard_here), (two, heard)) = (node(1, one_channel), node(2, one_channel));
+            two.want(&ROOM);
+            connect(&one);
+            connect(&two);
+            one.publish(Some(&ROOM), true, b"text");
+            one.publish(Some(&[0x62]), true, b"in a room without members there");
+            one.publish(None, false, b"\xff");
+            let all = one.take_publications(usize::MAX, usize::MAX);
+            all.iter()
+                .for_each(|each| [&one, &two].map(|to| carry(each, to)).into_iter().collect());
+            let room = Some(ROOM.to_vec());
+            let expected = [(room, true, b"text".to_vec()), (None, false, b"\xff".to_vec())];
+            assert_eq!(*heard.got.lock().unwrap(), expected);
+            assert_eq!(*heard_here.got.lock().unwrap(), []);
+            assert_eq!((two.stats().delivered, gaps(&two)), (2, vec![]));
+        }
+    }
+
+    #[test]
+    fn what_the_io_threads_have_no_room_for_is_told() {
+        let ((one, _), (two, heard)) = (node(1, false), node(2, false));
+        two.want(&ROOM);
+        connect(&two);
+        heard.is_full.store(true, Ordering::Relaxed);
+        one.publish(Some(&ROOM), true, b"");
+        carry_all(&one, &two);
+        assert_eq!(gaps(&two), [(Some(ROOM.to_vec()), Some(1))]);
+        assert_eq!(two.stats().dropped, 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_buffer_is_told_by_who_said_it() {
+        let (one, _) = node(1, false);
+        for _ in 0..5 {
+            one.publish(Some(&ROOM), true, &[0x61; 300 << 10]);
+        }
+        one.tick(false);
+        assert_eq!(gaps(&one), [(None, Some(2))]);
+    }
+
+    #[test]
+    fn text_that_is_none_reaches_nobody() {
+        let ((one, _), (two, heard)) = (node(1, false), node(2, false));
+        connect(&two);
+        one.publish(None, true, b"\xff");
+        carry_all(&one, &two);
+        assert_eq!((heard.got.lock().unwrap().len(), two.stats().ignored), (0, 1));
+    }
+
+    #[test]
+    fn a_flood_of_holes_is_told_in_few_words() {
+        let (two, _) = node(2, false);
+        for number in 0..3 * MAX_TOLD {
+            two.tell(Event::Gap { node: [number as u8 % 2; 16], room: None, missed: Some(1) });
+        }
+        assert_eq!(gaps(&two).len(), MAX_TOLD + 2);
+        assert_eq!(two.stats().gaps, 3 * MAX_TOLD as u64);
+    }
+
+    #[test]
+    fn a_room_is_left_a_while_after_its_last_member() {
+        let (two, _) = node(2, false);
+        connect(&two);
+        two.want(&ROOM);
+        subscribe(&two);
+        assert_eq!(two.stats().subscriptions, 2);
+        two.unwant(&ROOM);
+        two.tick(true);
+        subscribe(&two);
+        assert_eq!(two.stats().subscriptions, 2);
+        two.want(&ROOM);
+        assert_eq!(two.next_request(|_| true), None);
+    }
+
+    /// What may happen between two nodes.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Say(bool),
+        Beat,
+        Carry,
+        Repeat,
+        Lose,
+        Reconnect,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => any::<bool>().prop_map(Step::Say),
+            3 => Just(Step::Beat),
+            8 => Just(Step::Carry),
+            1 => Just(Step::Repeat),
+            3 => Just(Step::Lose),
+            1 => Just(Step::Reconnect),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn all_is_delivered_once_and_in_order_or_told_to_be_missing(
+            steps in prop::collection::vec(step(), 0..200),
+        ) {
+            let ((one, _), (two, heard)) = (node(1, false), node(2, false));
+            two.want(&ROOM);
+            connect(&one);
+            connect(&two);
+            // They have heard of each other. Times are milliseconds: let one pass.
+            std::thread::sleep(Duration::from_millis(2));
+            one.beat(false);
+            carry_all(&one, &two);
+            let (mut said, mut on_their_way, mut last) = (0_u32, Vec::new(), None);
+            let mut lose_beats = 0;
+            for step in steps {
+                match step {
+                    Step::Say(to_room) => {
+                        one.publish(to_room.then_some(&ROOM[..]), false, &said.to_be_bytes());
+                        said += 1;
+                    }
+                    Step::Beat => one.beat(false),
+                    Step::Carry => {
+                        on_their_way.extend(one.take_publications(1, usize::MAX));
+                        for publication in on_their_way.drain(..) {
+                            carry(&publication, &two);
+                            last = Some(publication);
+                        }
+                    }
+                    Step::Repeat => {
+                        if let Some(publication) = &last {
+                            carry(publication, &two);
+                        }
+                    }
+                    Step::Lose => {
+                        let lost = one.take_publications(1, usize::MAX);
+                        lose_beats += lost.iter().filter(|each| each.kind == Kind::Beat).count();
+                    }
+                    Step::Reconnect => connect(&two),
+                }
+            }
+            carry_all(&one, &two);
+            for _ in 0..2 {
+                one.beat(false);
+                carry_all(&one, &two);
+            }
+            let got: Vec<(bool, u32)> = heard
+                .got
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|(room, _, payload)| {
+                    (room.is_some(), u32::from_be_bytes(payload[..].try_into().unwrap()))
+                })
+                .collect();
+            for to_room in [true, false] {
+                let numbers = got.iter().filter(|(is, _)| *is == to_room).map(|(_, number)| number);
+                prop_assert!(numbers.is_sorted_by(|one, next| one < next), "{:?}", got);
+            }
+            let gaps = gaps(&two);
+            let missing = u64::from(said) - got.len() as u64;
+            let told: u64 = gaps.iter().filter_map(|(_, count)| *count).sum();
+            let is_all_lost = gaps.iter().any(|(_, count)| count.is_none());
+            prop_assert!(told == missing || (is_all_lost && told <= missing),
+                "{missing} are missing, {gaps:?}");
+            prop_assert!(!is_all_lost || lose_beats >= 3, "{:?}", gaps);
+        }
+    }
+}

@@ -75,7 +75,7 @@ struct Peer {
     /// The heartbeat whose parts are coming.
     coming: Option<Coming>,
     /// What the last heartbeat told, and has not been heard by then.
-    suspects: Vec<Suspect>,
+    suspects: FxHashMap<Key, Suspect>,
     goodbye_at: Option<u64>,
 }
 
@@ -96,7 +96,6 @@ struct Coming {
 
 #[derive(Debug)]
 struct Suspect {
-    key: Key,
     position: Position,
     /// All of the series was said while this node listened.
     is_whole: bool,
@@ -137,6 +136,7 @@ impl Tracker {
         }
         for peer in self.nodes.values_mut() {
             peer.series.remove(&key);
+            peer.suspects.remove(&key);
         }
     }
 
@@ -173,6 +173,13 @@ impl Tracker {
             return false;
         };
         let Some(peer) = self.peer(origin, now) else { return false };
+        // What was said before another series began in the same channel does not come any more.
+        let is_over = |suspect: &&Suspect| suspect.position.stream < position.stream;
+        if peer.suspects.get(&key).filter(is_over).is_some() {
+            let missed = peer.resolve(key);
+            self.tell_count(origin.node, key, missed);
+        }
+        let Some(peer) = self.nodes.get_mut(&origin.node) else { return false };
         let known = peer.series.get(&key).copied();
         let missed = match known {
             Some(known) if known.stream > position.stream => return false,
@@ -182,13 +189,11 @@ impl Tracker {
                 }
                 position.number - known.number - 1
             }
-            _ if peer.has_heard_all_of(position.stream, since) => position.number - 1,
+            _ if peer.has_heard_all_of(key, position.stream, since) => position.number - 1,
             _ => 0,
         };
         peer.series.insert(key, position);
-        if missed > 0 {
-            self.tell(origin.node, Some(key), Some(missed));
-        }
+        self.tell_count(origin.node, key, missed);
         true
     }
 
@@ -230,8 +235,9 @@ impl Tracker {
                 None => true,
             };
             if is_behind {
-                let is_whole = !coming.is_start && peer.has_heard_all_of(position.stream, since);
-                peer.suspects.push(Suspect { key, position: *position, is_whole });
+                let is_whole =
+                    !coming.is_start && peer.has_heard_all_of(key, position.stream, since);
+                peer.suspects.insert(key, Suspect { position: *position, is_whole });
             }
         }
         let next_part = coming.next_part + 1;
@@ -271,26 +277,19 @@ impl Tracker {
     /// What a heartbeat has told should have come by now.
     fn resolve(&mut self, node: NodeId) {
         let Some(peer) = self.nodes.get_mut(&node) else { return };
-        for Suspect { key, position, is_whole } in std::mem::take(&mut peer.suspects) {
-            if !self.listened.contains_key(&key) {
-                continue;
+        let keys: Vec<Key> = peer.suspects.keys().copied().collect();
+        for key in keys {
+            let Some(peer) = self.nodes.get_mut(&node) else { return };
+            let missed = peer.resolve(key);
+            if self.listened.contains_key(&key) {
+                self.tell_count(node, key, missed);
             }
-            let known = peer.series.get(&key).copied();
-            let missed = match known {
-                Some(known) if known.stream > position.stream => continue,
-                Some(known) if known.stream == position.stream => {
-                    position.number.saturating_sub(known.number)
-                }
-                _ if is_whole => position.number,
-                _ => 0,
-            };
-            let further = known.filter(|known| known.stream == position.stream);
-            if further.is_none_or(|known| known.number < position.number) {
-                peer.series.insert(key, position);
-            }
-            if missed > 0 {
-                self.missed.push(Missed { node, channel: Some(key), count: Some(missed) });
-            }
+        }
+    }
+
+    fn tell_count(&mut self, node: NodeId, key: Key, missed: u64) {
+        if missed > 0 {
+            self.tell(node, Some(key), Some(missed));
         }
     }
 
@@ -321,7 +320,7 @@ impl Tracker {
             series: FxHashMap::default(),
             beat: None,
             coming: None,
-            suspects: Vec::new(),
+            suspects: FxHashMap::default(),
             goodbye_at: None,
         });
         peer.heard_at = now;
@@ -330,9 +329,32 @@ impl Tracker {
 }
 
 impl Peer {
+    /// Takes for granted what a heartbeat has told of a channel. Returns how many messages are missing.
+    fn resolve(&mut self, key: Key) -> u64 {
+        let Some(Suspect { position, is_whole }) = self.suspects.remove(&key) else { return 0 };
+        let missed = match self.series.get(&key) {
+            Some(known) if known.stream > position.stream => return 0,
+            Some(known) if known.stream == position.stream => {
+                if known.number >= position.number {
+                    return 0;
+                }
+                position.number - known.number
+            }
+            _ if is_whole => position.number,
+            _ => 0,
+        };
+        self.series.insert(key, position);
+        missed
+    }
+
     /// Whether all of a series was said after this node began to listen to its channel: a heartbeat has
-    /// come in between.
-    fn has_heard_all_of(&self, stream: u64, since: Option<u64>) -> bool {
+    /// come in between, before the one that told of the series.
+    fn has_heard_all_of(&self, key: Key, stream: u64, since: Option<u64>) -> bool {
+        if let Some(suspect) = self.suspects.get(&key)
+            && suspect.position.stream == stream
+        {
+            return suspect.is_whole;
+        }
         match (self.beat, since) {
             (Some(beat), Some(since)) => since < beat.at && stream >= beat.next_stream,
             _ => false,
@@ -467,6 +489,16 @@ mod tests {
         pair.beat();
         pair.beat();
         assert_eq!(pair.missed(), [(Some(pair.key), Some(2))]);
+    }
+
+    #[test]
+    fn a_hole_at_the_beginning_is_told_also_behind_a_heartbeat() {
+        let mut pair = Pair::new();
+        pair.lose();
+        pair.beat();
+        pair.pass();
+        pair.beat();
+        assert_eq!(pair.missed(), [(Some(pair.key), Some(1))]);
     }
 
     #[test]

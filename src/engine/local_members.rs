@@ -51,3 +51,131 @@ impl Members for LocalMembers {
         sent.unwrap_or(Delivery::Nobody)
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::exchange::oplog::Source;
+    use crate::exchange::{ConnectionId, Generations, Settings};
+    use crate::session::{Limits, Overflow};
+
+    const SETTINGS: Settings = Settings {
+        io_threads: 2,
+        heartbeat: Duration::ZERO,
+        close_timeout: Duration::from_secs(1),
+        max_buffered_bytes: 1 << 30,
+        limits: Limits {
+            max_message_size: 1024,
+            max_backpressure: 1 << 30,
+            overflow: Overflow::Close,
+            pong_timeout: 0,
+            deflate_threshold: 1024,
+            deflate_level: 6,
+        },
+    };
+
+    const ROOM: [u16; 1] = [0x61];
+
+    fn start() -> Engine {
+        Engine::start(SETTINGS, Generations::default(), Box::new(|| {}), || {}).unwrap()
+    }
+
+    fn adopt(engine: &Engine) -> (ConnectionId, UnixStream) {
+        let (ours, peer) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let source = Source::Descriptor(Arc::new(ours.into()));
+        (engine.adopt(source, b"101".to_vec(), Vec::new(), None).unwrap(), peer)
+    }
+
+    fn read(peer: &mut UnixStream, expected: &[u8]) {
+        let mut seen = vec![0; expected.len()];
+        peer.read_exact(&mut seen).unwrap();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn members_on_all_threads_are_sent_it_and_nobody_else() {
+        let engine = start();
+        let mut peers: Vec<_> = (0..4).map(|_| adopt(&engine)).collect();
+        for (id, _) in &peers[..3] {
+            engine.join(*id, &ROOM);
+            engine.mark_ready(*id);
+        }
+        engine.flush();
+        let members = engine.members();
+        assert_eq!(members.deliver(Some(&ROOM), true, b"room"), Delivery::Sent);
+        assert_eq!(members.deliver(Some(&[0x62]), true, b"another"), Delivery::Nobody);
+        assert_eq!(members.deliver(None, false, b"all"), Delivery::Sent);
+        for (_, peer) in &mut peers[..3] {
+            read(peer, b"101\x81\x04room\x82\x03all");
+        }
+        engine.terminate_all();
+        read(&mut peers[3].1, b"101");
+        assert_eq!(peers[3].1.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_has_joined_is_sent_it_although_javascript_has_not_handed_it_over() {
+        let engine = start();
+        let (id, mut peer) = adopt(&engine);
+        engine.show_to_others(id);
+        engine.join(id, &ROOM);
+        engine.members().deliver(Some(&ROOM), true, b"hi");
+        read(&mut peer, b"101\x81\x02hi");
+    }
+
+    #[test]
+    fn who_has_left_is_sent_nothing_of_the_room_behind_what_it_is_told_then() {
+        let engine = start();
+        let (id, mut peer) = adopt(&engine);
+        engine.show_to_others(id);
+        engine.join(id, &ROOM);
+        let members = engine.members();
+        let other = std::thread::spawn(move || {
+            let mut sent = 0;
+            while members.deliver(Some(&ROOM), true, b"room") == Delivery::Sent {
+                sent += 1;
+            }
+            sent
+        });
+        engine.leave(id, &ROOM);
+        engine.send(id, |bytes| {
+            let start = bytes.len();
+            encode_frame(bytes, Opcode::Text, b"left");
+            start..bytes.len()
+        });
+        engine.flush();
+        let sent = other.join().unwrap();
+        read(&mut peer, b"101");
+        (0..sent).for_each(|_| read(&mut peer, b"\x81\x04room"));
+        read(&mut peer, b"\x81\x04left");
+    }
+
+    #[test]
+    fn what_an_io_thread_does_not_take_is_bounded() {
+        let log = Arc::new(OpLog::default());
+        let memory = Arc::new(Memory::new(usize::MAX));
+        let members =
+            LocalMembers::new(Arc::new(Rooms::new(1)), [log.clone()].into(), memory.clone());
+        let payload = vec![0; 1 << 20];
+        let mut sent = 0;
+        while members.deliver(None, false, &payload) == Delivery::Sent {
+            sent += 1;
+        }
+        assert_eq!(sent, 15);
+        let mut segments = Vec::new();
+        log.try_take(&mut segments);
+        for segment in segments.drain(..) {
+            log.recycle(segment);
+        }
+        assert_eq!((log.carried_out(), memory.used()), (0, 0));
+        // However long it is, one fits.
+        assert_eq!(members.deliver(None, false, &vec![0; 17 << 20]), Delivery::Sent);
+    }
+}

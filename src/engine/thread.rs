@@ -111,11 +111,11 @@ impl Thread {
         }
     }
 
-    /// Whether everything that has been handed over has been carried out: what is sent waits in a
-    /// connection's own queue, or has been written.
+    /// Whether everything that has been handed over has been carried out, and what other nodes said
+    /// before: what is sent waits in a connection's own queue, or has been written.
     #[cfg(unix)]
     pub fn has_caught_up(&self) -> bool {
-        self.log.carried_out() == self.handed_over.get()
+        self.log.carried_out() == self.handed_over.get() && self.log.has_none_of_others()
     }
 }
 

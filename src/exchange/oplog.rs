@@ -340,11 +340,18 @@ impl OpLog {
         self.carried_out.load(Ordering::Acquire)
     }
 
+    /// JavaScript thread: whether all has been carried out of other nodes that other threads had
+    /// appended before they let this one go on.
+    pub fn has_none_of_others(&self) -> bool {
+        self.of_others.load(Ordering::Acquire) == 0
+    }
+
     /// I/O thread: gives a segment that has been carried out back for reuse.
     pub fn recycle(&self, segment: Segment) {
         match segment.of_others {
             Some(bytes) => {
-                self.of_others.fetch_sub(bytes, Ordering::Relaxed);
+                // As below.
+                self.of_others.fetch_sub(bytes, Ordering::Release);
             }
             None => {
                 let count = self.carried_out.load(Ordering::Relaxed) + 1;
@@ -378,5 +385,20 @@ mod tests {
         segment.push(Op::Release(ID));
         assert!(segment.is_urgent());
         assert!(!segment.recycle().unwrap().is_urgent());
+    }
+
+    #[test]
+    fn what_other_nodes_say_is_known_to_be_under_way_until_it_is_carried_out() {
+        let log = OpLog::default();
+        log.append_of_others(Broadcast {
+            target: Target::All,
+            except: None,
+            frame: Bytes::from_static(b"frame"),
+        });
+        let mut taken = Vec::new();
+        log.try_take(&mut taken);
+        assert!(!log.has_none_of_others());
+        taken.drain(..).for_each(|segment| log.recycle(segment));
+        assert!(log.has_none_of_others());
     }
 }

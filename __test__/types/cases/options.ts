@@ -5,6 +5,8 @@ import {
   type WebSocketPluginOptions,
   type WebSocketTlsIdentity,
   type WebSocketTlsOptions,
+  type WSClusterAdapter,
+  type WSClusterOptions,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -36,6 +38,16 @@ new WebSocketPlugin({
     key: Buffer.from('PEM'),
     sni: { 'a.example': { cert: ['PEM'], key: ['PEM'] } },
   },
+  cluster: {
+    url: ['rediss://a.example', 'rediss://b.example:7000'],
+    prefix: 'chat',
+    username: 'ada',
+    password: 'secret',
+    tls: { ca: ['PEM'], cert: 'PEM', key: Buffer.from('PEM'), serverName: 'redis' },
+    subscribe: 'one-channel',
+    publishBuffer: 1,
+    pingTimeoutMs: 1000,
+  },
 });
 
 // `undefined` stands for the default.
@@ -64,6 +76,7 @@ const all: Same<
     tls?: WebSocketTlsOptions;
     maxRoomsPerConnection?: number;
     maxRoomNameLength?: number;
+    cluster?: WSClusterOptions | WSClusterAdapter;
   }
 > = true;
 

@@ -4,6 +4,7 @@ import {
   type WebSocketMethods,
   WebSocketPlugin,
   type WebSocketPluginOptions,
+  type WSClusterStats,
   type WSConnection,
   type WSRejectReason,
   type WSStats,
@@ -92,6 +93,7 @@ const stats: Same<
     memory: { used: number; limit: number; shed: number };
     transports: { adopted: number; bridged: number };
     rejected: Record<WSRejectReason, number>;
+    cluster?: WSClusterStats;
   }
 > = true;
 const returned: Same<ReturnType<WebSocketPlugin['getStats']>, WSStats> = true;
@@ -110,6 +112,17 @@ const reasons: Same<
   | 'application'
 > = true;
 plugin.getStats().rooms.length.toFixed();
+
+// Other servers.
+plugin.setClusterCredentials({ username: 'ada', password: 'secret' });
+plugin.on('cluster:gap', ({ node, room, missed }) => {
+  const same: Same<
+    [typeof node, typeof room, typeof missed],
+    [string, string | null, number | null]
+  > = true;
+  return same;
+});
+plugin.on('cluster:down', (reason) => reason.length).on('cluster:up', () => {});
 
 // Events, with inference for inline listeners.
 plugin

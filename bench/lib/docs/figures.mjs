@@ -12,6 +12,8 @@ export const COLUMNS = {
   ws: '`ws`',
   bun: 'Bun',
   'socket.io': 'Socket.IO',
+  'socket.io+redis': 'Socket.IO, Redis adapter',
+  'socket.io+sharded': 'Socket.IO, sharded adapter',
   uws: 'µWebSockets.js',
 };
 
@@ -40,15 +42,16 @@ const significant = (value) =>
  * A table with a line for each of these figures that was measured. No column stays empty.
  * @param {Row[]} rows
  * @param {{ id: string, title?: string }[]} figures
+ * @param {string[]} [rivals] whom the ratios are to
  */
-export function comparison(rows, figures) {
+export function comparison(rows, figures, rivals = ['ws', 'bun']) {
   const lines = figures
     .map(({ id, title }) => ({ title, rows: rows.filter((row) => row.id === id) }))
     .filter((line) => line.rows.some(({ peer }) => peer === SUBJECT));
   const peers = Object.keys(COLUMNS).filter((peer) =>
     lines.some((line) => line.rows.some((row) => row.peer === peer)),
   );
-  const others = ['ws', 'bun'].filter((peer) => peers.includes(peer));
+  const others = rivals.filter((peer) => peers.includes(peer));
   const headings = [
     'scenario',
     ...peers.map((peer) => COLUMNS[peer]),

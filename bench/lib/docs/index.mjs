@@ -17,12 +17,24 @@ import { unexplained } from './reasons.mjs';
  * @property {boolean} quietCheck whether foreign load was looked for
  * @property {number} failures measurements that failed
  * @property {string[]} [leftOut] what could not be measured on this machine, and why
+ * @property {Results} [cluster] of the run with several servers, which is one of its own
  */
 
 const page = path.join(rootDirectory, 'docs/benchmarks.md');
 const readme = path.join(rootDirectory, 'README.md');
 const json = path.join(rootDirectory, 'docs/benchmarks.json');
 const plotDirectory = path.join(rootDirectory, 'docs/benchmarks');
+
+/**
+ * The results of one run beside what the page has of the others.
+ * @param {Results} results
+ * @param {'cluster'} [part] of the page, where the run was not of the whole of it
+ * @returns {Results}
+ */
+export function beside(results, part) {
+  const { cluster, ...others } = readResults();
+  return part ? { ...others, [part]: results } : { ...results, ...(cluster && { cluster }) };
+}
 
 /**
  * Writes everything; returns the paths, and in which figures others lead for no reason that is known.
@@ -38,7 +50,8 @@ export async function write(results) {
   writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);
   format();
   const files = [page, readme, json, plotDirectory].map((file) => path.relative('.', file));
-  return { files, unexplained: unexplained(results.rows) };
+  const rows = [...results.rows, ...(results.cluster?.rows ?? [])];
+  return { files, unexplained: unexplained(rows) };
 }
 
 /** @returns {Results} those of the last run that wrote the page */

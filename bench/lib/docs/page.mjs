@@ -8,6 +8,7 @@ import {
   markdownTable,
   NUMERIC,
 } from '../report.mjs';
+import { formatCluster } from './cluster.mjs';
 import { comparison, SUBJECT } from './figures.mjs';
 import { formatLosses } from './reasons.mjs';
 
@@ -98,7 +99,8 @@ const THREADS = [
  * @param {import('./index.mjs').Results} results
  * @param {import('./plots.mjs').Plot[]} plots
  */
-export function formatPage({ machine, rows, rounds, quietCheck, failures, leftOut = [] }, plots) {
+export function formatPage(results, plots) {
+  const { machine, rows, rounds, quietCheck, failures, leftOut = [], cluster } = results;
   return `# Benchmarks
 
 <!-- Written by \`npm run bench -- --preset docs --docs\`; its words are in bench/lib/docs. -->
@@ -116,7 +118,7 @@ ${remarks(rows, quietCheck, failures, leftOut)}
 - [At a glance](#at-a-glance)
 - [Plots](#plots)
 - [Which thread works](#which-thread-works)
-- [Where others are ahead](#where-others-are-ahead)
+${cluster ? '- [Several servers](#several-servers)\n' : ''}- [Where others are ahead](#where-others-are-ahead)
 - [What the figures mean](#what-the-figures-mean)
 - [All figures](#all-figures)
 - [Measure it yourself](#measure-it-yourself)
@@ -142,7 +144,7 @@ With \`ws\` the JavaScript thread does all of it. A JavaScript thread that needs
 feed several I/O threads (\`ioThreads\`) where there are cores for them; on two cores, which the load
 generator shares, a second one only takes turns with the first.
 
-## Where others are ahead
+${cluster ? formatCluster(cluster, remarks(cluster.rows, cluster.quietCheck, cluster.failures, cluster.leftOut ?? [])) : ''}## Where others are ahead
 
 ${formatLosses(rows)}
 
@@ -202,6 +204,7 @@ ${sections(rows)}
 \`\`\`sh
 npm run bench                            # this package and ws, some minutes
 npm run bench -- --preset docs --docs    # everything above, and writes this page
+npm run bench:cluster -- --docs          # several servers, and writes that part of this page
 npm run bench -- --redraw                # writes it again from docs/benchmarks.json
 \`\`\`
 

@@ -6,12 +6,13 @@
 //!
 //! The map: `frame` knows the bytes of frames, `message` those of messages and `dialect` those of
 //! Socket.IO around them; `wire` is one stream, `tls` what encrypts it, `connection` a WebSocket on
-//! it, `fleet` all of them; `echo`, `broadcast`, `idle`, `churn`, `httplag` and `requests` are the
-//! scenarios; `http` is the blocking GET client of `httplag`; `measure` has the clock, the histogram
+//! it, `fleet` all of them; `echo`, `broadcast`, `cluster`, `idle`, `churn`, `httplag` and `requests`
+//! are the scenarios; `http` is the blocking GET client of `httplag`; `measure` has the clock, the histogram
 //! and the CPU accounts; `target` is the server's URL; `system` is the one place with `unsafe`.
 
 mod broadcast;
 mod churn;
+mod cluster;
 mod connection;
 mod dialect;
 mod echo;
@@ -48,6 +49,8 @@ enum Scenario {
     Echo(echo::Options),
     /// One command, many members of a room: deliveries per second and time of a fan-out
     Broadcast(broadcast::Options),
+    /// One server broadcasts, the members are on another
+    Cluster(cluster::Options),
     /// Open connections and keep them, until a line arrives on stdin
     Idle(idle::Options),
     /// Handshake and close, again and again
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().scenario {
         Scenario::Echo(options) => echo::run(&options),
         Scenario::Broadcast(options) => broadcast::run(&options),
+        Scenario::Cluster(options) => cluster::run(&options),
         Scenario::Idle(options) => idle::run(&options),
         Scenario::Connect(options) => churn::run(&options),
         Scenario::Httplag(options) => httplag::run(&options),

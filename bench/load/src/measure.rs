@@ -135,6 +135,50 @@ impl CpuMeter {
     }
 }
 
+/// CPU time that one of several servers used in a window, in microseconds.
+#[derive(Serialize)]
+pub struct ProcessUse {
+    /// All of its threads that have lived through the window.
+    cpu_us: Option<u64>,
+    /// Its first thread, which is the one that runs JavaScript in Node.
+    javascript_us: Option<u64>,
+}
+
+/// The CPU accounts of a process at the start of a window.
+pub struct ProcessMeter {
+    process: u32,
+    start: Option<u64>,
+    javascript_start: Option<u64>,
+}
+
+impl ProcessMeter {
+    /// Notes where the accounts stand now.
+    pub fn start(process: u32) -> Self {
+        Self {
+            process,
+            start: threads_cpu(process),
+            javascript_start: first_thread_cpu(process),
+        }
+    }
+
+    /// What was used since.
+    pub fn stop(&self) -> ProcessUse {
+        let since = |start: Option<u64>, now: Option<u64>| Some(now?.saturating_sub(start?));
+        ProcessUse {
+            cpu_us: since(self.start, threads_cpu(self.process)),
+            javascript_us: since(self.javascript_start, first_thread_cpu(self.process)),
+        }
+    }
+}
+
+/// CPU time of a process's threads together in microseconds. Counted in nanoseconds, where
+/// [`process_cpu`] counts ticks: a server that hardly works would otherwise show nothing.
+fn threads_cpu(process: u32) -> Option<u64> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let names = threads.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Some(names.filter_map(|thread| thread_cpu(process, &thread)).sum())
+}
+
 /// User and system time of a process in microseconds, all threads.
 fn process_cpu(process: u32) -> Option<u64> {
     Some(ProcessStat::read(&process.to_string())?.cpu)
@@ -143,7 +187,11 @@ fn process_cpu(process: u32) -> Option<u64> {
 /// CPU time of a process's first thread in microseconds. `schedstat` counts nanoseconds, where
 /// `stat` counts ticks: a thread that hardly works would otherwise show nothing.
 fn first_thread_cpu(process: u32) -> Option<u64> {
-    let path = format!("/proc/{process}/task/{process}/schedstat");
+    thread_cpu(process, &process.to_string())
+}
+
+fn thread_cpu(process: u32, thread: &str) -> Option<u64> {
+    let path = format!("/proc/{process}/task/{thread}/schedstat");
     let nanoseconds = std::fs::read_to_string(path).ok()?;
     Some(nanoseconds.split_ascii_whitespace().next()?.parse::<u64>().ok()? / 1000)
 }

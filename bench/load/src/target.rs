@@ -98,6 +98,12 @@ impl Target {
         })
     }
 
+    /// Another server, reached in the same way.
+    pub fn at(&self, url: &str) -> Result<Self, Failure> {
+        let Self { address, host, path, .. } = Self::parse(url)?;
+        Ok(Self { address, host, path, ..self.clone() })
+    }
+
     /// The same server, another path below this one's.
     pub fn below(&self, path: &str) -> Self {
         Self { path: format!("{}{path}", self.path), ..self.clone() }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_local;
+use tokio::task::JoinSet;
 
 use super::Node;
 pub use link::{Address, Credentials, Tls};
@@ -89,6 +89,7 @@ impl Redis {
         let handle = {
             let control = control.clone();
             std::thread::Builder::new().name("nextrush-ws-clu".into()).spawn(move || {
+                let _last = Last { node: node.clone(), exit: Some(exit) };
                 let runtime = Builder::new_current_thread()
                     .enable_io()
                     .enable_time()
@@ -96,14 +97,14 @@ impl Redis {
                 match runtime {
                     Ok(runtime) => {
                         let _ = started.send(Ok(()));
-                        runtime.block_on(drive(node.clone(), options, control));
+                        runtime.block_on(drive(node, options, control));
+                        // A name that is being looked up is not waited for.
+                        runtime.shutdown_background();
                     }
                     Err(error) => {
                         let _ = started.send(Err(error));
                     }
                 }
-                node.closed();
-                exit();
             })?
         };
         result.recv().unwrap_or_else(|_| Err(io::Error::other("the thread died")))?;
@@ -130,6 +131,21 @@ impl Drop for Redis {
         if let Some(handle) = self.handle.take() {
             // A panic of the thread has been printed by it.
             let _ = handle.join();
+        }
+    }
+}
+
+/// Says that the driver has ended, also where it has panicked.
+struct Last<F: FnOnce()> {
+    node: Arc<Node>,
+    exit: Option<F>,
+}
+
+impl<F: FnOnce()> Drop for Last<F> {
+    fn drop(&mut self) {
+        self.node.closed();
+        if let Some(exit) = self.exit.take() {
+            exit();
         }
     }
 }
@@ -210,22 +226,28 @@ async fn drive(node: Arc<Node>, options: RedisOptions, control: Arc<Control>) {
         is_publishing: Cell::new(false),
         progressed: Notify::new(),
     });
-    let tasks = [
-        spawn_local(subscribing::run(driver.clone())),
-        spawn_local(publishing::run(driver.clone())),
-        spawn_local(topology::watch(driver.clone())),
-        spawn_local(beat(driver.clone())),
-        spawn_local(pass_on(driver.clone())),
-    ];
-    let limit = stopped(&driver.control).await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(subscribing::run(driver.clone()));
+    tasks.spawn_local(publishing::run(driver.clone()));
+    tasks.spawn_local(topology::watch(driver.clone()));
+    tasks.spawn_local(beat(driver.clone()));
+    tasks.spawn_local(pass_on(driver.clone()));
+    let limit = tokio::select! {
+        limit = stopped(&driver.control) => limit,
+        // None ends by itself, so it has panicked.
+        _ = tasks.join_next() => {
+            driver.node.refused("the thread that speaks to the broker has failed".to_owned());
+            return;
+        }
+    };
     if !driver.control.abandoned.load(Ordering::Acquire) {
         tokio::select! {
             () = tokio::time::sleep(limit) => {}
             () = say_the_last(&driver) => {}
             () = abandoned(&driver.control) => {}
+            _ = tasks.join_next() => {}
         }
     }
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// How much time there is for what waits, once the driver is to end.

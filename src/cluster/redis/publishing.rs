@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
+use std::time::Instant;
 
 use redis::{Pipeline, Value};
 use tokio::task::JoinSet;
@@ -11,7 +12,7 @@ use super::super::node::described as described_channel;
 use super::super::publications::Publication;
 use super::link::{Address, Link, described};
 use super::subscribing::is_about_the_place;
-use super::{Backoff, Driver};
+use super::{Backoff, Driver, LONGEST_WAIT};
 
 /// Broadcasts and bytes that leave together. The next leave once these have been answered, so this is
 /// also what is lost with a connection.
@@ -23,11 +24,17 @@ pub(super) async fn run(driver: Rc<Driver>) {
     let mut links: HashMap<Address, Link> = HashMap::new();
     let mut changes = driver.topology_changed.subscribe();
     let mut backoff = Backoff::new();
+    // Since when nothing can be published that could before.
+    let mut away: Option<Instant> = None;
     loop {
         if let Err(reason) = connect_all(&driver, &mut links).await {
-            fail(&driver, reason);
+            away = away.or_else(|| fail(&driver, reason));
             backoff.wait().await;
             continue;
+        }
+        if let Some(since) = away.take() {
+            // Others are not back yet: whoever waits to be connected waits about as long as it has tried.
+            tokio::time::sleep(since.elapsed().min(LONGEST_WAIT)).await;
         }
         if !driver.can_publish.replace(!links.is_empty()) {
             driver.look();
@@ -38,7 +45,7 @@ pub(super) async fn run(driver: Rc<Driver>) {
             tokio::select! {
                 () = driver.node.published.notified() => {}
                 Ok(()) = changes.changed() => {}
-                reason = any_lost(&mut links) => fail(&driver, reason),
+                reason = any_lost(&mut links) => away = fail(&driver, reason),
             }
             continue;
         }
@@ -48,17 +55,19 @@ pub(super) async fn run(driver: Rc<Driver>) {
         match result {
             Ok(()) => backoff.succeeded(),
             Err(reason) => {
-                fail(&driver, reason);
+                away = fail(&driver, reason);
                 backoff.wait().await;
             }
         }
     }
 }
 
-fn fail(driver: &Driver, reason: String) {
-    driver.can_publish.set(false);
+/// Nothing can be published for now. Returns since when, if it could before.
+fn fail(driver: &Driver, reason: String) -> Option<Instant> {
+    let could = driver.can_publish.replace(false);
     driver.node.down(reason);
     driver.topology_wanted.notify_one();
+    could.then(Instant::now)
 }
 
 /// Has a connection to each master, and no other.
@@ -86,8 +95,10 @@ async fn any_lost(links: &mut HashMap<Address, Link>) -> String {
     })
     .await;
     drop(watches);
+    let lost = links.iter().find(|(_, link)| link.is_closed());
+    let reason = lost.map(|(address, _)| format!("{address}: the connection was lost"));
     links.retain(|_, link| !link.is_closed());
-    "the connection was lost".to_owned()
+    reason.unwrap_or_default()
 }
 
 /// What became of the broadcasts for one master.

@@ -97,7 +97,7 @@ fn slot_of(partition: u16) -> u16 {
 /// Keeps the topology of a cluster up to date.
 pub(super) async fn watch(driver: Rc<Driver>) {
     if !driver.options.is_cluster {
-        return;
+        return std::future::pending().await;
     }
     let mut backoff = Backoff::new();
     loop {
