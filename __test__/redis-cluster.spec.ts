@@ -214,7 +214,9 @@ describe.skipIf(!hasRedis('redis-cluster.spec.ts'))('a Redis Cluster', { timeout
     const added = await cluster.addMaster();
     for (const channel of await shardChannels(cluster.masters)) {
       const slot = await slotOf(cluster, channel);
-      await cluster.moveSlot(slot, await cluster.ownerOf(slot), added);
+      const owner = await cluster.ownerOf(slot);
+      // Several channels may have the same slot.
+      if (owner !== added) await cluster.moveSlot(slot, owner, added);
     }
     await allHeard(a, members, 'moved');
     expect(await added.command('PUBSUB', 'SHARDCHANNELS')).not.toEqual([]);
