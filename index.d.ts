@@ -304,15 +304,16 @@ interface WSClusterOptions {
   subscribe?: 'rooms' | 'one-channel';
 
   /**
-   * Most bytes of broadcasts that wait for the broker. Beyond it the oldest are dropped, counted, and
-   * told of by `cluster:gap`.
+   * Most bytes of broadcasts that wait for the broker; one broadcast may always wait, however long it
+   * is. Beyond it the oldest are dropped, counted, and told of by `cluster:gap`.
    *
    * @default 16777216
    */
   publishBuffer?: number;
 
   /**
-   * Longest silence of the broker after a ping, in milliseconds; then the connection is made anew.
+   * Longest silence of the broker after a ping, in milliseconds; then the connection is made anew. At
+   * least 100.
    *
    * @default 10000
    */

@@ -6,11 +6,12 @@ const isBun = process.versions.bun !== undefined;
 
 /** Whatever these show is decided in JavaScript, or by the handshake, before there is a transport. */
 const DECIDED_BEFORE = [
-  ...['option-tables', 'options', 'origins', 'package', 'paths', 'realms', 'subprotocols'],
+  ...['option-tables', 'options', 'origins', 'package', 'paths', 'realms', 'soak-account'],
+  'subprotocols',
 ];
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
-const OWN_SERVERS = ['bridge', 'docs', 'examples', 'host', 'secure'];
+const OWN_SERVERS = ['bridge', 'cluster-adapters', 'docs', 'examples', 'host', 'secure'];
 
 /** What comes from other servers comes to the engine, whatever the transport of its members. */
 const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login'];

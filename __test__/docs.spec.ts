@@ -26,9 +26,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../package.json';
 import { exportedNames, isInCode, membersOf, valuesOf } from './docs/code.js';
 import { type Block, blocksOf, deadLinksOf, root, tableRowsOf } from './docs/markdown.js';
-import { outputs, programs, servers, shell } from './docs/programs.js';
+import { brokers, outputs, programs, servers, shell } from './docs/programs.js';
 import { freePort, isCode, Project } from './docs/project.js';
 import { has, problemsOfUnit, startNginx } from './docs/servers.js';
+import { hasBroker, startBroker } from './support/broker.js';
 import { connect, refused } from './support/client.js';
 
 const documents = ['.', 'docs', 'docs/guide', 'examples'].flatMap((folder) =>
@@ -65,10 +66,13 @@ describe('programs', () => {
   }, 120_000);
 
   for (const block of blocks.filter(isCode)) {
-    test(block.title, async () => {
+    test(block.title, async ({ skip }) => {
       expect(diagnostics.get(block)).toEqual([]);
       if (block.code.includes("from 'vitest'")) return passesItsTests(block);
-      const run = await project.run(block, await portOfServer(servers[block.title]));
+      const broker = brokers[block.title];
+      if (broker && !hasBroker(broker.program)) return skip();
+      const env = broker?.env((await startBroker(broker.program)).port);
+      const run = await project.run(block, await portOfServer(servers[block.title]), env);
       if (run.ended()) expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
       await programs[block.title]?.(run);
       if (run.ended()) expect(await run.exited).toMatchObject({ code: 0, signal: null });
@@ -84,7 +88,13 @@ describe('programs', () => {
   }
 
   test('what is expected is expected of a block', () => {
-    for (const title of Object.keys({ ...programs, ...servers, ...shell, ...outputs })) {
+    for (const title of Object.keys({
+      ...programs,
+      ...servers,
+      ...brokers,
+      ...shell,
+      ...outputs,
+    })) {
       expect(blockOf(title).title).toBe(title);
     }
   });
@@ -128,10 +138,10 @@ describe('shell commands', () => {
 
 describe('configurations of other programs', () => {
   test.skipIf(!has('nginx'))('nginx', { timeout: 60_000 }, async () => {
-    const [site] = inLanguage('nginx');
+    const site = blockOf('docs/guide/deployment.md > nginx');
     const upstream = await portOfServer('docs/guide/getting-started.md > First server');
     const listen = await freePort();
-    await startNginx(site?.code ?? '', { listen, upstream: upstream ?? 0 });
+    await startNginx(site.code, { listen, upstreams: [upstream ?? 0] });
 
     const url = `wss://127.0.0.1:${listen}`;
     const trusting = { rejectUnauthorized: false };
@@ -149,12 +159,52 @@ describe('configurations of other programs', () => {
     expect(await clients[0]?.closed).toEqual({ code: 4000, reason: 'bye' });
   });
 
+  test.skipIf(!has('nginx') || !hasBroker('redis-server'))(
+    'nginx before two servers that share their rooms',
+    { timeout: 60_000 },
+    async () => {
+      const title = 'docs/guide/several-machines.md > Redis and Valkey';
+      const broker = brokers[title];
+      const env = broker?.env((await startBroker('redis-server')).port);
+      const runs = [
+        await project.run(blockOf(title), undefined, env),
+        await project.run(blockOf(title), undefined, env),
+      ];
+      for (const run of runs) expect(await run.line()).toBe('one of several');
+      const site = blockOf('docs/guide/several-machines.md > Behind nginx');
+      const listen = await freePort();
+      await startNginx(site.code, { listen, upstreams: runs.map(({ port }) => port) });
+
+      const url = `wss://127.0.0.1:${listen}/chat`;
+      const clients = [];
+      for (let count = 0; count < 4; count += 1) {
+        clients.push(await connect(url, { rejectUnauthorized: false }));
+      }
+      const processes = new Set<string>();
+      for (const client of clients) processes.add(`${await client.next()}`);
+      expect(processes.size).toBe(2);
+      // A first member's subscription takes its time.
+      let heard = 0;
+      for (const client of clients) client.ws.once('message', () => (heard += 1));
+      while (heard < clients.length) {
+        clients[0]?.send('through nginx');
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      for (const client of clients) expect(await client.next()).toBe('through nginx');
+      runs[0]?.signal('SIGTERM');
+      expect(await runs[0]?.exited).toMatchObject({ code: 0, signal: null, stderr: '' });
+      // Whoever comes now gets to the one that is left.
+      const late = await connect(url, { rejectUnauthorized: false });
+      expect(processes).toContain(`${await late.next()}`);
+    },
+  );
+
   test.skipIf(!has('systemd-analyze'))('systemd', () => {
     for (const { code } of inLanguage('ini')) expect(problemsOfUnit(code)).toBe('');
   });
 
   test('are nginx and systemd', () => {
-    expect([inLanguage('nginx').length, inLanguage('ini').length]).toEqual([1, 1]);
+    expect([inLanguage('nginx').length, inLanguage('ini').length]).toEqual([2, 1]);
     if (!has('nginx')) console.warn('nginx is not installed: its configuration was not tried.');
     if (!has('systemd-analyze')) console.warn('systemd is not installed: its unit was not tried.');
   });
@@ -164,8 +214,8 @@ describe('blocks', () => {
   test('are of a language that is tried here', () => {
     const tried = ['js', 'ts', 'sh', 'text', 'nginx', 'ini'];
     const others = blocks.filter(({ language }) => !tried.includes(language));
-    // Drawings.
-    expect(new Set(others.map(({ file }) => file))).toEqual(new Set(['docs/architecture.md']));
+    const drawings = ['docs/architecture.md', 'docs/guide/several-machines.md'];
+    expect(new Set(others.map(({ file }) => file))).toEqual(new Set(drawings));
   });
 
   const messages = inLanguage('text').filter(
@@ -216,6 +266,9 @@ describe('tables', () => {
     'WSConnection',
     'WSRoomManager',
     'WSStats',
+    'WSClusterOptions',
+    'WSClusterStats',
+    'WSClusterGap',
     'WebSocketPluginEvents',
     'WSRoomEvents',
   ])('docs/api.md has every member of %s', (declaration) => {

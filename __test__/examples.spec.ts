@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { start as startChat } from '../examples/chat.js';
+import { start as startCluster } from '../examples/cluster.js';
 import { start as startDashboard } from '../examples/dashboard.js';
 import { start as startExpress } from '../examples/express.js';
 import { start as startFastify } from '../examples/fastify.js';
@@ -8,6 +9,7 @@ import { start as startGame } from '../examples/game.js';
 import { start as startKoa } from '../examples/koa.js';
 import { start as startQuickStart } from '../examples/quick-start.js';
 import type { WebSocketPlugin } from '../index.js';
+import { hasBroker } from './support/broker.js';
 import { type Client, connect, refused } from './support/client.js';
 import { queue } from './support/events.js';
 import { script } from './support/process.js';
@@ -516,4 +518,29 @@ describe('under another framework', () => {
     expect(await client.closed).toEqual({ code: 1001, reason: 'server is shutting down' });
     expect(server.listening).toBe(false);
   });
+});
+
+describe('two servers that share their rooms', () => {
+  const hasRedis = hasBroker('redis-server');
+
+  test.skipIf(!hasRedis)('over Redis', () => talk(true));
+
+  test('as workers of node:cluster', () => talk(false));
+
+  async function talk(redis: boolean) {
+    const { ports, close } = await startCluster({ port: 0, redis });
+    onTestFinished(close);
+    const [ada, bob] = await Promise.all(
+      ports.map((port) => connect(`ws://127.0.0.1:${port}/chat`)),
+    );
+    expect(await ada?.next()).toBe('welcome to node A');
+    expect(await bob?.next()).toBe('welcome to node B');
+    // A first member's subscription takes its time.
+    while (bob?.waiting.length === 0) {
+      ada?.send('hello');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect(await bob?.next()).toBe('A: hello');
+    expect(ada?.waiting).toEqual([]);
+  }
 });

@@ -15,13 +15,11 @@ interface NativePlugin {
   ws(path: string, route: number): void;
   admit(
     url: string,
-    method: string,
-    httpVersion: string,
+    head: string,
     hosts: number,
-    headers: (string | undefined)[],
     matchesOrigin: (origin: string) => boolean,
   ): number | { reason: string };
-  start(onWake: () => void): unknown;
+  start(onWake: () => void, hasEventLoop: boolean): unknown;
   stop(): void;
   protocolChoices(handshake: number): string[];
   withdraw(handshake: number): void;
@@ -51,7 +49,8 @@ const HEADERS: Record<string, string> = {
 function admit(plugin: NativePlugin, more: Record<string, string> = {}, url = '/ws') {
   const headers = { ...HEADERS, ...more };
   const values = native.constants().requestHeaders.map((name) => headers[name]);
-  return plugin.admit(url, 'GET', '1.1', 1, values, () => false);
+  const lines = values.map((value) => (value === undefined ? '' : `=${value}`));
+  return plugin.admit(url, ['GET', '1.1', ...lines].join('\n'), 1, () => false);
 }
 
 function admitted(...args: Parameters<typeof admit>): number {
@@ -109,7 +108,7 @@ describe('what user code makes of the headers', () => {
 /** A plugin whose engine runs, without what Node's half would do with it. */
 function started(options?: WebSocketPluginOptions): NativePlugin {
   const plugin = new native.WebSocketPlugin(options);
-  plugin.start(() => {});
+  plugin.start(() => {}, true);
   onTestFinished(() => plugin.stop());
   return plugin;
 }

@@ -242,6 +242,8 @@ describe('TypeScript', () => {
   });
 
   it('has nothing else to complain of, in the shipped declarations least of all', () => {
-    expect(diagnostics).toEqual([]);
+    // The client of NATS takes declarations for granted that come with those of a browser.
+    const ours = diagnostics.filter((text) => !text.startsWith('node_modules/nats/'));
+    expect(ours).toEqual([]);
   });
 });

@@ -156,3 +156,38 @@ test('a worker may load the addon and end without ever using it', async () => {
   expect(await line()).toBe('done');
   expect(await exited).toEqual({ code: 0, signal: null, stderr: '' });
 });
+
+test('workers that clean up and end in the same moment end alone, however they do', async () => {
+  const { line, exited } = script(`${prelude}
+    const ends = {
+      'by process.exit()': 'plugin.cleanup().then(() => process.exit(0))',
+      'by themselves': 'plugin.cleanup().then(() => { server.close(); parentPort.unref(); })',
+      'before they have cleaned up': 'plugin.cleanup(); process.exit(0)',
+      'after many clean-ups': '(async () => { while (rounds-- > 0) { await plugin.cleanup(); plugin.attach(server); } process.exit(0); })()',
+    };
+    (async () => {
+      for (const [name, end] of Object.entries(ends)) {
+        for (let round = 0; round < 5; round++) {
+          const worker = new Worker(${JSON.stringify(`${echoServer}
+            const { parentPort, workerData } = require('node:worker_threads');
+            let rounds = 5;
+            server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
+            parentPort.on('message', () => eval(workerData));`)}, { eval: true, workerData: end });
+          const exited = once(worker, 'exit');
+          const [port] = await once(worker, 'message');
+          const client = await open(port);
+          await echo(client, 'hello');
+          worker.postMessage('end');
+          const [code] = await exited;
+          const [closed] = await client.closed;
+          if (code !== 0 || ![1001, 1006].includes(closed)) throw new Error(code + ', ' + closed);
+        }
+        console.log(name);
+      }
+    })();`);
+  expect(await line()).toBe('by process.exit()');
+  expect(await line()).toBe('by themselves');
+  expect(await line()).toBe('before they have cleaned up');
+  expect(await line()).toBe('after many clean-ups');
+  expect(await exited).toEqual({ code: 0, signal: null, stderr: '' });
+});

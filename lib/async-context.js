@@ -52,15 +52,16 @@ let entered = false;
 
 /**
  * Stands for `root` while it is executed. Up to Node 22 `enterWith` writes to the resource that is
- * being executed, so this hears of it, and who enters nothing pays nothing.
+ * being executed, so this hears of it, and who enters nothing pays nothing. Elsewhere nothing is
+ * written to it, and Bun's has private fields, which a Proxy does not.
  */
-const outside = new Proxy(root, {
-  set(target, key, value) {
-    entered = true;
-    target[key] = value;
-    return true;
-  },
-});
+const outside = FRAMES ? root : new Proxy(root, { set: noteEntered });
+
+function noteEntered(target, key, value) {
+  entered = true;
+  target[key] = value;
+  return true;
+}
 
 /** Calls `act` in no context, also where a listener that has entered one is what calls this. */
 function inNoContext(act) {

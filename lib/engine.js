@@ -21,6 +21,9 @@ const {
 } = constants.events;
 const { secured: SECURED, lost: LOST, ended: ENDED } = constants.bridge;
 
+/** Bun has the names of libuv's functions, and ends the process where one is called. */
+const HAS_EVENT_LOOP = process.versions.bun === undefined;
+
 /** What is left of bridged streams this long after the engine was stopped is destroyed. */
 const STOP_LIMIT_MS = 2500;
 
@@ -200,7 +203,7 @@ class Engine {
     this.#bridges = new Map();
     // What wakes the JavaScript thread would otherwise keep the context of the first request.
     inNoContext(() => {
-      this.hot = this.native.start(this.#pump);
+      this.hot = this.native.start(this.#pump, HAS_EVENT_LOOP);
     });
     this.#isRunning = true;
   }

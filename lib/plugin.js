@@ -454,15 +454,8 @@ class WebSocketPlugin extends Emitter {
        * a rejection.
        */
       admit: (req) => {
-        const { headers, rawHeaders } = req;
-        const admission = native.admit(
-          req.url,
-          req.method,
-          req.httpVersion,
-          countOf(rawHeaders, 'host'),
-          requestHeaders.map((name) => headers[name]),
-          matchesPattern,
-        );
+        const hosts = countOf(req.rawHeaders, 'host');
+        const admission = native.admit(req.url, headOf(req), hosts, matchesPattern);
         if (typeof admission !== 'number') this.#logRejection(req, admission);
         return admission;
       },
@@ -650,6 +643,16 @@ const NORMAL = /^\/(?!\/)[\w/~-]*(?:\?[^#]*)?$/;
 function firstSegment(path) {
   const end = path.slice(1).search(/[/?#]/);
   return end < 0 ? path.slice(1) : path.slice(1, end + 1);
+}
+
+/** What the native half reads a request by, as one text: `admit` says which. */
+function headOf({ method, httpVersion, headers }) {
+  let head = `${method}\n${httpVersion}`;
+  for (const name of requestHeaders) {
+    const value = headers[name];
+    head += value === undefined || value === null ? '\n' : `\n=${value}`;
+  }
+  return head;
 }
 
 /** How often a header occurs: Node drops all but the first of some. */

@@ -116,9 +116,9 @@ async function soak() {
   const faults = await runFaults({ broker, nodes, minutes: options.minutes, say: sayFault });
   for (const crowd of crowds) crowd.tell('hush');
   const http = await requests.stop();
-  // The last who was killed has to be missed by then.
-  const killed = Math.max(0, ...faults.filter(({ killed }) => killed).map(({ from }) => from));
-  await wait(Math.max(LAST_HEARTBEATS, killed + SILENCE - now()));
+  // Who was killed has to be missed by then: after so long a silence while the broker can be heard.
+  const lost = Math.max(...faults.filter(({ loses }) => loses).map(({ until }) => until));
+  await wait(Math.max(LAST_HEARTBEATS, lost + SILENCE - now()));
   await everybodyHasArrived(crowds);
 
   say('The sum is made …');

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { get } from 'node:https';
 import { expect } from 'vitest';
 import type { ClientOptions } from 'ws';
+import type { BrokerProgram } from '../support/broker.js';
 import { type Client, connect, refused } from '../support/client.js';
 import { until } from '../support/until.js';
 import type { Run } from './project.js';
@@ -31,6 +32,14 @@ const post = (body?: unknown): RequestInit => ({
   headers: body === undefined ? {} : { 'content-type': 'application/json' },
   ...(body !== undefined && { body: JSON.stringify(body) }),
 });
+
+/** A member who is greeted, and hears what it says. */
+async function hearsItself(run: Run): Promise<void> {
+  const client = await run.connect('/chat');
+  expect(await client.next()).toMatch(/^process \d+$/);
+  client.send('hello');
+  expect(await client.next()).toBe('hello');
+}
 
 /** Two who are in a room where each of them hears what the other says. */
 async function relay(run: Run, path: (name: string) => string): Promise<void> {
@@ -415,7 +424,14 @@ export const programs: Record<string, Expectation> = {
     expect(await numbers.json()).toMatchObject({ totalConnections: 1, rooms: 0 });
   },
 
-  [guide('deployment', 'Several processes')]: async (run) => {
+  [guide('several-machines', 'Redis and Valkey')]: async (run) => {
+    expect(await run.line()).toBe('one of several');
+    await hearsItself(run);
+    run.signal('SIGTERM');
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+  },
+
+  [guide('several-machines', 'Processes of one machine')]: async (run) => {
     const clients = new Map<string, Client>();
     // Until there is one in each process.
     while (clients.size < 2) {
@@ -423,9 +439,26 @@ export const programs: Record<string, Expectation> = {
       clients.set((await client.next()).toString(), client);
     }
     const [first, second] = [...clients.values()];
-    first?.send('to all processes');
-    expect(await first?.next()).toBe('to all processes');
+    // A first member's subscription takes its time.
+    while (second?.waiting.length === 0) {
+      first?.send('to all processes');
+      expect(await first?.next()).toBe('to all processes');
+      await new Promise(setImmediate);
+    }
     expect(await second?.next()).toBe('to all processes');
+  },
+
+  [guide('several-machines', 'NATS')]: async (run) => {
+    const client = await run.connect('/chat');
+    client.send('hello');
+    expect(await client.next()).toBe('hello');
+    run.signal('SIGTERM');
+    expect(await client.closed).toMatchObject({ code: 1001 });
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+  },
+
+  [guide('several-machines', 'An adapter of your own (2)')]: async (run) => {
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
   },
 
   [guide('deployment', 'TLS')]: async (run) => {
@@ -494,6 +527,21 @@ export const programs: Record<string, Expectation> = {
 
   'docs/troubleshooting.md > Messages arrive late': async (run) => {
     expect(await run.line()).toMatch(/^event loop delay, 99th percentile: \d+\.\d ms$/);
+  },
+};
+
+/** Programs that need a broker, and how they are told where it is. */
+export const brokers: Record<
+  string,
+  { program: BrokerProgram; env(port: number): NodeJS.ProcessEnv }
+> = {
+  [guide('several-machines', 'Redis and Valkey')]: {
+    program: 'redis-server',
+    env: (port) => ({ REDIS_URL: `redis://127.0.0.1:${port}` }),
+  },
+  [guide('several-machines', 'NATS')]: {
+    program: 'nats-server',
+    env: (port) => ({ NATS_URL: `127.0.0.1:${port}` }),
   },
 };
 

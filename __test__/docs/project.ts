@@ -165,17 +165,18 @@ export class Project {
    * has ended. Killed after the test.
    *
    * @param port that the block listens on; where something listens there, the block is a client
+   * @param env what its environment has besides
    */
-  async run(block: Block, port?: number): Promise<Run> {
-    return this.start(['--import', preload, this.programOf(block)], port);
+  async run(block: Block, port?: number, env: NodeJS.ProcessEnv = {}): Promise<Run> {
+    return this.start(['--import', preload, this.programOf(block)], port, env);
   }
 
   /** The same for any command line of Node. */
-  async start(command: string[], given?: number): Promise<Run> {
+  async start(command: string[], given?: number, env: NodeJS.ProcessEnv = {}): Promise<Run> {
     const port = given ?? (await freePort());
     const child = spawn(process.execPath, command, {
       cwd: this.folder,
-      env: { ...process.env, DOCS_PORT: String(port) },
+      env: { ...process.env, ...env, DOCS_PORT: String(port) },
       stdio: 'pipe',
     });
     onTestFinished(() => void child.kill('SIGKILL'));

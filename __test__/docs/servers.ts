@@ -27,7 +27,7 @@ function temporaryFolder(): string {
  *
  * @throws where nginx finds anything wrong with the file, warnings included
  */
-export async function startNginx(site: string, ports: { listen: number; upstream: number }) {
+export async function startNginx(site: string, ports: { listen: number; upstreams: number[] }) {
   const folder = temporaryFolder();
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
   const certificate = makeCertificate();
@@ -35,7 +35,7 @@ export async function startNginx(site: string, ports: { listen: number; upstream
   writeFileSync(key, certificate.key);
   const ours = site
     .replace('listen 443 ssl', `listen 127.0.0.1:${ports.listen} ssl`)
-    .replace('127.0.0.1:3000', `127.0.0.1:${ports.upstream}`)
+    .replace(/127\.0\.0\.1:300(\d)/g, (_, index) => `127.0.0.1:${ports.upstreams[Number(index)]}`)
     .replace(/ssl_certificate .*;/, `ssl_certificate ${cert};`)
     .replace(/ssl_certificate_key .*;/, `ssl_certificate_key ${key};`);
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(

@@ -101,7 +101,9 @@ export const scenarios = [
   across({ members: 1000, size: 64, perCommand: 10 }),
   across({ members: 1000, size: 64, rate: 20 }),
   unconcerned({ size: 64 }),
-  ...[1, 10].flatMap((members) => [1, 20].map((perCommand) => local({ members, perCommand }))),
+  local({ members: 1, perCommand: 20 }),
+  local({ members: 10, perCommand: 1 }),
+  local({ members: 10, perCommand: 20 }),
   local({ members: 1000, perCommand: 1 }),
 ];
 

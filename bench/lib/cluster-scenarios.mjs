@@ -10,6 +10,9 @@ const START = 2.5;
 const joinable = (/** @type {import('./peers.mjs').Peer} */ peer) =>
   peer.joinable === true && !peer.joined;
 
+const count = (/** @type {number} */ members) =>
+  members === 1 ? '1 member' : `${members.toLocaleString('en-US')} members`;
+
 /**
  * Broadcasts of one server to members on the other: as many as it can, or so many a second.
  * @param {object} shape
@@ -22,13 +25,13 @@ const joinable = (/** @type {import('./peers.mjs').Peer} */ peer) =>
 export function across({ members, size, perCommand = 1, rate = 0 }) {
   const name = `cluster-${rate > 0 ? `rate-${rate}-` : ''}${members}x${perCommand}-${size}`;
   const pace = rate > 0 ? `${rate} a second` : `${perCommand} per command`;
-  const title = `to ${members} members on another server, ${pace}, ${size} B`;
+  const title = `to ${count(members)} on another server, ${pace}, ${size} B`;
   return {
     name,
     title,
     seconds: 2.5,
     quickSeconds: 1.2,
-    duration: ({ seconds, warmup }) => START + warmup + seconds,
+    duration: ({ seconds, warmup }) => START + warmup + 1.5 * seconds,
     canMeasure: joinable,
     start: startCluster,
     run: (server, timing) =>
@@ -111,7 +114,8 @@ export function unconcerned({ size }) {
       {
         id: name,
         title,
-        value: processes.members.cpu_us / broadcasts,
+        // Heartbeats alone, one a second, are no ratio to anything.
+        value: Math.round((processes.members.cpu_us / broadcasts) * 100) / 100,
         unit: 'µs per broadcast',
         better: 'less',
         details: {
@@ -133,7 +137,7 @@ export function unconcerned({ size }) {
  */
 export function local({ members, perCommand }) {
   const name = `cluster-local-${members}x${perCommand}`;
-  const title = `to ${members} members on the same server, ${perCommand} per command: CPU of a delivery`;
+  const title = `to ${count(members)} on the same server, ${perCommand} per command: CPU of a delivery`;
   return {
     ...broadcast({ members, perCommand, size: 64 }),
     name,

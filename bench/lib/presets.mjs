@@ -47,7 +47,6 @@ export const presets = {
       'cluster-1000x10-64',
       'cluster-rate-20-1000x1-64',
       'cluster-unconcerned',
-      'cluster-local-1x1',
       'cluster-local-1x20',
       'cluster-local-10x1',
       'cluster-local-10x20',

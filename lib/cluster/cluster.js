@@ -3,7 +3,11 @@
 const { inNoContext } = require('../async-context.js');
 const binding = require('../native.js');
 const { inThisRealm } = require('../errors.js');
+const { printable } = require('../text.js');
 const { AdapterDriver } = require('./adapter-driver.js');
+
+/** Longest reason that is told, in characters. */
+const MAX_REASON = 300;
 
 /**
  * The other servers, from an installation of the plugin to its clean-up. What they say does not pass
@@ -83,10 +87,11 @@ class Cluster {
     inNoContext(() => {
       for (const { kind, reason, node, room, missed } of this.#node.events()) {
         if (kind === 'up') this.#host.onUp();
-        else if (kind === 'down') this.#host.onDown(reason);
+        else if (kind === 'down') this.#host.onDown(printable(reason, MAX_REASON));
         else if (kind === 'gap') {
           this.#host.onGap({ node, room: room ?? null, missed: missed ?? null });
-        } else if (kind === 'refused') this.#host.onError(new Error(`cluster: ${reason}`));
+        } else if (kind === 'refused')
+          this.#host.onError(new Error(`cluster: ${printable(reason, MAX_REASON)}`));
         else this.#onClosed();
       }
     });

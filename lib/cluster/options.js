@@ -6,6 +6,7 @@
  */
 
 const { X509Certificate, createPrivateKey } = require('node:crypto');
+const { isIP } = require('node:net');
 const { rootCertificates } = require('node:tls');
 const { types } = require('node:util');
 
@@ -20,9 +21,11 @@ function rowsByName() {
 }
 
 const ADAPTER = ['open', 'publish', 'subscribe', 'unsubscribe', 'close'];
+const CREDENTIALS = ['username', 'password'];
 const OF_TLS = ['ca', 'cert', 'key', 'serverName'];
 const DEFAULT_PORT = 6379;
 const PREFIX = /^[\w.-]{1,64}$/;
+const HOST = /^(?:[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.)*[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.?$/i;
 const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]+-----END [^-]+-----/g;
 
 /**
@@ -135,6 +138,7 @@ function readUrl(text, where) {
     return { path, isEncrypted: false, ...login };
   }
   if (hostname === '') throw bad('a URL without a host');
+  if (port === '0') throw bad('a URL with port 0');
   // Channels are the same in all databases: there is none to select.
   if (!/^\/?\d*$/.test(pathname) || url.search !== '' || url.hash !== '') {
     throw bad('a URL with more than a host and a port');
@@ -167,10 +171,14 @@ function readTls(options, isEncrypted, where) {
   const unknown = Object.keys(options ?? {}).find((name) => !OF_TLS.includes(name));
   if (unknown !== undefined) throw wrong(where, 'tls', `an object with ${describe(unknown)}`);
   const { ca, cert, key, serverName } = options ?? {};
-  const bad = (name, got) => wrong(where, 'tls', `${got} as ${name}`);
+  const bad = (name, got) => wrong(where, 'tls', `${got} as "cluster.tls.${name}"`);
   if (serverName !== undefined && typeof serverName !== 'string') {
     throw bad('serverName', kindOf(serverName));
   }
+  if (serverName !== undefined && !HOST.test(serverName) && isIP(serverName) === 0) {
+    throw bad('serverName', 'a string that is no host name');
+  }
+  if (Array.isArray(ca) && ca.length === 0) throw bad('ca', 'an empty array');
   if ((cert === undefined) !== (key === undefined)) {
     throw bad(cert === undefined ? 'cert' : 'key', 'nothing');
   }
@@ -219,6 +227,12 @@ function readCredentials(credentials, where) {
   if (!isObject(credentials)) {
     throw new TypeError(
       `${where}: credentials must be an object with password and perhaps username, got ${kindOf(credentials)}`,
+    );
+  }
+  const unknown = Object.keys(credentials).find((name) => !CREDENTIALS.includes(name));
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `${where}: unknown name ${describe(unknown)}; accepted are "username" and "password"`,
     );
   }
   const { username, password } = credentials;

@@ -20,8 +20,8 @@ const REPORT = 30_000;
 /** The same, where it ends by itself meanwhile: heartbeats tell of it, one a second. */
 const LAST_REPORT = 5000;
 
-/** Before and after a fault: what is missed there, was missed because of it. */
-const AROUND = { before: 2000, after: 6000 };
+/** Before and after a fault: what is missed then, was missed because of it. */
+const AROUND = { before: 500, after: 3000 };
 
 /**
  * @typedef {object} Journal of one node, from its first line to its last
@@ -36,7 +36,13 @@ const AROUND = { before: 2000, after: 6000 };
  * @property {string[]} errors
  */
 
-/** @typedef {{ what: string, from: number, until: number }} Fault something that was done to the broker or a node */
+/**
+ * @typedef {object} Fault something that was done to the broker or a node
+ * @property {string} what
+ * @property {number} from
+ * @property {number} until
+ * @property {boolean} loses whether it may lose what is under way
+ */
 
 /**
  * Reads a journal.
@@ -158,10 +164,12 @@ function* expected({ room, member }, { said }, [from, until]) {
   }
 }
 
-/** The fault that is nearest in time to what was said then, if one is near. */
+/** The fault that may have lost what was said then: the nearest one, if one is near. */
 function causeOf(at, faults) {
   const distance = ({ from, until }) => Math.max(0, from - at, at - until);
-  const near = faults.filter((it) => it.from - AROUND.before < at && at < it.until + AROUND.after);
+  const near = faults.filter(
+    (it) => it.loses && it.from - AROUND.before < at && at < it.until + AROUND.after,
+  );
   return near.sort((one, other) => distance(one) - distance(other))[0];
 }
 

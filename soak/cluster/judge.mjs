@@ -35,7 +35,7 @@ export function judge({ sum, crowds, journals, stats, exits, http, memberships }
     told('    in a gap that may be one', sum.byMaybe),
     told('    the node ended before it could tell', sum.untold),
     zero('    not in any gap', ...list(sum.examples.unaccounted)),
-    zero('    with nothing done to node or broker', ...list(sum.examples.causeless)),
+    zero('    with nothing done that could lose it', ...list(sum.examples.causeless)),
     told('gaps told of', gaps.length),
     told(
       '  with a number, and messages in them',

@@ -126,7 +126,7 @@ pub struct ClusterRequest {
 #[napi]
 pub struct ClusterNode {
     pub(super) node: Arc<Node>,
-    waker: Arc<Waker>,
+    waker: Waker,
     /// The driver for Redis, while there is one.
     redis: Rc<RefCell<Option<Redis>>>,
 }
@@ -145,7 +145,8 @@ impl ClusterNode {
     ) -> Result<Self> {
         let id = Uuid::parse_str(&id)
             .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
-        let waker = Waker::new(&env, &on_wake)?;
+        // What it tells is rare, so a threadsafe function will do.
+        let waker = Waker::new(&env, &on_wake, false)?;
         let wake = waker.clone();
         let options = NodeOptions {
             id: id.into_bytes(),
@@ -266,7 +267,7 @@ impl ClusterNode {
     /// Takes the next message to be published, with its channel before it; `null` where there is none.
     #[napi(ts_return_type = "[channel: string, message: Buffer] | null")]
     pub fn take_publication<'env>(&self, env: &'env Env) -> Result<Option<Array<'env>>> {
-        let Some(publication) = self.node.take_publications(1, usize::MAX).pop() else {
+        let Some(publication) = self.node.take_publications(|_| true, 1, usize::MAX).pop() else {
             return Ok(None);
         };
         self.node.sent(std::slice::from_ref(&publication));
@@ -366,7 +367,7 @@ impl ClusterStats {
             bytes_published: stats.bytes_published as f64,
             bytes_received: stats.bytes_received as f64,
             waiting_bytes: stats.waiting_bytes as f64,
-            oldest_waiting_ms: stats.oldest_waiting.as_secs_f64() * 1000.0,
+            oldest_waiting_ms: stats.oldest_waiting.as_millis() as f64,
         }
     }
 }

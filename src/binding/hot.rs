@@ -12,7 +12,6 @@ use std::ffi::{CStr, c_void};
 use std::ops::Range;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use napi::bindgen_prelude::*;
 use napi::{Env, check_status, sys};
@@ -69,11 +68,11 @@ pub(super) const ENDED: i32 = -7;
 pub(super) struct EngineHandle {
     /// Taken out when the environment ends. Never borrowed over a call into JavaScript.
     engine: RefCell<Option<Engine>>,
-    pub waker: Arc<Waker>,
+    pub waker: Waker,
 }
 
 impl EngineHandle {
-    pub fn new(engine: Engine, waker: Arc<Waker>) -> Rc<Self> {
+    pub fn new(engine: Engine, waker: Waker) -> Rc<Self> {
         Rc::new(Self { engine: RefCell::new(Some(engine)), waker })
     }
 
@@ -572,7 +571,7 @@ unsafe fn deliver_batch(env: sys::napi_env, dispatch: sys::napi_value, batch: &m
 ///
 /// # Safety
 /// `env` must belong to the current callback.
-unsafe fn report_exception(env: sys::napi_env) -> bool {
+pub(super) unsafe fn report_exception(env: sys::napi_env) -> bool {
     let mut pending = false;
     let mut exception = ptr::null_mut();
     // SAFETY: as the caller promises, with memory for the results.

@@ -237,28 +237,28 @@ impl NativePlugin {
     /// limit, in this order. Returns the number of a handshake, which counts against the limit until
     /// it is withdrawn, or its connection ends.
     ///
-    /// `headers` are the values of `constants().requestHeaders`: the facade takes them out of the
-    /// request, because a property costs about 300 ns from here. `http_version` is written as `1.1`.
-    /// `hosts` counts the header lines `Host`, of which Node only keeps the first. `by_regexp` tells
-    /// whether a RegExp that only JavaScript can run matches an origin.
+    /// `head` has, line by line: the method, the HTTP version as `1.1`, and for each of
+    /// `constants().requestHeaders` nothing where it is missing, or `=` and its value. It is one text, as
+    /// each value that is fetched from JavaScript costs some 100 ns. `hosts` counts the header lines
+    /// `Host`, of which Node only keeps the first. `by_regexp` tells whether a RegExp that only
+    /// JavaScript can run matches an origin.
     #[napi]
     pub fn admit(
         &self,
         url: String,
-        method: String,
-        http_version: String,
+        head: String,
         hosts: u32,
-        headers: Vec<Option<String>>,
         by_regexp: Function<'_, FnArgs<(String,)>, bool>,
     ) -> Result<Either<f64, UpgradeRejection>> {
-        let headers: Vec<Option<&str>> = headers.iter().map(Option::as_deref).collect();
-        let headers = headers
-            .try_into()
-            .map_err(|_| Error::new(Status::InvalidArg, "other headers than are asked for"))?;
-        let request = UpgradeRequest::new(&method, &http_version, hosts, headers);
+        let Some(request) = UpgradeRequest::from_lines(&head, hosts) else {
+            // User code has put a line break into a header: no client can.
+            let message = "a header of the request has a line break";
+            let rejection = Rejection::new(RejectReason::BadRequest, message);
+            return Ok(Either::B(self.count_rejection(&rejection, "GET")));
+        };
         Ok(match self.decide(&url, &request, &by_regexp)? {
             Ok(handshake) => Either::A(self.handshakes.borrow_mut().add(handshake) as f64),
-            Err(rejection) => Either::B(self.count_rejection(&rejection, &method)),
+            Err(rejection) => Either::B(self.count_rejection(&rejection, request.method)),
         })
     }
 
@@ -398,14 +398,15 @@ impl NativePlugin {
     }
 
     /// Starts the engine and returns its hot functions. `on_wake` is called whenever events wait
-    /// for `drain`.
+    /// for `drain`. `has_event_loop` says that the runtime has libuv's loop, and not just its names.
     #[napi]
     pub fn start<'env>(
         &self,
         env: &'env Env,
         on_wake: Function<'_, (), ()>,
+        has_event_loop: bool,
     ) -> Result<Object<'env>> {
-        let waker = Waker::new(env, &on_wake)?;
+        let waker = Waker::new(env, &on_wake, has_event_loop)?;
         let (wake, exit) = (waker.clone(), waker.clone());
         let engine = Engine::start(
             self.options.settings.clone(),

@@ -37,16 +37,16 @@ pub const PART_ENTRIES: usize = 4096;
 pub type NodeId = [u8; 16];
 
 /// Who says something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The node.
     pub node: NodeId,
-    /// Grows with every start of the node.
+    /// Another one in each life of the node.
     pub epoch: u64,
 }
 
 /// A number in a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Which series of numbers: a node begins another one in a channel that has been silent.
     pub stream: u64,

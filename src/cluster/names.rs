@@ -94,6 +94,24 @@ pub fn wire_name(room: &[u16]) -> WireName {
     bytes.into()
 }
 
+/// The room's name as JavaScript has it, of what [`wire_name`] has made.
+pub fn room_name(mut wire: &[u8]) -> Vec<u16> {
+    let mut units = Vec::with_capacity(wire.len());
+    loop {
+        let valid = match str::from_utf8(wire) {
+            Ok(text) => text.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        let (text, rest) = wire.split_at(valid);
+        units.extend(String::from_utf8_lossy(text).encode_utf16());
+        // What is not UTF-8 is half a surrogate pair.
+        let [first, second, third, rest @ ..] = rest else { return units };
+        let bits = |byte: &u8, shift: u32| u16::from(byte & 0x3f) << shift;
+        units.push(u16::from(first & 0x0f) << 12 | bits(second, 6) | bits(third, 0));
+        wire = rest;
+    }
+}
+
 /// RFC 4648 §5, without padding.
 fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -133,6 +151,16 @@ mod tests {
         let names = [vec![0xd83e], vec![0xdd80], vec![0xd83e, 0xdd80], vec![0xfffd], vec![]];
         let seen: HashSet<WireName> = names.iter().map(|name| wire_name(name)).collect();
         assert_eq!(seen.len(), names.len());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_name_comes_back_from_the_wire_as_it_was(
+            units in proptest::collection::vec(
+                proptest::prop_oneof![0xd700..0xe100_u16, 0..0x100_u16, 0..=0xffff_u16], 0..20),
+        ) {
+            proptest::prop_assert_eq!(room_name(&wire_name(&units)), units);
+        }
     }
 
     #[test]

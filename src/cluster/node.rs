@@ -13,13 +13,16 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::envelope::{Envelope, Message, NodeId, Origin, decode};
-use super::names::{Channel, wire_name};
-use super::publications::{Kind, Publication, Publications};
+use super::names::{Channel, room_name, wire_name};
+use super::publications::{Publication, Publications, Publishing};
 use super::subscriptions::{Request, Subscriptions};
 use super::tracking::{EVERYONE, Key, Missed, Tracker};
 
 /// Most holes that wait to be told one by one; beyond that a node is only said to have some.
 const MAX_TOLD: usize = 1024;
+
+/// How long after a refusal another one of the same channel is told, in milliseconds.
+const TOLD_AGAIN_MS: u64 = 30_000;
 
 /// The driver is called while JavaScript goes on, if so much waits.
 const CALL_AT: usize = 256 << 10;
@@ -137,6 +140,8 @@ pub struct Node {
     start: Instant,
     /// What waits for the broker. Filled by the JavaScript thread, emptied by the driver.
     publications: Mutex<Publications>,
+    /// Channels that cannot be published to, and when that was told last. The driver's.
+    refusals: Mutex<HashMap<Channel, u64>>,
     /// What this node wants to hear, and has heard.
     listening: Mutex<Listening>,
     /// What JavaScript has to be told.
@@ -186,6 +191,8 @@ struct Events {
     merged: HashSet<NodeId>,
     /// JavaScript has been called, and has not come yet.
     is_called: bool,
+    /// JavaScript is called no more.
+    is_over: bool,
 }
 
 impl Node {
@@ -205,7 +212,12 @@ impl Node {
             options,
             origin: Origin { node: options.id, epoch: since_1970.as_micros() as u64 },
             start: Instant::now(),
-            publications: Mutex::new(Publications::new(options.publish_buffer)),
+            publications: Mutex::new(Publications::new(Publishing {
+                one_channel: options.one_channel,
+                is_sharded: options.is_sharded,
+                limit: options.publish_buffer,
+            })),
+            refusals: Mutex::default(),
             listening: Mutex::new(listening),
             events: Mutex::default(),
             wake,
@@ -247,9 +259,8 @@ impl Node {
         if self.state() == State::Closed {
             return;
         }
-        let channel = Channel::of(room);
         let mut publications = self.publications();
-        publications.push(self.origin, &channel, self.options.one_channel, is_text, payload);
+        publications.push(self.origin, Channel::of(room), is_text, payload);
         let calls = publications.waiting_bytes() >= CALL_AT;
         drop(publications);
         if calls {
@@ -294,12 +305,18 @@ impl Node {
 
     /// What is to be told, in the order in which it happened.
     pub fn take_events(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner)).waiting
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = events.is_over;
+        std::mem::replace(&mut *events, Events { is_over, ..Events::default() }).waiting
     }
 
     /// Numbers.
     pub fn stats(&self) -> Stats {
-        let (waiting_bytes, oldest) = self.publications().waiting();
+        let (waiting_bytes, oldest, dropped) = {
+            let publications = self.publications();
+            (publications.waiting_bytes(), publications.oldest(), publications.dropped())
+        };
+        let is_closed = self.state() == State::Closed;
         let listening = self.listening();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
@@ -309,11 +326,11 @@ impl Node {
             published: count(&counters.published),
             received: count(&counters.received),
             delivered: count(&counters.delivered),
-            dropped: count(&counters.dropped),
+            dropped: count(&counters.dropped) + dropped,
             ignored: count(&counters.ignored),
             missed: count(&counters.missed),
             gaps: count(&counters.gaps),
-            subscriptions: listening.subscriptions.confirmed(),
+            subscriptions: if is_closed { 0 } else { listening.subscriptions.confirmed() },
             refused: listening.subscriptions.refused(),
             reconnects: count(&counters.reconnects),
             bytes_published: count(&counters.bytes_published),
@@ -356,7 +373,7 @@ impl Node {
         }
     }
 
-    /// The driver has ended.
+    /// The driver has ended. JavaScript is called for that, and never again.
     pub fn closed(&self) {
         self.state.store(State::Closed as u8, Ordering::Relaxed);
         self.publications().clear();
@@ -369,9 +386,14 @@ impl Node {
         self.tell(Event::Refused(what));
     }
 
-    /// Some of what waits for the broker, the oldest first.
-    pub fn take_publications(&self, count: usize, bytes: usize) -> Vec<Publication> {
-        self.publications().take(count, bytes)
+    /// Some of what waits for the broker of these partitions, the oldest first.
+    pub fn take_publications(
+        &self,
+        serves: impl Fn(u16) -> bool,
+        count: usize,
+        bytes: usize,
+    ) -> Vec<Publication> {
+        self.publications().take(serves, count, bytes)
     }
 
     /// How many messages wait for the broker.
@@ -386,7 +408,7 @@ impl Node {
 
     /// The broker has them.
     pub fn sent(&self, publications: &[Publication]) {
-        let messages = publications.iter().filter(|each| each.kind == Kind::Message);
+        let messages = publications.iter().filter(|each| each.is_message());
         let (count, bytes) =
             messages.fold((0, 0), |(count, bytes), each| (count + 1, bytes + each.bytes.len()));
         self.counters.published.fetch_add(count, Ordering::Relaxed);
@@ -398,15 +420,35 @@ impl Node {
         self.publications().put_back(publications);
     }
 
-    /// The broker refuses them, or nobody knows whether it has them.
+    /// Nobody knows whether the broker has them.
     pub fn lost(&self, publications: &[Publication]) {
-        let messages = publications.iter().filter(|each| each.kind == Kind::Message).count();
-        self.tell_lost(messages as u64);
+        let mut lost: HashMap<Option<Channel>, u64> = HashMap::new();
+        for target in publications.iter().filter_map(|each| each.target.as_ref()) {
+            *lost.entry(Some(target.clone())).or_default() += 1;
+        }
+        self.tell_lost(lost);
+    }
+
+    /// The broker refuses one, for a reason.
+    pub fn publication_refused(&self, publication: Publication, reason: &str) {
+        let now = self.now();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.retain(|_, told_at| now < *told_at + TOLD_AGAIN_MS);
+        let is_news = refusals.len() < MAX_TOLD && !refusals.contains_key(&publication.channel);
+        if is_news {
+            refusals.insert(publication.channel.clone(), now);
+        }
+        drop(refusals);
+        if is_news {
+            let channel = described(&publication.channel);
+            self.refused(format!("{channel} cannot be published to: {reason}"));
+        }
+        self.lost(&[publication]);
     }
 
     /// One that was taken to have been sent has not.
     pub fn lost_one(&self) {
-        self.tell_lost(1);
+        self.tell_lost(HashMap::from([(None, 1)]));
     }
 
     /// The channel that an adapter knows by this name.
@@ -453,14 +495,20 @@ impl Node {
     pub fn request_refused(&self, subscribes: bool, channel: Channel, reason: &str) {
         let now = self.now();
         if subscribes {
-            self.refused(format!("{} cannot be subscribed to: {reason}", described(&channel)));
+            let what = format!("{} cannot be subscribed to: {reason}", described(&channel));
+            if channel == Channel::Everyone {
+                self.down(what.clone());
+            }
+            self.refused(what);
         }
         self.listening().subscriptions.refuse(subscribes, channel, now);
     }
 
-    /// Whether the broker has been told all that is to be subscribed to.
+    /// Whether the broker has been told all that is to be subscribed to, and others can be heard.
     pub fn is_settled(&self) -> bool {
-        self.listening().subscriptions.is_settled()
+        let listening = self.listening();
+        listening.subscriptions.is_settled()
+            && listening.subscriptions.is_confirmed(&Channel::Everyone)
     }
 
     /// To be called every second or so; `is_heard` is whether others can be heard now.
@@ -595,15 +643,23 @@ impl Node {
     }
 
     /// Others have not got so many messages of this node.
-    fn tell_lost(&self, count: u64) {
-        if count > 0 {
+    fn tell_lost(&self, lost: HashMap<Option<Channel>, u64>) {
+        for (target, count) in lost {
             self.counters.dropped.fetch_add(count, Ordering::Relaxed);
-            self.tell(Event::Gap { node: self.origin.node, room: None, missed: Some(count) });
+            let room = match target {
+                Some(Channel::Room(name)) => Some(room_name(&name).into()),
+                _ => None,
+            };
+            self.tell(Event::Gap { node: self.origin.node, room, missed: Some(count) });
         }
     }
 
     fn tell(&self, event: Event) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.is_over {
+            return;
+        }
+        events.is_over = event == Event::Closed;
         if let Event::Gap { node, .. } = &event {
             self.counters.gaps.fetch_add(1, Ordering::Relaxed);
             if events.gaps < MAX_TOLD {
@@ -719,7 +775,7 @@ mod tests {
     }
 
     fn carry_all(from: &Node, to: &Node) {
-        let all = from.take_publications(usize::MAX, usize::MAX);
+        let all = from.take_publications(|_| true, usize::MAX, usize::MAX);
         all.iter().for_each(|publication| carry(publication, to));
         from.sent(&all);
     }
@@ -742,7 +798,7 @@ mod tests {
             one.publish(Some(&ROOM), true, b"text");
             one.publish(Some(&[0x62]), true, b"in a room without members there");
             one.publish(None, false, b"\xff");
-            let all = one.take_publications(usize::MAX, usize::MAX);
+            let all = one.take_publications(|_| true, usize::MAX, usize::MAX);
             all.iter()
                 .for_each(|each| [&one, &two].map(|to| carry(each, to)).into_iter().collect());
             let room = Some(ROOM.to_vec());
@@ -772,7 +828,7 @@ mod tests {
             one.publish(Some(&ROOM), true, &[0x61; 300 << 10]);
         }
         one.tick(false);
-        assert_eq!(gaps(&one), [(None, Some(2))]);
+        assert_eq!(gaps(&one), [(Some(ROOM.to_vec()), Some(2))]);
     }
 
     #[test]
@@ -854,7 +910,7 @@ mod tests {
                     }
                     Step::Beat => one.beat(false),
                     Step::Carry => {
-                        on_their_way.extend(one.take_publications(1, usize::MAX));
+                        on_their_way.extend(one.take_publications(|_| true, 1, usize::MAX));
                         for publication in on_their_way.drain(..) {
                             carry(&publication, &two);
                             last = Some(publication);
@@ -866,8 +922,8 @@ mod tests {
                         }
                     }
                     Step::Lose => {
-                        let lost = one.take_publications(1, usize::MAX);
-                        lose_beats += lost.iter().filter(|each| each.kind == Kind::Beat).count();
+                        let lost = one.take_publications(|_| true, 1, usize::MAX);
+                        lose_beats += lost.iter().filter(|each| !each.is_message()).count();
                     }
                     Step::Reconnect => connect(&two),
                 }

@@ -1,6 +1,6 @@
 //! What waits for the broker.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::envelope::{Message, Origin};
@@ -8,21 +8,22 @@ use super::names::Channel;
 use super::numbers::Numbers;
 
 /// What a message that waits takes beside its bytes.
-const COST: usize = 128;
+const COST: usize = 192;
+
+/// Most channels of which it is known how many messages were dropped.
+const MAX_DROPPED: usize = 256;
 
 /// A message on its way to the broker.
 #[derive(Debug)]
 pub struct Publication {
+    /// Where it is published.
     pub channel: Channel,
     pub bytes: Vec<u8>,
-    pub kind: Kind,
+    /// Whom it is for; `None` for a heartbeat.
+    pub target: Option<Channel>,
+    /// Its place among all others.
+    order: u64,
     since: Instant,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Message,
-    Beat,
 }
 
 impl Publication {
@@ -30,86 +31,139 @@ impl Publication {
     fn cost(&self) -> usize {
         self.bytes.capacity() + self.channel.name_len() + COST
     }
+
+    /// Whether it is a message, and no heartbeat.
+    pub fn is_message(&self) -> bool {
+        self.target.is_some()
+    }
+}
+
+/// How a node publishes.
+#[derive(Debug, Clone, Copy)]
+pub struct Publishing {
+    /// Every message goes to everyone, and names its room.
+    pub one_channel: bool,
+    /// Channels lie in partitions, which have brokers of their own.
+    pub is_sharded: bool,
+    /// Most bytes that wait. One message always may.
+    pub limit: usize,
 }
 
 /// A bounded queue. Each message has got its number when it is queued: one that is dropped is missed
-/// by others.
+/// by others. What waits for one broker does not hold up what another one takes.
 #[derive(Debug)]
 pub struct Publications {
+    options: Publishing,
     numbers: Numbers,
-    queue: VecDeque<Publication>,
+    /// By partition, each in order. None is empty.
+    queues: BTreeMap<u16, VecDeque<Publication>>,
+    next_order: u64,
     bytes: usize,
-    limit: usize,
-    /// Messages dropped since somebody has asked.
-    dropped: u64,
+    beats: usize,
+    messages: usize,
+    /// Messages dropped since somebody has asked; under `None` what there is no room for here.
+    dropped: HashMap<Option<Channel>, u64>,
 }
 
 impl Publications {
-    /// At most `limit` bytes wait.
-    pub fn new(limit: usize) -> Self {
-        Self { numbers: Numbers::default(), queue: VecDeque::new(), bytes: 0, limit, dropped: 0 }
+    /// An empty one.
+    pub fn new(options: Publishing) -> Self {
+        Self {
+            options,
+            numbers: Numbers::default(),
+            queues: BTreeMap::new(),
+            next_order: 0,
+            bytes: 0,
+            beats: 0,
+            messages: 0,
+            dropped: HashMap::new(),
+        }
     }
 
-    /// Queues a message; its room is named in it where `names_room`.
-    pub fn push(
-        &mut self,
-        origin: Origin,
-        channel: &Channel,
-        names_room: bool,
-        is_text: bool,
-        payload: &[u8],
-    ) {
-        let position = self.numbers.next(channel);
-        let room = match channel {
-            Channel::Room(name) if names_room => Some(&**name),
+    /// Queues a message.
+    pub fn push(&mut self, origin: Origin, target: Channel, is_text: bool, payload: &[u8]) {
+        let position = self.numbers.next(&target);
+        let room = match &target {
+            Channel::Room(name) if self.options.one_channel => Some(&**name),
             _ => None,
         };
         let bytes = Message { is_text, position, room, payload }.encode(origin);
-        let channel = if names_room { Channel::Everyone } else { channel.clone() };
-        self.append(Publication { channel, bytes, kind: Kind::Message, since: Instant::now() });
+        let channel = if self.options.one_channel { Channel::Everyone } else { target.clone() };
+        self.append(channel, Some(target), bytes);
     }
 
     /// Queues a heartbeat, unless one waits.
     pub fn push_beat(&mut self, origin: Origin, is_last: bool) {
-        if !is_last && self.queue.iter().any(|each| each.kind == Kind::Beat) {
+        if !is_last && self.beats > 0 {
             return;
         }
         for beat in self.numbers.beat(is_last) {
-            self.append(Publication {
-                channel: Channel::Everyone,
-                bytes: beat.encode(origin),
-                kind: Kind::Beat,
-                since: Instant::now(),
-            });
+            self.append(Channel::Everyone, None, beat.encode(origin));
         }
     }
 
-    fn append(&mut self, publication: Publication) {
-        self.bytes += publication.cost();
-        self.queue.push_back(publication);
+    fn append(&mut self, channel: Channel, target: Option<Channel>, bytes: Vec<u8>) {
+        let (order, since) = (self.next_order, Instant::now());
+        self.next_order += 1;
+        let publication = Publication { channel, bytes, target, order, since };
+        self.insert(publication, VecDeque::push_back);
+        self.drop_beyond_the_limit();
+    }
+
+    fn partition(&self, channel: &Channel) -> u16 {
+        if self.options.is_sharded { channel.partition() } else { 0 }
+    }
+
+    fn drop_beyond_the_limit(&mut self) {
         // One always fits.
-        while self.bytes > self.limit && self.queue.len() > 1 {
-            self.drop_oldest();
+        while self.bytes > self.options.limit && self.messages + self.beats > 1 {
+            let Some(oldest) = self.pop(|_| true) else { return };
+            self.count_dropped(&oldest);
         }
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(oldest) = self.queue.pop_front() {
-            self.bytes -= oldest.cost();
-            self.dropped += u64::from(oldest.kind == Kind::Message);
-        }
+    fn count_dropped(&mut self, publication: &Publication) {
+        let Some(target) = &publication.target else { return };
+        let key = Some(target.clone());
+        let is_known = self.dropped.len() < MAX_DROPPED || self.dropped.contains_key(&key);
+        *self.dropped.entry(if is_known { key } else { None }).or_default() += 1;
     }
 
-    /// Takes some of the oldest, of up to so many bytes and at least one.
-    pub fn take(&mut self, count: usize, bytes: usize) -> Vec<Publication> {
+    /// Takes the oldest of these partitions.
+    fn pop(&mut self, serves: impl Fn(u16) -> bool) -> Option<Publication> {
+        let oldest = self
+            .queues
+            .iter()
+            .filter(|(partition, _)| serves(**partition))
+            .filter_map(|(partition, queue)| Some((queue.front()?.order, *partition)))
+            .min()?;
+        let queue = self.queues.get_mut(&oldest.1)?;
+        let publication = queue.pop_front()?;
+        if queue.is_empty() {
+            self.queues.remove(&oldest.1);
+        }
+        self.bytes -= publication.cost();
+        if publication.is_message() {
+            self.messages -= 1;
+        } else {
+            self.beats -= 1;
+        }
+        Some(publication)
+    }
+
+    /// Takes some of the oldest of these partitions, of up to so many bytes and at least one.
+    pub fn take(
+        &mut self,
+        serves: impl Fn(u16) -> bool,
+        count: usize,
+        bytes: usize,
+    ) -> Vec<Publication> {
         let mut taken = Vec::new();
         let mut sum = 0;
         while taken.len() < count
-            && let Some(next) = self.queue.front()
-            && (taken.is_empty() || sum + next.bytes.len() <= bytes)
+            && sum < bytes
+            && let Some(next) = self.pop(&serves)
         {
-            let Some(next) = self.queue.pop_front() else { break };
-            self.bytes -= next.cost();
             sum += next.bytes.len();
             taken.push(next);
         }
@@ -119,33 +173,51 @@ impl Publications {
     /// Puts those back that have not been sent, in front of all others.
     pub fn put_back(&mut self, unsent: Vec<Publication>) {
         for publication in unsent.into_iter().rev() {
-            self.bytes += publication.cost();
-            self.queue.push_front(publication);
+            self.insert(publication, VecDeque::push_front);
         }
-        while self.bytes > self.limit && self.queue.len() > 1 {
-            self.drop_oldest();
+        self.drop_beyond_the_limit();
+    }
+
+    fn insert(
+        &mut self,
+        publication: Publication,
+        push: impl FnOnce(&mut VecDeque<Publication>, Publication),
+    ) {
+        self.bytes += publication.cost();
+        if publication.is_message() {
+            self.messages += 1;
+        } else {
+            self.beats += 1;
         }
+        let partition = self.partition(&publication.channel);
+        push(self.queues.entry(partition).or_default(), publication);
     }
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        while !self.queue.is_empty() {
-            self.drop_oldest();
+        while let Some(oldest) = self.pop(|_| true) {
+            self.count_dropped(&oldest);
         }
     }
 
-    /// How many have been dropped since the last call.
-    pub fn take_dropped(&mut self) -> u64 {
+    /// How many have been dropped since the last call, and for whom they were; `None` for more rooms
+    /// than are counted one by one.
+    pub fn take_dropped(&mut self) -> HashMap<Option<Channel>, u64> {
         std::mem::take(&mut self.dropped)
     }
 
+    /// How many that is.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queues.is_empty()
     }
 
     /// Messages that wait, heartbeats aside.
     pub fn waiting_messages(&self) -> usize {
-        self.queue.iter().filter(|each| each.kind == Kind::Message).count()
+        self.messages
     }
 
     /// Bytes that wait.
@@ -153,10 +225,9 @@ impl Publications {
         self.bytes
     }
 
-    /// Bytes that wait, and since when the oldest message does.
-    pub fn waiting(&self) -> (usize, Option<Instant>) {
-        let mut messages = self.queue.iter().filter(|each| each.kind == Kind::Message);
-        (self.bytes, messages.next().map(|oldest| oldest.since))
+    /// Since when the oldest of what waits does.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.queues.values().filter_map(|queue| Some(queue.front()?.since)).min()
     }
 }
 
@@ -167,12 +238,18 @@ mod tests {
 
     const ORIGIN: Origin = Origin { node: [1; 16], epoch: 1 };
 
+    const ALL: fn(u16) -> bool = |_| true;
+
     fn queue(limit: usize) -> Publications {
-        Publications::new(limit)
+        Publications::new(Publishing { one_channel: false, is_sharded: false, limit })
+    }
+
+    fn room(unit: u16) -> Channel {
+        Channel::of(Some(&[unit]))
     }
 
     fn push(queue: &mut Publications, payload: &[u8]) {
-        queue.push(ORIGIN, &Channel::of(Some(&[0x61])), false, true, payload);
+        queue.push(ORIGIN, room(0x61), true, payload);
     }
 
     fn numbers(publications: &[Publication]) -> Vec<u64> {
@@ -189,10 +266,11 @@ mod tests {
         for _ in 0..5 {
             push(&mut queue, &[0; 3000]);
         }
-        assert_eq!(queue.take_dropped(), 2);
-        assert_eq!((queue.take_dropped(), queue.waiting().0 <= 10_000), (0, true));
-        assert_eq!(numbers(&queue.take(10, usize::MAX)), [3, 4, 5]);
-        assert_eq!((queue.waiting(), queue.is_empty()), ((0, None), true));
+        assert_eq!(queue.dropped(), 2);
+        assert_eq!(queue.take_dropped(), HashMap::from([(Some(room(0x61)), 2)]));
+        assert_eq!((queue.dropped(), queue.waiting_bytes() <= 10_000), (0, true));
+        assert_eq!(numbers(&queue.take(ALL, 10, usize::MAX)), [3, 4, 5]);
+        assert_eq!((queue.waiting_bytes(), queue.oldest(), queue.is_empty()), (0, None, true));
     }
 
     #[test]
@@ -200,7 +278,7 @@ mod tests {
         let mut queue = queue(1);
         push(&mut queue, &[0; 3000]);
         push(&mut queue, &[0; 3000]);
-        assert_eq!(numbers(&queue.take(10, 1)), [2]);
+        assert_eq!(numbers(&queue.take(ALL, 10, 1)), [2]);
     }
 
     #[test]
@@ -209,11 +287,11 @@ mod tests {
         for _ in 0..4 {
             push(&mut queue, &[0; 1000]);
         }
-        let taken = queue.take(10, 2500);
+        let taken = queue.take(ALL, 10, 2000);
         push(&mut queue, &[0; 1000]);
         assert_eq!(numbers(&taken), [1, 2]);
         queue.put_back(taken);
-        assert_eq!(numbers(&queue.take(10, usize::MAX)), [1, 2, 3, 4, 5]);
+        assert_eq!(numbers(&queue.take(ALL, 10, usize::MAX)), [1, 2, 3, 4, 5]);
     }
 
     #[test]
@@ -222,17 +300,49 @@ mod tests {
         queue.push_beat(ORIGIN, false);
         queue.push_beat(ORIGIN, false);
         queue.push_beat(ORIGIN, true);
-        let taken = queue.take(10, usize::MAX);
-        assert_eq!(taken.iter().map(|each| each.kind).collect::<Vec<_>>(), [Kind::Beat; 2]);
+        let taken = queue.take(ALL, 10, usize::MAX);
+        assert_eq!(taken.iter().map(Publication::is_message).collect::<Vec<_>>(), [false; 2]);
     }
 
     #[test]
     fn a_room_is_named_where_its_channel_is_not() {
-        let mut queue = queue(10_000);
-        queue.push(ORIGIN, &Channel::of(Some(&[0x61])), true, false, b"hi");
-        let taken = queue.take(1, usize::MAX);
+        let limit = 10_000;
+        let mut queue =
+            Publications::new(Publishing { one_channel: true, is_sharded: false, limit });
+        queue.push(ORIGIN, room(0x61), false, b"hi");
+        let taken = queue.take(ALL, 1, usize::MAX);
         assert_eq!(taken[0].channel, Channel::Everyone);
         let Ok((_, Envelope::Message(message))) = decode(&taken[0].bytes) else { panic!() };
         assert_eq!((message.room, message.payload), (Some(&b"a"[..]), &b"hi"[..]));
+    }
+
+    #[test]
+    fn what_waits_for_one_broker_does_not_hold_up_what_another_one_takes() {
+        let limit = 10_000;
+        let mut queue =
+            Publications::new(Publishing { one_channel: false, is_sharded: true, limit });
+        let targets: Vec<Channel> = (0..20).map(room).collect();
+        for target in &targets {
+            queue.push(ORIGIN, target.clone(), true, b"");
+        }
+        let low = |partition| partition < 128;
+        let taken: Vec<Channel> =
+            queue.take(low, 20, usize::MAX).into_iter().map(|each| each.channel).collect();
+        let expected: Vec<Channel> =
+            targets.iter().filter(|each| low(each.partition())).cloned().collect();
+        assert_eq!(taken, expected);
+        assert_eq!(queue.waiting_messages(), 20 - taken.len());
+        queue.clear();
+        assert_eq!((queue.waiting_bytes(), queue.dropped()), (0, 20 - taken.len() as u64));
+    }
+
+    #[test]
+    fn rooms_of_which_messages_are_dropped_are_counted_up_to_a_bound() {
+        let mut queue = queue(1);
+        for unit in 0..1000 {
+            queue.push(ORIGIN, room(unit), true, b"");
+        }
+        let dropped = queue.take_dropped();
+        assert_eq!((dropped.len(), dropped.values().sum::<u64>()), (MAX_DROPPED + 1, 999));
     }
 }

@@ -246,6 +246,11 @@ impl Subscriptions {
         self.under_way == 0 && self.due.values().all(VecDeque::is_empty)
     }
 
+    /// Whether a channel is subscribed to.
+    pub fn is_confirmed(&self, channel: &Channel) -> bool {
+        self.channels.get(channel).is_some_and(|entry| entry.state == State::Confirmed)
+    }
+
     /// To be called every second or so. Returns `true` if the broker has to be told something.
     pub fn tick(&mut self, now: u64) -> bool {
         let mut news = false;

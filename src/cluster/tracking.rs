@@ -6,6 +6,7 @@
 //! What was said before this node listened to a channel is no loss.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
@@ -26,6 +27,9 @@ const REDISCOVERY_MS: u64 = 5_000;
 
 /// Most other nodes. The messages of more are delivered, but what of them is missing is not noticed.
 const MAX_NODES: usize = 1024;
+
+/// So many heartbeats that are older than the last one make that one wrong: somebody else has sent it.
+const STALE: u8 = 3;
 
 /// Names a channel that this node listens to. Never used twice.
 pub type Key = u64;
@@ -51,7 +55,8 @@ pub struct Tracker {
     by_name: HashMap<WireName, Key>,
     by_hash: HashMap<ChannelHash, Key>,
     last_key: Key,
-    nodes: HashMap<NodeId, Peer>,
+    /// Each life of a node for itself: one that starts again is another one.
+    nodes: HashMap<Origin, Peer>,
     /// Nodes that are new until then were there before.
     rediscovers_until: u64,
     missed: Vec<Missed>,
@@ -66,7 +71,6 @@ struct Listened {
 
 #[derive(Debug)]
 struct Peer {
-    epoch: u64,
     heard_at: u64,
     /// How far it has come in the channels that this node listens to.
     series: FxHashMap<Key, Position>,
@@ -76,6 +80,12 @@ struct Peer {
     coming: Option<Coming>,
     /// What the last heartbeat told, and has not been heard by then.
     suspects: FxHashMap<Key, Suspect>,
+    /// Where this node was further at the last heartbeat than that told, and at the one that is coming:
+    /// somebody else has said so.
+    ahead: FxHashMap<Key, Position>,
+    coming_ahead: FxHashMap<Key, Position>,
+    /// Heartbeats since the last one that were older than it.
+    stale: u8,
     goodbye_at: Option<u64>,
 }
 
@@ -137,6 +147,8 @@ impl Tracker {
         for peer in self.nodes.values_mut() {
             peer.series.remove(&key);
             peer.suspects.remove(&key);
+            peer.ahead.remove(&key);
+            peer.coming_ahead.remove(&key);
         }
     }
 
@@ -172,14 +184,14 @@ impl Tracker {
         let Some(since) = self.listened.get(&key).map(|listened| listened.since) else {
             return false;
         };
-        let Some(peer) = self.peer(origin, now) else { return false };
+        let Some(peer) = self.peer(origin, now) else { return true };
         // What was said before another series began in the same channel does not come any more.
         let is_over = |suspect: &&Suspect| suspect.position.stream < position.stream;
         if peer.suspects.get(&key).filter(is_over).is_some() {
             let missed = peer.resolve(key);
             self.tell_count(origin.node, key, missed);
         }
-        let Some(peer) = self.nodes.get_mut(&origin.node) else { return false };
+        let Some(peer) = self.nodes.get_mut(&origin) else { return false };
         let known = peer.series.get(&key).copied();
         let missed = match known {
             Some(known) if known.stream > position.stream => return false,
@@ -209,43 +221,63 @@ impl Tracker {
             _ => {
                 let last = peer.beat.map_or(0, |last| last.number);
                 if beat.number <= last {
-                    return;
+                    peer.stale += 1;
+                    if peer.stale < STALE {
+                        return;
+                    }
                 }
-                let is_start = peer.beat.is_none() || beat.number - last > u64::from(LISTED);
+                peer.stale = 0;
+                let is_start =
+                    peer.beat.is_none() || beat.number.wrapping_sub(last) > u64::from(LISTED);
                 // Heartbeats that this one does not make up for are missing.
                 let is_maybe_lost = is_start
                     && (peer.beat.is_some() || (rediscovers && beat.number > u64::from(LISTED)));
-                self.resolve(origin.node);
+                self.resolve(origin);
                 if is_maybe_lost {
-                    if let Some(peer) = self.nodes.get_mut(&origin.node) {
+                    if let Some(peer) = self.nodes.get_mut(&origin) {
                         peer.series.clear();
                     }
                     self.tell(origin.node, None, None);
                 }
+                if let Some(peer) = self.nodes.get_mut(&origin) {
+                    peer.coming_ahead.clear();
+                }
                 Coming { number: beat.number, next_part: 0, is_start }
             }
         };
-        let Some(peer) = self.nodes.get_mut(&origin.node) else { return };
+        let Some(peer) = self.nodes.get_mut(&origin) else { return };
+        let mut wrong = Vec::new();
         for (hash, position) in &beat.entries {
             let Some(key) = self.by_hash.get(hash).copied() else { continue };
             let since = self.listened.get(&key).and_then(|listened| listened.since);
-            let is_behind = match peer.series.get(&key) {
-                Some(known) if known.stream == position.stream => known.number < position.number,
-                Some(known) => known.stream < position.stream,
-                None => true,
-            };
-            if is_behind {
+            let known = peer.series.get(&key).copied();
+            if known.is_none_or(|known| known < *position) {
                 let is_whole =
                     !coming.is_start && peer.has_heard_all_of(key, position.stream, since);
                 peer.suspects.insert(key, Suspect { position: *position, is_whole });
+            } else if let Some(known) = known
+                && known > *position
+            {
+                // A message may overtake a heartbeat, but not one that was sent a second later.
+                if peer.ahead.get(&key).is_some_and(|before| before > position) {
+                    peer.series.insert(key, *position);
+                    wrong.push(key);
+                } else {
+                    peer.coming_ahead.insert(key, known);
+                }
             }
         }
+        for key in wrong {
+            self.tell(origin.node, Some(key), None);
+        }
+        let Some(peer) = self.nodes.get_mut(&origin) else { return };
         let next_part = coming.next_part + 1;
         if next_part < beat.part.1 {
             peer.coming = Some(Coming { next_part, ..coming });
             return;
         }
         peer.coming = None;
+        peer.ahead = std::mem::take(&mut peer.coming_ahead);
         peer.beat = Some(LastBeat { number: beat.number, at: now, next_stream: beat.next_stream });
         if beat.is_last {
             peer.goodbye_at = Some(now);
@@ -258,13 +290,17 @@ impl Tracker {
             Some(at) => now.saturating_sub(at) >= GOODBYE_MS,
             None => now.saturating_sub(peer.heard_at) >= SILENCE_MS,
         };
-        let gone: Vec<NodeId> =
-            self.nodes.iter().filter(|(_, peer)| is_gone(peer)).map(|(node, _)| *node).collect();
-        for node in gone {
-            self.resolve(node);
+        let gone: Vec<Origin> = self
+            .nodes
+            .iter()
+            .filter(|(_, peer)| is_gone(peer))
+            .map(|(origin, _)| *origin)
+            .collect();
+        for origin in gone {
+            self.resolve(origin);
             // What it said last, nobody will tell.
-            if self.nodes.remove(&node).is_some_and(|peer| peer.goodbye_at.is_none()) {
-                self.tell(node, None, None);
+            if self.nodes.remove(&origin).is_some_and(|peer| peer.goodbye_at.is_none()) {
+                self.tell(origin.node, None, None);
             }
         }
     }
@@ -275,14 +311,14 @@ impl Tracker {
     }
 
     /// What a heartbeat has told should have come by now.
-    fn resolve(&mut self, node: NodeId) {
-        let Some(peer) = self.nodes.get_mut(&node) else { return };
+    fn resolve(&mut self, origin: Origin) {
+        let Some(peer) = self.nodes.get_mut(&origin) else { return };
         let keys: Vec<Key> = peer.suspects.keys().copied().collect();
         for key in keys {
-            let Some(peer) = self.nodes.get_mut(&node) else { return };
+            let Some(peer) = self.nodes.get_mut(&origin) else { return };
             let missed = peer.resolve(key);
             if self.listened.contains_key(&key) {
-                self.tell_count(node, key, missed);
+                self.tell_count(origin.node, key, missed);
             }
         }
     }
@@ -297,32 +333,24 @@ impl Tracker {
         self.missed.push(Missed { node, channel, count });
     }
 
-    /// What is known of the node that says something, or `None` where it is an earlier life of it, or
-    /// one too many.
+    /// What is known of the node that says something, or `None` where it is one too many.
     fn peer(&mut self, origin: Origin, now: u64) -> Option<&mut Peer> {
-        let Origin { node, epoch } = origin;
-        let known = self.nodes.get(&node).map(|peer| (peer.epoch, peer.goodbye_at.is_some()));
-        match known {
-            Some((current, _)) if epoch < current => return None,
-            Some((current, said_goodbye)) if epoch > current => {
-                self.resolve(node);
-                self.nodes.remove(&node);
-                if !said_goodbye {
-                    self.tell(node, None, None);
-                }
-            }
-            None if self.nodes.len() >= MAX_NODES => return None,
-            _ => {}
-        }
-        let peer = self.nodes.entry(node).or_insert_with(|| Peer {
-            epoch,
-            heard_at: now,
-            series: FxHashMap::default(),
-            beat: None,
-            coming: None,
-            suspects: FxHashMap::default(),
-            goodbye_at: None,
-        });
+        let is_room = self.nodes.len() < MAX_NODES;
+        let peer = match self.nodes.entry(origin) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if !is_room => return None,
+            Entry::Vacant(entry) => entry.insert(Peer {
+                heard_at: now,
+                series: FxHashMap::default(),
+                beat: None,
+                coming: None,
+                suspects: FxHashMap::default(),
+                ahead: FxHashMap::default(),
+                coming_ahead: FxHashMap::default(),
+                stale: 0,
+                goodbye_at: None,
+            }),
+        };
         peer.heard_at = now;
         Some(peer)
     }
@@ -623,9 +651,39 @@ mod tests {
         let again = Origin { epoch: 2, ..ORIGIN };
         let position = Position { stream: 0, number: 1 };
         assert!(pair.tracker.message(again, pair.key, position, pair.now));
-        assert_eq!(pair.missed(), [(None, None)]);
-        let last = pair.say();
-        assert!(!pair.hear(last));
+        pair.pass();
+        assert_eq!((pair.missed(), pair.tracker.nodes()), (vec![], 2));
+    }
+
+    #[test]
+    fn what_somebody_else_says_in_its_name_silences_no_node() {
+        for wrong in
+            [Position { stream: 0, number: 1 << 60 }, Position { stream: 1 << 60, number: 1 }]
+        {
+            let mut pair = Pair::new();
+            pair.pass();
+            assert!(pair.hear(wrong));
+            for _ in 0..3 {
+                let position = pair.say();
+                pair.hear(position);
+                pair.beat();
+            }
+            assert!(pair.missed().contains(&(Some(pair.key), None)));
+            pair.pass();
+        }
+        let mut pair = Pair::new();
+        let wrong =
+            Beat { number: 1 << 60, next_stream: 0, part: (0, 1), is_last: false, entries: vec![] };
+        pair.tracker.beat(ORIGIN, &wrong, pair.now);
+        for _ in 0..3 {
+            pair.beat();
+        }
+        pair.missed();
+        pair.pass();
+        pair.lose();
+        pair.beat();
+        pair.beat();
+        assert_eq!(pair.missed(), [(Some(pair.key), Some(1))]);
     }
 
     #[test]
@@ -641,11 +699,11 @@ mod tests {
         for part in [0, 2] {
             pair.tracker.beat(ORIGIN, &beat(3, part), pair.now);
         }
-        assert_eq!(pair.tracker.nodes[&NODE].beat.unwrap().number, 2);
+        assert_eq!(pair.tracker.nodes[&ORIGIN].beat.unwrap().number, 2);
         for part in 0..3 {
             pair.tracker.beat(ORIGIN, &beat(4, part), pair.now);
         }
-        assert_eq!(pair.tracker.nodes[&NODE].beat.unwrap().number, 4);
+        assert_eq!(pair.tracker.nodes[&ORIGIN].beat.unwrap().number, 4);
     }
 
     #[test]
@@ -655,7 +713,7 @@ mod tests {
             let mut node = NODE;
             node[..8].copy_from_slice(&number.to_be_bytes());
             let position = Position { stream: 0, number: 1 };
-            pair.tracker.message(Origin { node, epoch: 1 }, pair.key, position, 0);
+            assert!(pair.tracker.message(Origin { node, epoch: 1 }, pair.key, position, 0));
         }
         assert_eq!(pair.tracker.nodes(), MAX_NODES);
     }

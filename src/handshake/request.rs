@@ -80,6 +80,22 @@ impl<'a> UpgradeRequest<'a> {
         }
     }
 
+    /// The request of which `head` has, line by line: the method, the HTTP version as `1.1`, and for each
+    /// of [`REQUEST_HEADERS`] nothing where it is missing, or `=` and its value. `None` for anything else.
+    pub fn from_lines(head: &'a str, hosts: u32) -> Option<Self> {
+        let mut lines = head.split('\n');
+        let (method, http_version) = (lines.next()?, lines.next()?);
+        let mut headers = [None; REQUEST_HEADERS.len()];
+        for header in &mut headers {
+            let line = lines.next()?;
+            *header = line.strip_prefix('=');
+            if header.is_none() && !line.is_empty() {
+                return None;
+            }
+        }
+        lines.next().is_none().then(|| Self::new(method, http_version, hosts, headers))
+    }
+
     /// Returns the key of an opening handshake that a server of RFC 6455 may accept (§4.2.1), apart
     /// from what the client offers.
     ///
@@ -251,6 +267,25 @@ pub(super) mod tests {
         assert_eq!(request.protocols, Some("sec-websocket-protocol"));
         assert_eq!(request.extensions, Some("sec-websocket-extensions"));
         assert_eq!(request.origin, Some("origin"));
+    }
+
+    #[test]
+    fn a_request_is_read_from_lines_of_which_there_are_as_many_as_are_asked_for() {
+        let lines = |headers: &[&str]| format!("GET\n1.1\n{}", headers.join("\n"));
+        let head = lines(&["=a", "=", "", "=key=", "", "", "", "=b"]);
+        let request = UpgradeRequest::from_lines(&head, 2).unwrap();
+        assert_eq!((request.method, request.http_version, request.hosts), ("GET", (1, 1), 2));
+        assert_eq!((request.host, request.upgrade), (Some("a"), Some("")));
+        assert_eq!((request.connection, request.key), (None, Some("key=")));
+        assert_eq!((request.extensions, request.origin), (None, Some("b")));
+        for wrong in [
+            &[""; 7][..],
+            &[""; 9],
+            &["=a\n=b", "", "", "", "", "", "", ""],
+            &["a", "", "", "", "", "", "", ""],
+        ] {
+            assert!(UpgradeRequest::from_lines(&lines(wrong), 1).is_none(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -154,11 +154,7 @@ pub struct ProcessMeter {
 impl ProcessMeter {
     /// Notes where the accounts stand now.
     pub fn start(process: u32) -> Self {
-        Self {
-            process,
-            start: threads_cpu(process),
-            javascript_start: first_thread_cpu(process),
-        }
+        Self { process, start: threads_cpu(process), javascript_start: first_thread_cpu(process) }
     }
 
     /// What was used since.

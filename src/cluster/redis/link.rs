@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,10 @@ use super::Driver;
 
 /// Time for a connection to be made, the login included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest that a server may send without anything being complete, in bytes: as much as Redis takes for
+/// a value by itself. Its length is what the server says, and may be wrong.
+const MAX_INCOMPLETE: usize = 512 << 20;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -107,7 +111,7 @@ impl Link {
         }
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
         if let Some(on_push) = on_push {
-            config = config.set_push_sender(Pushes(on_push));
+            config = config.set_push_sender(Pushes { on_push, life: life.clone() });
         }
         let (connection, moving) = MultiplexedConnection::new_with_config(&info, stream, config)
             .await
@@ -122,11 +126,6 @@ impl Link {
         if !self.task.is_finished() {
             let _ = (&mut self.task).await;
         }
-    }
-
-    /// Whether it is closed.
-    pub fn is_closed(&self) -> bool {
-        self.task.is_finished()
     }
 
     /// Ends when the connection is lost, and says why: it is closed, or the server is silent. Silence
@@ -158,17 +157,22 @@ impl Link {
         self.life.silence()
     }
 
-    /// Something is asked of the server: its silence counts from now on.
+    /// Something is asked of the server: its silence counts from now on. All before it has come.
     pub fn asks(&self) {
         self.life.mark();
+        self.life.completed();
     }
 }
 
-struct Pushes(Box<dyn AsyncPushSender>);
+struct Pushes {
+    on_push: Box<dyn AsyncPushSender>,
+    life: Arc<Life>,
+}
 
 impl AsyncPushSender for Pushes {
     fn send(&self, info: redis::PushInfo) -> Result<(), redis::aio::SendError> {
-        self.0.send(info)
+        self.life.completed();
+        self.on_push.send(info)
     }
 }
 
@@ -222,11 +226,13 @@ struct Life {
     start: Instant,
     /// Milliseconds from the start.
     at: AtomicU64,
+    /// Bytes since something was complete.
+    incomplete: AtomicUsize,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        Self { start: Instant::now(), at: AtomicU64::new(0) }
+        Self { start: Instant::now(), at: AtomicU64::new(0), incomplete: AtomicUsize::new(0) }
     }
 }
 
@@ -237,6 +243,10 @@ impl Life {
 
     fn mark(&self) {
         self.at.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn completed(&self) {
+        self.incomplete.store(0, Ordering::Relaxed);
     }
 
     fn silence(&self) -> Duration {
@@ -255,9 +265,14 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if result.is_ready() {
             self.life.mark();
+            let count = buf.filled().len() - before;
+            if self.life.incomplete.fetch_add(count, Ordering::Relaxed) > MAX_INCOMPLETE {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
         }
         result
     }

@@ -14,19 +14,20 @@ mod subscribing;
 mod topology;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::Node;
+use super::names::Channel;
 pub use link::{Address, Credentials, Tls};
 use topology::Topology;
 
@@ -54,7 +55,7 @@ pub struct RedisOptions {
 /// The thread of a driver.
 pub struct Redis {
     control: Arc<Control>,
-    handle: Option<JoinHandle<()>>,
+    handle: Option<std::thread::JoinHandle<()>>,
 }
 
 /// What the JavaScript thread tells the driver.
@@ -163,14 +164,25 @@ struct Driver {
     topology_wanted: Notify,
     /// Grows when something is to be subscribed to.
     wanted: watch::Sender<u64>,
-    /// Masters with a connection that carries subscriptions.
-    heard: Cell<usize>,
-    /// Broadcasts can leave.
-    can_publish: Cell<bool>,
-    /// Some have been taken from the queue, and are on their way.
-    is_publishing: Cell<bool>,
-    /// News of the last two.
+    /// Grows when something is to be published.
+    published: watch::Sender<u64>,
+    /// Masters that have a connection which carries subscriptions, and has carried all of them.
+    hears: RefCell<HashSet<Address>>,
+    /// Masters that broadcasts can leave by.
+    speaks: RefCell<HashSet<Address>>,
+    /// Batches of broadcasts that have been taken from the queue, and not been answered.
+    on_their_way: Cell<usize>,
+    /// News of what is published, and of connections.
     progressed: Notify,
+}
+
+/// A task that ends with this value.
+struct Aborting(JoinHandle<()>);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Driver {
@@ -178,23 +190,38 @@ impl Driver {
         self.control.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether others can be heard, all of them.
-    fn is_heard(&self) -> bool {
-        let masters = self.topology.borrow().masters().len();
-        masters > 0 && self.heard.get() >= masters
+    /// Whether a set has all masters.
+    fn has_all(&self, set: &RefCell<HashSet<Address>>) -> bool {
+        let topology = self.topology.borrow();
+        let set = set.borrow();
+        !topology.masters().is_empty() && topology.masters().iter().all(|each| set.contains(each))
+    }
+
+    /// Whether a set has the master of the channel of everyone.
+    fn has_everyone(&self, set: &RefCell<HashSet<Address>>) -> bool {
+        let topology = self.topology.borrow();
+        topology
+            .master_of(Channel::Everyone.partition())
+            .is_some_and(|master| set.borrow().contains(master))
     }
 
     /// After something got better: says so, if all is well.
     fn look(&self) {
-        if self.is_heard() && self.can_publish.get() && self.node.is_settled() {
+        if self.has_all(&self.hears) && self.has_all(&self.speaks) && self.node.is_settled() {
             self.node.up();
         }
         self.progressed.notify_one();
     }
 
+    /// A connection has failed.
+    fn failed(&self, reason: String) {
+        self.node.down(reason);
+        self.topology_wanted.notify_one();
+        self.progressed.notify_one();
+    }
+
     /// The channel of a message on the wire.
-    fn channel(&self, channel: &super::names::Channel) -> Vec<u8> {
-        use super::names::Channel;
+    fn channel(&self, channel: &Channel) -> Vec<u8> {
         let mut name = self.options.prefix.clone().into_bytes();
         if self.options.is_cluster {
             // What stands in braces decides on the slot, whatever a room is called.
@@ -221,9 +248,10 @@ async fn drive(node: Arc<Node>, options: RedisOptions, control: Arc<Control>) {
         topology_changed: watch::Sender::new(0),
         topology_wanted: Notify::new(),
         wanted: watch::Sender::new(0),
-        heard: Cell::new(0),
-        can_publish: Cell::new(false),
-        is_publishing: Cell::new(false),
+        published: watch::Sender::new(0),
+        hears: RefCell::default(),
+        speaks: RefCell::default(),
+        on_their_way: Cell::new(0),
         progressed: Notify::new(),
     });
     let mut tasks = JoinSet::new();
@@ -269,11 +297,11 @@ async fn abandoned(control: &Control) {
 /// Lets out what waits, and the news that it was all.
 async fn say_the_last(driver: &Driver) {
     // Where the broker is away, it is waited for only if there is something to say.
-    if !driver.can_publish.get() && driver.node.waiting_messages() == 0 {
+    if !driver.has_everyone(&driver.speaks) && driver.node.waiting_messages() == 0 {
         return;
     }
     driver.node.beat(true);
-    while !driver.node.has_published_all() || driver.is_publishing.get() {
+    while !driver.node.has_published_all() || driver.on_their_way.get() > 0 {
         driver.progressed.notified().await;
     }
 }
@@ -284,18 +312,22 @@ async fn beat(driver: Rc<Driver>) {
     times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         times.tick().await;
-        driver.node.tick(driver.is_heard());
-        if driver.can_publish.get() {
+        driver.node.tick(driver.has_everyone(&driver.hears));
+        if driver.has_everyone(&driver.speaks) {
             driver.node.beat(false);
         }
     }
 }
 
-/// Tells all connections that something is to be subscribed to.
+/// Tells all connections that something is to be subscribed to, or to be published.
 async fn pass_on(driver: Rc<Driver>) {
     loop {
-        driver.node.wanted.notified().await;
-        driver.wanted.send_modify(|count| *count += 1);
+        tokio::select! {
+            () = driver.node.wanted.notified() => driver.wanted.send_modify(|count| *count += 1),
+            () = driver.node.published.notified() => {
+                driver.published.send_modify(|count| *count += 1);
+            }
+        }
     }
 }
 

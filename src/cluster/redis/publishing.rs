@@ -1,194 +1,177 @@
-//! The connections that broadcasts leave by.
+//! The connections that broadcasts leave by: one to each master, and none waits for another.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Instant;
 
 use redis::{Pipeline, Value};
-use tokio::task::JoinSet;
+use tokio::task::spawn_local;
 
-use super::super::node::described as described_channel;
 use super::super::publications::Publication;
 use super::link::{Address, Link, described};
 use super::subscribing::is_about_the_place;
-use super::{Backoff, Driver, LONGEST_WAIT};
+use super::{Aborting, Backoff, Driver, LONGEST_WAIT};
 
 /// Broadcasts and bytes that leave together. The next leave once these have been answered, so this is
 /// also what is lost with a connection.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Publishes what waits.
+/// Keeps one connection to each master.
 pub(super) async fn run(driver: Rc<Driver>) {
-    let mut links: HashMap<Address, Link> = HashMap::new();
     let mut changes = driver.topology_changed.subscribe();
+    let mut tasks: HashMap<Address, Aborting> = HashMap::new();
+    loop {
+        let masters = driver.topology.borrow().masters().to_vec();
+        tasks.retain(|master, _| masters.contains(master));
+        for master in masters {
+            tasks
+                .entry(master.clone())
+                .or_insert_with(|| Aborting(spawn_local(keep_publishing(driver.clone(), master))));
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn keep_publishing(driver: Rc<Driver>, master: Address) {
     let mut backoff = Backoff::new();
-    // Since when nothing can be published that could before.
+    // Since when nothing can be published here that could before.
     let mut away: Option<Instant> = None;
     loop {
-        if let Err(reason) = connect_all(&driver, &mut links).await {
-            away = away.or_else(|| fail(&driver, reason));
-            backoff.wait().await;
-            continue;
-        }
-        if let Some(since) = away.take() {
-            // Others are not back yet: whoever waits to be connected waits about as long as it has tried.
-            tokio::time::sleep(since.elapsed().min(LONGEST_WAIT)).await;
-        }
-        if !driver.can_publish.replace(!links.is_empty()) {
-            driver.look();
-        }
-        let batch = driver.node.take_publications(BATCH, BATCH_BYTES);
+        let reason = match Link::connect(&driver, &master, None).await {
+            Ok(link) => {
+                if let Some(since) = away.take() {
+                    // Others are not back yet: who waits to be connected waits about as long as it has
+                    // tried.
+                    tokio::time::sleep(since.elapsed().min(LONGEST_WAIT)).await;
+                }
+                let connected = Membership::of(&driver.speaks, &master);
+                driver.look();
+                let reason = publish(&driver, &master, link, &mut backoff).await;
+                drop(connected);
+                away = Some(Instant::now());
+                format!("{master}: {reason}")
+            }
+            Err(reason) => reason,
+        };
+        driver.failed(reason);
+        backoff.wait().await;
+    }
+}
+
+/// Being in a set, as long as this lives.
+pub(super) struct Membership<'a> {
+    set: &'a RefCell<HashSet<Address>>,
+    address: Address,
+}
+
+impl<'a> Membership<'a> {
+    pub fn of(set: &'a RefCell<HashSet<Address>>, address: &Address) -> Self {
+        set.borrow_mut().insert(address.clone());
+        Self { set, address: address.clone() }
+    }
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        self.set.borrow_mut().remove(&self.address);
+    }
+}
+
+/// Publishes what waits, as long as the connection lasts. Returns why it does not.
+async fn publish(
+    driver: &Driver,
+    master: &Address,
+    mut link: Link,
+    backoff: &mut Backoff,
+) -> String {
+    let node = &driver.node;
+    let mut published = driver.published.subscribe();
+    let mut changes = driver.topology_changed.subscribe();
+    loop {
+        let serves = |partition| driver.topology.borrow().master_of(partition) == Some(master);
+        let batch = node.take_publications(serves, BATCH, BATCH_BYTES);
         if batch.is_empty() {
             driver.progressed.notify_one();
             tokio::select! {
-                () = driver.node.published.notified() => {}
+                Ok(()) = published.changed() => {}
                 Ok(()) = changes.changed() => {}
-                reason = any_lost(&mut links) => away = fail(&driver, reason),
+                reason = link.ended(false) => return reason,
             }
             continue;
         }
-        driver.is_publishing.set(true);
-        let result = publish(&driver, &mut links, batch).await;
-        driver.is_publishing.set(false);
-        match result {
+        match send(driver, &mut link, Batch::new(driver, batch)).await {
             Ok(()) => backoff.succeeded(),
-            Err(reason) => {
-                away = fail(&driver, reason);
-                backoff.wait().await;
-            }
+            Err(reason) => return reason,
         }
     }
 }
 
-/// Nothing can be published for now. Returns since when, if it could before.
-fn fail(driver: &Driver, reason: String) -> Option<Instant> {
-    let could = driver.can_publish.replace(false);
-    driver.node.down(reason);
-    driver.topology_wanted.notify_one();
-    could.then(Instant::now)
+/// Broadcasts on their way. Unless they are taken back from here, nobody knows whether they have got
+/// there: also where the server is none any more.
+struct Batch<'a> {
+    driver: &'a Driver,
+    publications: Vec<Publication>,
 }
 
-/// Has a connection to each master, and no other.
-async fn connect_all(driver: &Driver, links: &mut HashMap<Address, Link>) -> Result<(), String> {
-    let masters = driver.topology.borrow().masters().to_vec();
-    links.retain(|address, _| masters.contains(address));
-    for master in masters {
-        if let Entry::Vacant(entry) = links.entry(master) {
-            let link = Link::connect(driver, entry.key(), None).await?;
-            entry.insert(link);
-        }
+impl<'a> Batch<'a> {
+    fn new(driver: &'a Driver, publications: Vec<Publication>) -> Self {
+        driver.on_their_way.set(driver.on_their_way.get() + 1);
+        Self { driver, publications }
     }
-    Ok(())
 }
 
-/// Ends when a connection is lost that nothing is asked of; its silence is no fault.
-async fn any_lost(links: &mut HashMap<Address, Link>) -> String {
-    if links.is_empty() {
-        std::future::pending::<()>().await;
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.driver.on_their_way.set(self.driver.on_their_way.get() - 1);
+        self.driver.node.lost(&self.publications);
     }
-    let mut watches: Vec<_> = links.iter_mut().map(|(_, link)| Box::pin(link.closed())).collect();
-    std::future::poll_fn(|cx| {
-        let is_lost = watches.iter_mut().any(|watch| watch.as_mut().poll(cx).is_ready());
-        if is_lost { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    drop(watches);
-    let lost = links.iter().find(|(_, link)| link.is_closed());
-    let reason = lost.map(|(address, _)| format!("{address}: the connection was lost"));
-    links.retain(|_, link| !link.is_closed());
-    reason.unwrap_or_default()
 }
 
-/// What became of the broadcasts for one master.
-struct Outcome {
-    address: Address,
-    link: Option<Link>,
-    publications: Vec<(usize, Publication)>,
-    answers: Result<Vec<Value>, String>,
-}
-
-/// Publishes a batch, and waits for the answers. What a server has not taken is put back.
-async fn publish(
-    driver: &Driver,
-    links: &mut HashMap<Address, Link>,
-    batch: Vec<Publication>,
-) -> Result<(), String> {
+/// Sends a batch, and waits for the answers. What the server has not taken is put back.
+async fn send(driver: &Driver, link: &mut Link, mut batch: Batch<'_>) -> Result<(), String> {
     let node = &driver.node;
-    let mut unsent: Vec<(usize, Publication)> = Vec::new();
-    let mut by_master: HashMap<Address, Vec<(usize, Publication)>> = HashMap::new();
-    for (index, publication) in batch.into_iter().enumerate() {
-        let partition = publication.channel.partition();
-        let master = driver.topology.borrow().master_of(partition).cloned();
-        match master.filter(|master| links.contains_key(master)) {
-            Some(master) => by_master.entry(master).or_default().push((index, publication)),
-            None => unsent.push((index, publication)),
+    let count = batch.publications.len();
+    let pipeline = commands(driver, &batch.publications);
+    let mut connection = link.connection.clone();
+    link.asks();
+    let answers = tokio::select! {
+        answers = connection.send_packed_commands(&pipeline, 0, count) => {
+            answers.map_err(described)
         }
-    }
-    let mut failure = (!unsent.is_empty()).then(|| "a channel is nobody's for now".to_owned());
-    let mut tasks = JoinSet::new();
-    for (address, publications) in by_master {
-        let Some(mut link) = links.remove(&address) else { continue };
-        let pipeline = commands(driver, &publications);
-        tasks.spawn_local(async move {
-            link.asks();
-            let mut connection = link.connection.clone();
-            let answers = tokio::select! {
-                answers = connection.send_packed_commands(&pipeline, 0, publications.len()) => {
-                    answers.map_err(described)
-                }
-                reason = link.lost() => Err(reason),
-            };
-            let link = answers.is_ok().then_some(link);
-            Outcome { address, link, publications, answers }
-        });
-    }
-    while let Some(outcome) = tasks.join_next().await {
-        let Ok(Outcome { address, link, publications, answers }) = outcome else { continue };
-        if let Some(link) = link {
-            links.insert(address.clone(), link);
-        }
-        match answers {
-            Ok(answers) => {
-                let mut sent = Vec::with_capacity(publications.len());
-                for ((index, publication), answer) in publications.into_iter().zip(answers) {
-                    match answer {
-                        Value::ServerError(error) if is_about_the_place(error.code()) => {
-                            failure = Some(format!("{address}: {}", error.code()));
-                            unsent.push((index, publication));
-                        }
-                        Value::ServerError(error) => {
-                            let channel = described_channel(&publication.channel);
-                            let detail = error.details().unwrap_or_default();
-                            node.refused(format!(
-                                "{channel} cannot be published to: {} {detail}",
-                                error.code()
-                            ));
-                            node.lost(&[publication]);
-                        }
-                        _ => sent.push(publication),
-                    }
-                }
-                node.sent(&sent);
+        reason = link.lost() => Err(reason),
+    };
+    let answers = answers?;
+    let (mut sent, mut unsent, mut failure) = (Vec::with_capacity(count), Vec::new(), None);
+    for (publication, answer) in std::mem::take(&mut batch.publications).into_iter().zip(answers) {
+        match answer {
+            Value::Int(_) => sent.push(publication),
+            Value::ServerError(error) if is_about_the_place(error.code()) => {
+                failure = Some(error.code().to_owned());
+                unsent.push(publication);
             }
-            // Nobody knows which of them have got there.
-            Err(reason) => {
-                let lost: Vec<_> = publications.into_iter().map(|(_, each)| each).collect();
-                node.lost(&lost);
-                failure = Some(format!("{address}: {reason}"));
+            Value::ServerError(error) => {
+                let reason = format!("{} {}", error.code(), error.details().unwrap_or_default());
+                node.publication_refused(publication, reason.trim());
+            }
+            _ => {
+                failure = Some("it does not answer as Redis does".to_owned());
+                node.lost(&[publication]);
             }
         }
     }
-    unsent.sort_unstable_by_key(|(index, _)| *index);
-    node.unsent(unsent.into_iter().map(|(_, publication)| publication).collect());
+    node.sent(&sent);
+    node.unsent(unsent);
     failure.map_or(Ok(()), Err)
 }
 
-fn commands(driver: &Driver, publications: &[(usize, Publication)]) -> Pipeline {
+fn commands(driver: &Driver, publications: &[Publication]) -> Pipeline {
     let name = if driver.options.is_cluster { "SPUBLISH" } else { "PUBLISH" };
     let mut pipeline = Pipeline::with_capacity(publications.len());
-    for (_, publication) in publications {
+    for publication in publications {
         pipeline.cmd(name).arg(driver.channel(&publication.channel)).arg(&publication.bytes[..]);
     }
     pipeline

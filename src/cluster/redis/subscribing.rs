@@ -9,12 +9,13 @@ use std::time::Duration;
 use redis::aio::SendError;
 use redis::{Pipeline, PushInfo, PushKind, Value, cmd};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::task::{JoinSet, spawn_local};
 
 use super::super::Node;
 use super::super::subscriptions::Request;
 use super::link::{Address, Link, described};
-use super::{Backoff, Driver};
+use super::publishing::Membership;
+use super::{Aborting, Backoff, Driver};
 
 /// How often a connection is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -37,38 +38,12 @@ pub(super) async fn run(driver: Rc<Driver>) {
     }
 }
 
-/// A task that ends with this value.
-struct Aborting(JoinHandle<()>);
-
-impl Drop for Aborting {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 async fn keep_connected(driver: Rc<Driver>, master: Address) {
     let mut backoff = Backoff::new();
     loop {
         let reason = session(&driver, &master, &mut backoff).await;
-        driver.node.down(reason);
-        driver.topology_wanted.notify_one();
+        driver.failed(reason);
         backoff.wait().await;
-    }
-}
-
-/// Counts as a connection that is heard as long as it lives.
-struct Heard(Rc<Driver>);
-
-impl Heard {
-    fn new(driver: &Rc<Driver>) -> Self {
-        driver.heard.set(driver.heard.get() + 1);
-        Self(driver.clone())
-    }
-}
-
-impl Drop for Heard {
-    fn drop(&mut self) {
-        self.0.heard.set(self.0.heard.get() - 1);
     }
 }
 
@@ -108,8 +83,8 @@ async fn session(driver: &Rc<Driver>, master: &Address, backoff: &mut Backoff) -
             link.asks();
             answers.spawn_local(ask(link.connection.clone(), commands(driver, &request), request));
         }
-        if heard.is_none() && node.is_settled() {
-            heard = Some(Heard::new(driver));
+        if heard.is_none() && answers.is_empty() {
+            heard = Some(Membership::of(&driver.hears, master));
             backoff.succeeded();
         }
         if heard.is_some() {
@@ -189,7 +164,8 @@ fn settle(node: &Node, request: Request, values: Vec<Value>) -> Option<String> {
                 let reason = format!("{} {}", error.code(), error.details().unwrap_or_default());
                 node.request_refused(subscribes, channel, reason.trim());
             }
-            _ => node.request_done(subscribes, channel),
+            Value::Push { .. } => node.request_done(subscribes, channel),
+            _ => return Some("it does not answer as Redis does".to_owned()),
         }
     }
     None

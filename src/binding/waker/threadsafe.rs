@@ -1,4 +1,4 @@
-//! Wakes the JavaScript thread from the I/O thread.
+//! By a threadsafe function of Node-API, which every runtime has.
 
 use std::ptr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use napi::{Env, JsValue, check_status, sys};
 
 /// A threadsafe function without arguments. At most one wake is under way (the inbox sees to
 /// that), so its queue is bounded.
-pub(super) struct Waker {
+pub(in crate::binding) struct ThreadsafeFunction {
     function: sys::napi_threadsafe_function,
     /// Node has told the I/O thread that the function is closing, which also gave our hold on it
     /// back.
@@ -20,11 +20,11 @@ pub(super) struct Waker {
 
 // SAFETY: Node documents `napi_call_threadsafe_function` and `napi_release_threadsafe_function` as
 // callable from any thread; the other functions are called on the JavaScript thread only.
-unsafe impl Send for Waker {}
+unsafe impl Send for ThreadsafeFunction {}
 // SAFETY: as above; the flags are atomics.
-unsafe impl Sync for Waker {}
+unsafe impl Sync for ThreadsafeFunction {}
 
-impl Waker {
+impl ThreadsafeFunction {
     /// A waker that calls `on_wake` on the JavaScript thread. It does not keep the process alive
     /// until [`Self::keep_alive`] says so, and must be released by the I/O thread.
     pub fn new(env: &Env, on_wake: &Function<'_, (), ()>) -> Result<Arc<Self>> {
@@ -124,7 +124,7 @@ unsafe extern "C" fn finalize(
     data: *mut std::ffi::c_void,
     _hint: *mut std::ffi::c_void,
 ) {
-    // SAFETY: `data` is the counted pointer that `Waker::new` gave away, and this is its one return.
-    let waker = unsafe { Arc::from_raw(data.cast::<Waker>().cast_const()) };
+    // SAFETY: `data` is the counted pointer that `ThreadsafeFunction::new` gave away, and this is its one return.
+    let waker = unsafe { Arc::from_raw(data.cast::<ThreadsafeFunction>().cast_const()) };
     waker.finalized.store(true, Ordering::Relaxed);
 }
