@@ -13,7 +13,10 @@ import {
   channelOf,
   channelOfAll,
   clusterNode,
+  heartbeats,
+  isHeartbeat,
   messagesUntil,
+  nameInEnvelopes,
   nodeProcess,
   subscribed,
   twoNodes,
@@ -65,6 +68,17 @@ async function probe(from: ClusterNode, to: Client, room?: string): Promise<stri
     await wait(20);
     seen.push(...to.waiting.splice(0).map(String));
     if (seen.some((text) => text.startsWith('probe'))) return seen;
+  }
+}
+
+/** Resolves once a broker refuses whatever it is asked. */
+async function untilBusy(redis: Redis) {
+  for (;;) {
+    try {
+      await redis.command('PING');
+    } catch {
+      return;
+    }
   }
 }
 
@@ -129,13 +143,11 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a broker', () => {
     expect(a.stats()).toMatchObject({ state: 'up', reconnects: 1 });
   });
 
-  test('that is killed ten times is found ten times, with all rooms', {
-    timeout: 60_000,
-  }, async () => {
+  test('that is killed again and again is found each time, with all rooms', async () => {
     const redis = await startRedis();
     const [a, b] = await twoNodes({ url: redis.url });
     const members = await Promise.all(Array.from({ length: 20 }, (_, n) => b.member(`room-${n}`)));
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 3; round++) {
       await redis.kill();
       await a.downs.next();
       await b.downs.next();
@@ -149,7 +161,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a broker', () => {
       }
     }
     expect(a.downs.waiting.length + a.ups.waiting.length).toBe(0);
-    expect(b.stats().reconnects).toBe(10);
+    expect(b.stats().reconnects).toBe(3);
   });
 
   test('that freezes for less than the ping deadline loses nothing', async () => {
@@ -188,34 +200,32 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a broker', () => {
     await probe(a, client, 'room');
   });
 
-  test('that kills connections again and again: each hole is told of', {
-    timeout: 60_000,
-  }, async () => {
+  test('that kills connections again and again: each hole is told of', async () => {
     const redis = await startRedis();
     const [a, b] = await twoNodes({ url: redis.url });
     const { client } = await b.member('room');
     await subscribed(redis, 'room', 1);
     const numbers = stream(a);
     const admin = await redis.admin();
-    for (let round = 0; round < 20; round++) {
-      await admin.command(
-        'CLIENT',
-        'KILL',
-        'TYPE',
-        round % 2 ? 'pubsub' : 'normal',
-        'SKIPME',
-        'yes',
-      );
-      await wait(20 * (round % 5));
+    const got: string[] = [];
+    for (let round = 0; round < 8; round++) {
+      const type = round % 2 ? 'pubsub' : 'normal';
+      await admin.command('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes');
+      // Now at once, then when something of what is said since has come.
+      if (round % 4 > 1) got.push(...(await probe(a, client)));
     }
     await until(() => a.stats().state === 'up' && b.stats().state === 'up');
     await subscribed(redis, 'room', 1);
     const said = numbers.end();
     a.wsApp.wsBroadcast('end', 'room');
-    const missing = expectOrder(await messagesUntil(client, 'end'), said);
-    const own = () => told([...a.everyGap, ...b.everyGap], a.id);
+    got.push(...(await messagesUntil(client, 'end')));
+    const missing = expectOrder(got, said);
+    // Some of the probes, which are for everyone, may be missing as well.
+    const ofRoom = (gaps: WSClusterGap[]) =>
+      gaps.filter((gap) => gap.room === 'room' || !gap.missed);
+    const own = () => told(ofRoom([...a.everyGap, ...b.everyGap]), a.id);
     if (missing > 0) await until(() => own().missed >= missing || own().maybe);
-    expect(told(b.everyGap, a.id).missed).toBeLessThanOrEqual(missing);
+    expect(told(ofRoom(b.everyGap), a.id).missed).toBeLessThanOrEqual(missing);
   });
 
   test('that kills connections while thousands of rooms are subscribed to again forgets none', async () => {
@@ -225,7 +235,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a broker', () => {
     for (let n = 0; n < 5000; n++) socket.join(`room-${n}`);
     while ((await redis.channels(channelOf('room-*'))).length < 5000);
     const admin = await redis.admin();
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 3; round++) {
       await admin.command('CLIENT', 'KILL', 'TYPE', 'pubsub');
       // In the middle of it.
       for (;;) {
@@ -240,9 +250,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a broker', () => {
     while (got.size < 5000) got.add((await client.next()).toString());
   });
 
-  test('with 10,000 rooms that starts again has all of them soon', {
-    timeout: 90_000,
-  }, async () => {
+  test('with 10,000 rooms that starts again has all of them soon', async () => {
     const redis = await startRedis();
     const [a, b] = await twoNodes({ url: redis.url });
     const { client, socket } = await b.member();
@@ -328,9 +336,9 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a broker', () => {
     await subscribed(redis, 'room', 1);
     const admin = await redis.admin();
     const script = admin.command('EVAL', 'while true do end', '0').catch(() => {});
-    await wait(200);
+    await untilBusy(redis);
     for (let n = 0; n < 10; n++) a.wsApp.wsBroadcast(`${n}`, 'room');
-    await wait(1500);
+    await until(() => a.stats().dropped + a.downs.waiting.length > 0);
     await redis.command('SCRIPT', 'KILL');
     await script;
     const seen = await probe(a, client, 'room');
@@ -406,7 +414,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a way to the broker', () => 
     expect(b.stats()).toMatchObject({ missed: 7, gaps: b.everyGap.length });
     a.wsApp.wsBroadcast('after', 'room');
     expect(await client.next()).toBe('after');
-    await wait(2500);
+    await heartbeats(redis, a, client, 2);
     expect(told(b.everyGap, a.id).missed).toBe(7);
   });
 
@@ -438,7 +446,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a way to the broker', () => 
     const a = await upNode({ url: redis.url });
     const b = await upNode({ url: gate.url });
     await acquainted(a, b);
-    await b.member('room');
+    const { client } = await b.member('room');
     await subscribed(redis, 'room', 1);
     for (let round = 0; round < 3; round++) {
       gate.cut();
@@ -446,7 +454,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a way to the broker', () => 
       await b.ups.next();
       await subscribed(redis, 'room', 1);
     }
-    await wait(3500);
+    await heartbeats(redis, a, client, 3);
     // "Maybe" is allowed to be said of a new session with the broker; a number is not.
     expect(b.everyGap.filter(({ missed }) => missed !== null)).toEqual([]);
   });
@@ -511,36 +519,44 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a way to the broker', () => 
     expect(a.everyGap.every(({ node, room }) => node === a.id && room === 'room')).toBe(true);
   });
 
-  test('that is absent: one message larger than all that may wait is dropped, and counted', async () => {
+  test('that is absent: one message may wait however large it is, and gives way to the next', async () => {
     const a = await clusterNode({ url: 'redis://127.0.0.1:1', publishBuffer: 1000 });
     a.wsApp.wsBroadcast('x'.repeat(100_000), 'room');
-    await until(() => a.stats().dropped === 1);
-    expect(a.stats().waitingBytes).toBe(0);
+    expect(a.stats().waitingBytes).toBeGreaterThan(100_000);
+    a.wsApp.wsBroadcast('next', 'room');
+    expect(await a.gaps.next()).toEqual({ node: a.id, room: 'room', missed: 1 });
+    expect(a.stats().waitingBytes).toBeLessThan(1000);
+    expect(a.stats().dropped).toBe(1);
   });
 
   test('that is absent for ever costs bounded memory', async () => {
     const a = await clusterNode({ url: 'redis://127.0.0.1:1', publishBuffer: 1_000_000 });
     const before = process.memoryUsage().rss;
-    for (let n = 0; n < 3000; n++) {
+    for (let n = 0; n < 1500; n++) {
       // A room each: neither what waits nor the numbers of the channels may grow without end.
       for (let m = 0; m < 100; m++) a.wsApp.wsBroadcast('x'.repeat(100), `room ${n} ${m}`);
       await wait(0);
     }
-    await until(() => a.stats().dropped > 290_000);
+    await until(() => a.stats().dropped > 140_000);
     expect(a.stats().waitingBytes).toBeLessThanOrEqual(1_000_000);
-    console.log(`300,000 rooms: ${Math.round((process.memoryUsage().rss - before) / 2 ** 20)} MiB`);
+    console.log(`150,000 rooms: ${Math.round((process.memoryUsage().rss - before) / 2 ** 20)} MiB`);
   });
 });
 
 describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a node', () => {
-  test('that is killed while it broadcasts is told of, and what came of it was in order', {
+  test('that is killed while it broadcasts is told of, and what came was in order; one that says goodbye is no gap', {
     timeout: 60_000,
   }, async () => {
     const redis = await startRedis();
     const a = await nodeProcess({ url: redis.url });
     const b = await upNode({ url: redis.url });
+    const polite = await upNode({ url: redis.url });
     const { client } = await b.member('room');
     await subscribed(redis, 'room', 1);
+    await until(() => b.stats().nodes === 2);
+    polite.wsApp.wsBroadcast('goodbye', 'room');
+    await polite.plugin.cleanup();
+    expect(await client.next()).toBe('goodbye');
     await until(() => b.stats().nodes === 1);
     await a.run(`
       globalThis.n = 0;
@@ -558,19 +574,8 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a node', () => {
     got.push(...client.waiting);
     expect(got).toEqual(got.map((_, n) => `${n}`));
     expect(b.stats().nodes).toBe(0);
-  });
-
-  test('that says goodbye is no gap', { timeout: 60_000 }, async () => {
-    const redis = await startRedis();
-    const [a, b] = await twoNodes({ url: redis.url });
-    const { client } = await b.member('room');
-    await subscribed(redis, 'room', 1);
-    a.wsApp.wsBroadcast('goodbye', 'room');
-    await a.plugin.cleanup();
-    expect(await client.next()).toBe('goodbye');
-    await until(() => b.stats().nodes === 0);
-    await wait(17_000);
-    expect(b.everyGap).toEqual([]);
+    // The silence of the other began earlier.
+    expect(b.everyGap.filter(({ node }) => node === polite.id)).toEqual([]);
   });
 
   test('that is stopped for a while and goes on loses nothing that the broker has kept', async () => {
@@ -581,7 +586,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a node', () => {
     await subscribed(redis, 'room', 1);
     process.kill(b.pid, 'SIGSTOP');
     for (let n = 0; n < 1000; n++) a.wsApp.wsBroadcast(`${n}`, 'room');
-    await wait(1000);
+    await until(() => a.stats().published === 1000);
     process.kill(b.pid, 'SIGCONT');
     for (let n = 0; n < 1000; n++) expect(await client.next()).toBe(`${n}`);
     expect(await b.run('return plugin.getStats().cluster.gaps')).toBe(0);
@@ -607,18 +612,17 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a node', () => {
     const near = await a.member('room');
     for (let n = 0; n < 100; n++) a.wsApp.wsBroadcast('before', 'room');
     for (let n = 0; n < 100; n++) await near.client.next();
-    await wait(1500);
-    const { client } = await b.member('room');
+    const { client, socket } = await b.member();
+    await heartbeats(redis, a, client, 1);
+    socket.join('room');
     await subscribed(redis, 'room', 2);
     a.wsApp.wsBroadcast('after', 'room');
     expect(await client.next()).toBe('after');
-    await wait(3500);
+    await heartbeats(redis, a, client, 3);
     expect(b.everyGap).toEqual([]);
   });
 
-  test('that leaves a room for long and joins it again says nothing of what was said meanwhile', {
-    timeout: 60_000,
-  }, async () => {
+  test('that leaves a room for long and joins it again says nothing of what was said meanwhile', async () => {
     const redis = await startRedis();
     const [a, b] = await twoNodes({ url: redis.url });
     const { client, socket } = await b.member('room');
@@ -628,32 +632,30 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a node', () => {
     socket.leave('room');
     await subscribed(redis, 'room', 0);
     for (let n = 0; n < 10; n++) a.wsApp.wsBroadcast('to nobody', 'room');
-    await wait(1500);
+    await heartbeats(redis, a, client, 1);
     socket.join('room');
     await subscribed(redis, 'room', 1);
     a.wsApp.wsBroadcast('two', 'room');
     expect(await client.next()).toBe('two');
-    await wait(3500);
+    await heartbeats(redis, a, client, 3);
     expect(b.everyGap).toEqual([]);
   });
 
-  test('may be one of twenty, each of which hears all of the others', {
-    timeout: 60_000,
-  }, async () => {
+  test('may be one of ten, each of which hears all of the others', async () => {
     const redis = await startRedis();
-    const nodes = await Promise.all(Array.from({ length: 20 }, () => upNode({ url: redis.url })));
+    const nodes = await Promise.all(Array.from({ length: 10 }, () => upNode({ url: redis.url })));
     const members = await Promise.all(nodes.map((node) => node.member('room')));
-    await subscribed(redis, 'room', 20);
+    await subscribed(redis, 'room', 10);
     for (let n = 0; n < 50; n++)
       for (const node of nodes) node.wsApp.wsBroadcast(`${node.id} ${n}`, 'room');
     for (const { client } of members) {
       const last = new Map<string, number>();
-      for (let count = 0; count < 1000; count++) {
+      for (let count = 0; count < 500; count++) {
         const [id = '', n] = (await client.next()).toString().split(' ');
         expect(Number(n)).toBe((last.get(id) ?? -1) + 1);
         last.set(id, Number(n));
       }
-      expect(last.size).toBe(20);
+      expect(last.size).toBe(10);
     }
     await acquainted(...nodes);
     for (const node of nodes) expect(node.everyGap).toEqual([]);
@@ -675,20 +677,24 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('what somebody else publishes
       new Set(['real one', 'for everyone']),
     );
     const envelopes: { channel: Buffer; payload: Buffer }[] = [];
-    const wanted = [channelOf('room'), channelOfAll()];
-    while (!wanted.every((name) => envelopes.some(({ channel }) => channel.toString() === name))) {
-      envelopes.push(await heard.next());
+    // One of each kind: a message in the room, one for everyone, a heartbeat of either node.
+    const kinds = new Set<string>();
+    while (kinds.size < 4) {
+      const envelope = await heard.next();
+      const { channel, payload } = envelope;
+      const of = isHeartbeat(payload) ? payload.includes(nameInEnvelopes(a)) : 'message';
+      const kind = `${channel} ${of}`;
+      if (!kinds.has(kind)) envelopes.push(envelope);
+      kinds.add(kind);
     }
-    await wait(2200);
-    envelopes.push(...heard.waiting.splice(0));
     return { redis, a, b, client, envelopes, publisher: await redis.admin() };
   }
 
-  /** Two nodes still work. */
+  /** Two nodes still work, within a few heartbeats where somebody has spoken for one of them. */
   async function expectAlive(a: ClusterNode, b: ClusterNode, client: Client) {
     client.waiting.splice(0);
-    a.wsApp.wsBroadcast('alive', 'room');
-    await messagesUntil(client, 'alive');
+    await probe(a, client, 'room');
+    await probe(a, client);
     expect([a.stats().state, b.stats().state]).toEqual(['up', 'up']);
     expect(await b.plugin.healthCheck()).toBe(true);
   }
@@ -719,7 +725,7 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('what somebody else publishes
     let count = 0;
     for (const { channel, payload } of envelopes) {
       for (let end = 0; end < payload.length; end++) {
-        await publisher.command('PUBLISH', channel, payload.subarray(0, end));
+        void publisher.command('PUBLISH', channel, payload.subarray(0, end));
         count += 1;
       }
     }
@@ -735,13 +741,14 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('what somebody else publishes
         for (const value of [0, 1, 0x7f, 0x80, 0xff]) {
           const changed = Buffer.from(payload);
           changed[at] = value;
-          await publisher.command('PUBLISH', channel, changed);
+          void publisher.command('PUBLISH', channel, changed);
         }
         const large = Buffer.from(payload);
         large.fill(0xff, at, Math.min(at + 8, large.length));
-        await publisher.command('PUBLISH', channel, large);
+        void publisher.command('PUBLISH', channel, large);
       }
     }
+    await publisher.command('PING');
     await expectAlive(a, b, client);
     // Whatever was in there: the node's own messages still count from where they were.
     const before = b.everyGap.length;
@@ -778,41 +785,21 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('what somebody else publishes
     void other;
   });
 
-  test('of heartbeats of a hundred thousand nodes costs bounded memory', {
-    timeout: 60_000,
-  }, async () => {
+  test('of heartbeats of ever new nodes is believed of a thousand of them', async () => {
     const { a, b, client, envelopes, publisher } = await overheard();
-    const id = a.id.replaceAll('-', '');
-    const forms = [
-      Buffer.from(a.id),
-      /^[0-9a-f]+$/i.test(id) ? Buffer.from(id, 'hex') : Buffer.from(id),
-    ];
-    const found = envelopes
-      .map((envelope) => ({
-        ...envelope,
-        form: forms.find((form) => form.length > 0 && envelope.payload.includes(form)),
-      }))
-      .filter(({ form }) => form !== undefined);
-    expect(found.length).toBeGreaterThan(0);
-    const before = process.memoryUsage().rss;
-    for (let n = 0; n < 100_000; n++) {
-      const { channel, payload, form } = found[n % found.length] as (typeof found)[number];
+    const { channel, payload } = envelopes.find(({ payload }) =>
+      isHeartbeat(payload),
+    ) as (typeof envelopes)[number];
+    const name = nameInEnvelopes(payload.includes(nameInEnvelopes(a)) ? a : b);
+    for (let n = 0; n < 10_000; n++) {
       const changed = Buffer.from(payload);
-      const at = payload.indexOf(form as Buffer);
-      const fresh = form?.equals(forms[0] as Buffer)
-        ? Buffer.from(randomBytes(form.length).toString('hex').slice(0, form.length))
-        : randomBytes(form?.length ?? 0);
-      fresh.copy(changed, at);
+      randomBytes(name.length).copy(changed, payload.indexOf(name));
       const sent = publisher.command('PUBLISH', channel, changed);
       if (n % 1000 === 0) await sent;
     }
     await publisher.command('PING');
     await expectAlive(a, b, client);
-    const { nodes } = b.stats();
-    console.log(
-      `${nodes} nodes known, ${Math.round((process.memoryUsage().rss - before) / 2 ** 20)} MiB more`,
-    );
-    expect(nodes).toBeLessThan(100_000);
+    expect(b.stats().nodes).toBe(1024);
   });
 });
 
@@ -840,6 +827,12 @@ async function impostor(answer: (socket: Socket, received: string, turn: number)
     },
   };
 }
+
+/**
+ * Answers that promise more than ever comes. Alone they are given up at the ping deadline; on a good
+ * connection all that follows is taken for a part of them, until there are 512 MiB of it.
+ */
+const ENDLESS = /^(a string of (2|8)|an array of 2|a push of 2|a map of 2|.* in a|an attribute)/;
 
 describe('what is no broker', () => {
   const answers: Record<string, Buffer | string> = {
@@ -870,20 +863,19 @@ describe('what is no broker', () => {
     'only OK': '+OK\r\n'.repeat(100),
   };
 
-  test.each(Object.entries(answers))('may answer with %s', async (_name, answer) => {
-    const fake = await impostor((socket) => void socket.write(answer));
-    const a = await clusterNode({ url: fake.url, pingTimeoutMs: 200 });
-    await until(() => fake.connections >= 4);
-    expect(a.stats().state).not.toBe('up');
-    for (const reason of a.downs.waiting) {
-      expect(reason.length).toBeLessThan(500);
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: none may be in there
-      expect(reason).not.toMatch(/[\u0000-\u001f]/);
-    }
-    const { client } = await a.member('room');
-    a.wsApp.wsBroadcast('local', 'room');
-    expect(await client.next()).toBe('local');
-    await a.plugin.cleanup();
+  test('may answer with anything: it is told of in one line, and asked again', async () => {
+    const all = Object.entries(answers).map(async ([name, answer]) => {
+      const fake = await impostor((socket) => void socket.write(answer));
+      const a = await clusterNode({ url: fake.url, pingTimeoutMs: 200 });
+      const reason = await a.downs.next();
+      expect(reason.length, name).toBeLessThanOrEqual(300);
+      expect(reason, name).toMatch(/^[^\p{Cc}]+$/u);
+      // Two connections at a time.
+      await until(() => fake.connections >= 3);
+      expect(a.stats().state, name).toBe('down');
+      expect(a.ups.waiting, name).toEqual([]);
+    });
+    await Promise.all(all);
   });
 
   test('may hang up at once, or say nothing', async () => {
@@ -904,11 +896,9 @@ describe('what is no broker', () => {
       more();
     });
     const a = await clusterNode({ url: fake.url, pingTimeoutMs: 500 });
-    const before = process.memoryUsage().rss;
-    await wait(3000);
-    const grown = process.memoryUsage().rss - before;
-    console.log(`an endless answer: ${Math.round(grown / 2 ** 20)} MiB more`);
-    expect(grown).toBeLessThan(700 * 2 ** 20);
+    // However much it promises, no more than 512 MiB of it are waited for.
+    await until(() => fake.connections > 2);
+    expect(a.stats().state).not.toBe('up');
     await a.plugin.cleanup();
   });
 
@@ -938,18 +928,22 @@ describe('what is no broker', () => {
       };
     }
 
-    test.each(Object.entries(answers))('add %s to a good connection', async (_name, answer) => {
+    test('add anything to a good connection, which is made anew unless it goes on', async () => {
       const redis = await startRedis();
-      const between = await meddler(redis);
       const a = await upNode({ url: redis.url });
-      const b = await upNode({ url: between.url, pingTimeoutMs: 1000 });
-      const { client } = await b.member('room');
-      await subscribed(redis, 'room', 1);
-      between.say(answer);
-      await wait(1500);
-      await until(() => b.stats().state === 'up');
-      await probe(a, client, 'room');
-      await until(() => a.stats().nodes === 1);
+      const added = Object.entries(answers).filter(([name]) => !ENDLESS.test(name));
+      const all = added.map(async ([name, answer]) => {
+        const between = await meddler(redis);
+        const b = await upNode({ url: between.url, pingTimeoutMs: 1000 });
+        const { client } = await b.member(name);
+        await subscribed(redis, name, 1);
+        between.say(answer);
+        await probe(a, client, name);
+        // What it says is heard as well.
+        const own = `said with ${name}`;
+        await a.member(own).then(({ client: other }) => probe(b, other, own));
+      });
+      await Promise.all(all);
     });
   });
 });

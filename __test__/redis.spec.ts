@@ -687,9 +687,13 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('two servers', () => {
   test('and a room that nobody else is in: local members hear it without any broker', async () => {
     const a = await clusterNode({ url: 'redis://127.0.0.1:1' });
     const { client } = await a.member('room');
+    expect(a.stats().state).toBe('connecting');
     a.wsApp.wsBroadcast('local', 'room');
     expect(await client.next()).toBe('local');
-    expect(a.stats().state).toBe('connecting');
+    await a.downs.next();
+    expect(a.stats().state).toBe('down');
+    a.wsApp.wsBroadcast('still', 'room');
+    expect(await client.next()).toBe('still');
     expect(await a.plugin.healthCheck()).toBe(true);
   });
 });

@@ -116,6 +116,35 @@ export async function subscribed(
   while ((await redis.subscribers(channel)) !== nodes);
 }
 
+/** The name of a node as its envelopes have it. */
+export const nameInEnvelopes = ({ id }: { id: string }) =>
+  Buffer.from(id.replaceAll('-', ''), 'hex');
+
+/** Whether an envelope is a heartbeat: it says so behind the magic number and the version. */
+export const isHeartbeat = (envelope: Buffer) => envelope[5] === 2;
+
+/**
+ * Resolves once `to` has heard so many more heartbeats of `from`, by which it notices what it has missed.
+ * A broadcast to everyone follows the last of them, and is taken from `client`, which gets nothing else.
+ */
+export async function heartbeats(
+  redis: Redis,
+  from: ClusterNode,
+  client: Client,
+  count: number,
+): Promise<void> {
+  const admin = await redis.admin();
+  const heard = await admin.listen(channelOfAll());
+  for (let n = 0; n < count; ) {
+    const { payload } = await heard.next();
+    if (isHeartbeat(payload) && payload.includes(nameInEnvelopes(from))) n += 1;
+  }
+  admin.close();
+  from.wsApp.wsBroadcast('after heartbeats');
+  const next = (await client.next()).toString();
+  if (next !== 'after heartbeats') throw new Error(`${next} comes instead`);
+}
+
 /** Takes messages until `last` has come, which is the last of them. */
 export async function messagesUntil(client: Client, last: string): Promise<string[]> {
   const messages: string[] = [];

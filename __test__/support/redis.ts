@@ -37,6 +37,8 @@ export interface RedisOptions {
   auth?: string[];
   /** What the tests' own client shows, where clients need certificates. */
   clientCertificate?: Certificate;
+  /** Takes what kills it at the end, which is that of the test by itself. */
+  ends?: (end: () => Promise<void>) => void;
 }
 
 export interface Redis {
@@ -99,7 +101,7 @@ export async function redisServer(options: RedisOptions = {}): Promise<Redis> {
     running.kill('SIGKILL');
     await ended;
   }
-  onTestFinished(async () => {
+  (options.ends ?? onTestFinished)(async () => {
     await kill();
     rmSync(folder, { recursive: true, force: true });
   });
@@ -186,15 +188,17 @@ const clusterConfig = async () => ({
 export async function startRedisCluster({
   password,
   config = {},
+  ends,
 }: {
   password?: string;
   config?: Record<string, string>;
+  ends?: RedisOptions['ends'];
 } = {}): Promise<RedisCluster> {
   const auth = password === undefined ? undefined : [password];
   const login: Record<string, string> =
     password === undefined ? {} : { requirepass: password, masterauth: password };
   const startNode = async () =>
-    startRedis({ config: { ...(await clusterConfig()), ...login, ...config }, auth });
+    startRedis({ config: { ...(await clusterConfig()), ...login, ...config }, auth, ends });
   const masters = [await startNode(), await startNode(), await startNode()];
   const nodes = [...masters];
   const address = ({ port }: Redis) => `127.0.0.1:${port}`;
@@ -220,6 +224,17 @@ export async function startRedisCluster({
     }
   }
 
+  /** Whether a node says that it has a slot itself. */
+  async function hasSlot(node: Redis, slot: number): Promise<boolean> {
+    const [known = ''] = await node.command('CLUSTER', 'NODES');
+    const own = known.split('\n').find((line) => line.includes('myself')) ?? '';
+    const ranges = own.split(' ').slice(8);
+    return ranges
+      .filter((range) => !range.startsWith('['))
+      .map((range) => range.split('-').map(Number))
+      .some(([first = 0, last = first]) => first <= slot && slot <= last);
+  }
+
   async function meet(node: Redis) {
     const [first] = nodes as [Redis];
     nodes.push(node);
@@ -235,29 +250,22 @@ export async function startRedisCluster({
     urls: masters.map(({ url }) => url),
     settled,
     async ownerOf(slot) {
-      for (const master of nodes) {
-        const [id] = await master.command('CLUSTER', 'MYID');
-        const [known = ''] = await master.command('CLUSTER', 'NODES');
-        const own = known.split('\n').find((line) => line.startsWith(id as string)) ?? '';
-        const ranges = own
-          .split(' ')
-          .slice(8)
-          .filter((range) => !range.startsWith('['));
-        for (const range of ranges) {
-          const [begin, end = begin] = range.split('-').map(Number);
-          if (begin !== undefined && slot >= begin && slot <= (end as number)) return master;
-        }
+      for (;;) {
+        for (const node of nodes) if (await hasSlot(node, slot)) return node;
+        await wait(20);
       }
-      throw new Error(`nobody has slot ${slot}`);
     },
     async moveSlot(slot, from, to) {
       const [fromId, toId] = [await idOf(from), await idOf(to)];
       await to.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId);
       await from.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId);
-      for (const node of [to, from, ...nodes]) {
-        // A replica learns it from its master.
-        await node.command('CLUSTER', 'SETSLOT', slot, 'NODE', toId).catch(() => {});
-      }
+      // What a node has said before it was told may make another forget it again.
+      do {
+        for (const node of [to, from, ...nodes]) {
+          // A replica learns it from its master.
+          await node.command('CLUSTER', 'SETSLOT', slot, 'NODE', toId).catch(() => {});
+        }
+      } while (!(await hasSlot(to, slot)) || (await hasSlot(from, slot)));
     },
     async addMaster() {
       const node = await startNode();
