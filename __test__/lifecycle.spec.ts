@@ -498,7 +498,8 @@ describe('hosts', () => {
 });
 
 describe('kinds of servers', () => {
-  test('on a unix socket connections are served', async () => {
+  // Windows has pipes instead, which `ws` does not speak on.
+  test.skipIf(process.platform === 'win32')('on a unix socket connections are served', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'nextrush-websocket-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     const path = join(folder, 'server.sock');

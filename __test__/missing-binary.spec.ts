@@ -2,12 +2,16 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { version } from '../package.json';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const prebuilt = readdirSync(join(root, 'npm'));
+
+/** The C library of this process, as binaries are named by it. */
+const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+const libc = report.header.glibcVersionRuntime ? 'gnu' : 'musl';
 
 /** A copy of the package as npm installs it, but for the binary. */
 let copy: string;
@@ -53,7 +57,7 @@ describe('without a binary', () => {
   });
 
   it('says so to import as to require', () => {
-    const stderr = load(`import(${JSON.stringify(join(copy, 'index.mjs'))})`);
+    const stderr = load(`import(${JSON.stringify(pathToFileURL(join(copy, 'index.mjs')))})`);
     expect(stderr).toContain(`nextrush-websocket ${version}: no native binary could be loaded.`);
   });
 
@@ -104,6 +108,23 @@ describe('without a binary', () => {
     expect(stderr).not.toContain('optional');
   });
 });
+
+it.runIf(process.platform === 'linux')(
+  'loads the binary of its own C library, whatever the ldd of the system is of',
+  () => {
+    const own = `nextrush-websocket.linux-${process.arch}-${libc}.node`;
+    cpSync(join(root, own), join(copy, own));
+    const other = libc === 'gnu' ? 'musl' : 'glibc';
+    const source = `
+      const read = fs.readFileSync;
+      fs.readFileSync = (path, ...rest) =>
+        path === '/usr/bin/ldd' ? '${other}' : read(path, ...rest);
+      require(${JSON.stringify(copy)});`;
+    const { status, stderr } = spawnSync(process.execPath, ['-e', source], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+  },
+);
 
 it('with a binary that cannot be loaded, says why', () => {
   for (const target of prebuilt) {

@@ -58,7 +58,10 @@ const server = `
         ...plugin.getStats(),
         ended,
         rss: process.memoryUsage.rss(),
-        descriptors: readdirSync(process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd').length,
+        // Windows does not list them.
+        descriptors: process.platform === 'win32'
+          ? 0
+          : readdirSync(process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd').length,
       }));
     });
   });

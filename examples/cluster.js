@@ -64,7 +64,10 @@ async function startRedis() {
     cwd: folder,
     stdio: 'ignore',
   });
-  while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (!existsSync(path)) {
+    if (redis.exitCode !== null) throw new Error('redis-server does not start');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
   return {
     url: `redis+unix://${path}`,
     async close() {

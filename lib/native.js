@@ -23,10 +23,29 @@ function load() {
   try {
     return require('../js-binding.js');
   } catch (error) {
+    const binding = bindingOfProcess();
+    if (binding) return binding;
     // Without it as the cause: all it has to tell is in the message, and Node would print its
     // chain of causes on some sixty lines below.
     throw new Error(explain(error));
   }
+}
+
+/**
+ * The binary for the C library that this process runs on. The generated loader goes by the `ldd` of the
+ * system, which may be of the other one where both are installed.
+ */
+function bindingOfProcess() {
+  if (process.platform !== 'linux') return undefined;
+  const target = `linux-${process.arch}-${libcOfProcess().abi}`;
+  for (const path of [`../nextrush-websocket.${target}.node`, `${name}-${target}`]) {
+    try {
+      return require(path);
+    } catch {
+      // The loader's own attempts are what is told of.
+    }
+  }
+  return undefined;
 }
 
 function explain(error) {

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { binaryOf, runningPlatform } from './platforms.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -38,12 +39,13 @@ function newest(path) {
 
 const installed = join(root, 'node_modules', '.package-lock.json');
 if (modified(installed) < modified(join(root, 'package-lock.json'))) {
-  // Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms.
-  run('npm', ['install', '--no-audit', '--no-fund']);
+  // Not `npm install`, which may write the lock file.
+  run('npm', ['ci', '--no-audit', '--no-fund']);
 }
 
-const binaries = readdirSync(root).filter((name) => name.endsWith('.node'));
-const built = Math.max(0, ...binaries.map((name) => modified(join(root, name))));
+// Those of other platforms say nothing about this one's.
+const binary = join(root, binaryOf(runningPlatform()));
+const built = modified(binary);
 const sources = ['src', 'Cargo.toml', 'Cargo.lock', 'build.rs'].map((name) =>
   newest(join(root, name)),
 );

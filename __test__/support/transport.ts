@@ -25,8 +25,12 @@ const presented: Certificate | undefined =
 /** Bun has no descriptors to be taken over. */
 export const isBun = process.versions.bun !== undefined;
 
-/** Whether the engine has the sockets themselves, so that no byte of theirs waits for JavaScript. */
-export const adopts = (name === 'adopted' || name === 'secure') && !isBun;
+/**
+ * Whether the engine has the sockets themselves, so that no byte of theirs waits for JavaScript. Windows
+ * has no descriptors either.
+ */
+export const adopts =
+  (name === 'adopted' || name === 'secure') && !isBun && process.platform !== 'win32';
 
 /** Whether everything is encrypted. */
 export const encrypts = presented !== undefined;

@@ -10,7 +10,12 @@ import ts from 'typescript';
 /** Root of the package. */
 export const packageRoot = resolve(import.meta.dirname, '../..');
 
-const typesFolder = join(packageRoot, '__test__/types');
+const typesFolder = slashed(join(packageRoot, '__test__/types'));
+
+/** A path as the compiler writes it, on Windows as well. */
+function slashed(path: string): string {
+  return path.replaceAll('\\', '/');
+}
 
 const defaults: ts.CompilerOptions = {
   strict: true,
@@ -33,7 +38,7 @@ const defaults: ts.CompilerOptions = {
 export function sourcesIn(folder: string): string[] {
   return readdirSync(join(typesFolder, folder))
     .filter((name) => /\.[cm]?ts$/.test(name))
-    .map((name) => join(typesFolder, folder, name));
+    .map((name) => slashed(join(typesFolder, folder, name)));
 }
 
 /**
@@ -60,7 +65,7 @@ export function createProgram(
 
 /** The path that a module of {@link createProgram} has in the program. */
 export function modulePath(name: string): string {
-  return join(typesFolder, name);
+  return slashed(join(typesFolder, name));
 }
 
 /** What the compiler has to say about a program, as readable text; none is an empty list. */

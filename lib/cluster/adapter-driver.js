@@ -13,8 +13,12 @@ const BEAT_MS = 1000;
 /** Longest reason that an adapter may give, in characters. */
 const MAX_REASON = 200;
 
-/** Messages that an adapter sends at a time. What it has not sent by then waits, and is bounded. */
+/**
+ * Messages, and bytes of them, that an adapter sends at a time. What it has not sent by then waits, and
+ * is bounded by `publishBuffer`. One may always be on its way, however long it is.
+ */
 const UNDER_WAY = 1024;
+const BYTES_UNDER_WAY = 4 << 20;
 
 /**
  * Carries what a node says to an adapter of the application, and back what it hears. The adapter may
@@ -29,6 +33,7 @@ class AdapterDriver {
   /** Grows whenever the adapter goes down: answers of before mean nothing any more. */
   #session = 0;
   #underWay = 0;
+  #bytesUnderWay = 0;
   #beat;
   /** Called when something has been sent. */
   #onSent = null;
@@ -63,6 +68,7 @@ class AdapterDriver {
     this.#isUp = true;
     this.#session += 1;
     this.#underWay = 0;
+    this.#bytesUnderWay = 0;
     this.#node.beginSession();
     this.subscribe();
     this.#look();
@@ -129,16 +135,21 @@ class AdapterDriver {
 
   /** Sends what waits. */
   publish() {
-    while (this.#isUp && this.#underWay < UNDER_WAY) {
+    while (this.#isUp && !this.#isBusy()) {
       const publication = this.#node.takePublication();
       if (publication === null) break;
       const session = this.#session;
+      const { byteLength } = publication[1];
       this.#underWay += 1;
+      this.#bytesUnderWay += byteLength;
       const sent = () => {
         if (session !== this.#session) return;
+        const wasBusy = this.#isBusy();
         this.#underWay -= 1;
+        this.#bytesUnderWay -= byteLength;
         this.#onSent?.();
-        if (this.#underWay === UNDER_WAY - 1) this.publish();
+        // Where the loop above has ended because of it.
+        if (wasBusy && !this.#isBusy()) this.publish();
       };
       this.#call('publish', publication, sent, (error) => {
         this.#onError(error);
@@ -147,6 +158,10 @@ class AdapterDriver {
       });
     }
     this.#onSent?.();
+  }
+
+  #isBusy() {
+    return this.#underWay >= UNDER_WAY || this.#bytesUnderWay >= BYTES_UNDER_WAY;
   }
 
   /**

@@ -23,6 +23,7 @@ use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
 #[cfg(unix)]
 use crate::tls::config::TlsConfig;
+#[cfg(unix)]
 use crate::transport::adopted::LentSocket;
 
 /// The JavaScript thread's side of the engine. Used by that thread only; no call blocks, except
