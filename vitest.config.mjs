@@ -14,7 +14,7 @@ const DECIDED_BEFORE = [
 const OWN_SERVERS = ['bridge', 'cluster-adapters', 'docs', 'examples', 'host', 'secure'];
 
 /** What comes from other servers comes to the engine, whatever the transport of its members. */
-const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login'];
+const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login', 'redis-strangers'];
 
 /** These ask a compiler or the loader, and connect to nobody. */
 const UNCONNECTED = ['missing-binary', 'types'];

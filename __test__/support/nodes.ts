@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import type { WSClusterGap, WSClusterOptions, WSClusterStats, WSConnection } from '../../index.js';
 import { type Client, connect } from './client.js';
@@ -143,6 +144,17 @@ export async function heartbeats(
   from.wsApp.wsBroadcast('after heartbeats');
   const next = (await client.next()).toString();
   if (next !== 'after heartbeats') throw new Error(`${next} comes instead`);
+}
+
+/** Says one message after another until one arrives: the way is open again. */
+export async function probe(from: ClusterNode, to: Client, room?: string): Promise<string[]> {
+  const seen: string[] = [];
+  for (let n = 0; ; n++) {
+    from.wsApp.wsBroadcast(`probe ${n}`, room);
+    await wait(20);
+    seen.push(...to.waiting.splice(0).map(String));
+    if (seen.some((text) => text.startsWith('probe'))) return seen;
+  }
 }
 
 /** Takes messages until `last` has come, which is the last of them. */
