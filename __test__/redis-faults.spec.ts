@@ -1,3 +1,4 @@
+/** Redis that is absent, ends, freezes or refuses; nodes that end, lag or are cut off. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { WSClusterGap } from '../index.js';
@@ -10,6 +11,7 @@ import {
   heartbeats,
   messagesUntil,
   nodeProcess,
+  probe,
   subscribed,
   twoNodes,
   upNode,
@@ -459,7 +461,10 @@ describe.skipIf(!hasRedis('redis-faults.spec.ts'))('a way to the broker', () => 
     const redis = await startRedis();
     const gate = await gateTo(redis.port);
     gate.stall();
-    const a = await clusterNode({ url: gate.url, pingTimeoutMs: 300 });
+    const a = await clusterNode({ url: gate.url });
+    expect(a.stats().state).toBe('connecting');
+    expect(await a.downs.next()).toMatch(/./);
+    expect(a.stats().state).toBe('down');
     await until(() => gate.accepted > 2);
     gate.cut();
     gate.letPass();
