@@ -174,8 +174,8 @@ export interface NodeProcess extends Script {
   run(source: string): Promise<unknown>;
   /** Connects to it, and joins rooms. */
   member(...rooms: string[]): Promise<Client>;
-  /** Blocks the JavaScript thread there, from its next turn on, until it is released. */
-  block(): Promise<{ release(): Promise<void> }>;
+  /** Blocks the JavaScript thread there until it is released, from the turn in which `last` runs on. */
+  block(last?: string): Promise<{ release(): Promise<void> }>;
 }
 
 /** A node in a process of its own, once messages come and go. */
@@ -234,13 +234,14 @@ export async function nodeProcess(
       await client.next();
       return client;
     },
-    async block() {
+    async block(last = '') {
       const folder = mkdtempSync(join(tmpdir(), 'block-'));
       onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
       // Whoever reads a named pipe waits for somebody who writes.
       const pipe = join(folder, 'pipe');
       execFileSync('mkfifo', [pipe]);
-      await run(`setImmediate(() => {
+      await run(`${last};
+      setImmediate(() => {
         say('blocks');
         fs.readFileSync(${JSON.stringify(pipe)});
         say('goes on');
