@@ -13,6 +13,9 @@ const DECIDED_BEFORE = [
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
 const OWN_SERVERS = ['bridge', 'cluster-adapters', 'docs', 'examples', 'host', 'secure'];
 
+/** What comes from other servers comes to the engine, whatever the transport of its members. */
+const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login', 'redis-strangers'];
+
 /** These ask a compiler or the loader, and connect to nobody. */
 const UNCONNECTED = ['missing-binary', 'types'];
 
@@ -40,10 +43,10 @@ const IN_WORKERS = ['workers'];
 /** TLS itself, which the other transports have not. */
 const ENCRYPTED = ['tls'];
 
-const ONCE = [...DECIDED_BEFORE, ...OWN_SERVERS, ...UNCONNECTED];
+const ONCE = [...DECIDED_BEFORE, ...OWN_SERVERS, ...UNCONNECTED, ...ACROSS_SERVERS];
 
 /** The others of them are about Node: its descriptors, compiler, loader and command line. */
-const ONCE_IN_BUN = [...DECIDED_BEFORE, 'examples'];
+const ONCE_IN_BUN = [...DECIDED_BEFORE, ...ACROSS_SERVERS, 'examples'];
 
 const files = (names) => names.map((name) => `__test__/${name}.spec.ts`);
 

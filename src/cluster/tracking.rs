@@ -28,7 +28,8 @@ const REDISCOVERY_MS: u64 = 5_000;
 /// Most other nodes. The messages of more are delivered, but what of them is missing is not noticed.
 const MAX_NODES: usize = 1024;
 
-/// So many heartbeats that are older than the last one make that one wrong: somebody else has sent it.
+/// So many heartbeats in a row that are older than the last one make that one wrong: somebody else has
+/// sent it.
 const STALE: u8 = 3;
 
 /// Names a channel that this node listens to. Never used twice.
@@ -84,8 +85,9 @@ struct Peer {
     /// somebody else has said so.
     ahead: FxHashMap<Key, Position>,
     coming_ahead: FxHashMap<Key, Position>,
-    /// Heartbeats since the last one that were older than it.
-    stale: u8,
+    /// The newest heartbeat since the last one that was older than it, and how many have come in a row. One
+    /// that is repeated is none.
+    stale: (u64, u8),
     goodbye_at: Option<u64>,
 }
 
@@ -221,12 +223,14 @@ impl Tracker {
             _ => {
                 let last = peer.beat.map_or(0, |last| last.number);
                 if beat.number <= last {
-                    peer.stale += 1;
-                    if peer.stale < STALE {
+                    let (before, count) = peer.stale;
+                    let follows = beat.number.checked_sub(1) == Some(before);
+                    peer.stale = (beat.number, if follows { count + 1 } else { 1 });
+                    if peer.stale.1 < STALE {
                         return;
                     }
                 }
-                peer.stale = 0;
+                peer.stale = (0, 0);
                 let is_start =
                     peer.beat.is_none() || beat.number.wrapping_sub(last) > u64::from(LISTED);
                 // Heartbeats that this one does not make up for are missing.
@@ -347,7 +351,7 @@ impl Tracker {
                 suspects: FxHashMap::default(),
                 ahead: FxHashMap::default(),
                 coming_ahead: FxHashMap::default(),
-                stale: 0,
+                stale: (0, 0),
                 goodbye_at: None,
             }),
         };
@@ -460,6 +464,25 @@ mod tests {
             assert!(missed.iter().all(|missed| missed.node == NODE));
             missed.into_iter().map(|missed| (missed.channel, missed.count)).collect()
         }
+    }
+
+    #[test]
+    fn a_repeated_heartbeat_brings_no_message_back_however_often_it_comes() {
+        let mut pair = Pair::new();
+        let position = pair.say();
+        assert!(pair.hear(position));
+        let before = pair.lose_beat();
+        let beat = pair.lose_beat();
+        for part in before.iter().chain(&beat) {
+            pair.tracker.beat(ORIGIN, part, pair.now);
+        }
+        for _ in 0..10 {
+            for part in before.iter().chain(&beat) {
+                pair.tracker.beat(ORIGIN, part, pair.now);
+            }
+            assert!(!pair.hear(position));
+        }
+        assert_eq!(pair.missed(), []);
     }
 
     #[test]

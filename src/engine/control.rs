@@ -381,14 +381,10 @@ impl Engine {
         slots.get_mut(id).is_some_and(|entry| self.rooms.join(id, &mut entry.rooms, room))
     }
 
-    /// From now on other threads may send to a connection: what they say must not come before it.
+    /// From now on other threads may send to a connection: what they say must come neither before it nor
+    /// before what it has been sent until now.
     pub fn show_to_others(&self, id: ConnectionId) {
-        let thread = self.thread(id.slot);
-        let is_its_adoption = |op: &Op| matches!(op, Op::Adopt(adoption) if adoption.id == id);
-        let is_pending = thread.pending.borrow().ops.iter().any(is_its_adoption);
-        if is_pending {
-            thread.flush();
-        }
+        self.thread(id.slot).flush();
     }
 
     /// Takes a connection out of a room. Returns whether that destroyed the room.

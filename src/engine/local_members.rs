@@ -131,6 +131,22 @@ mod tests {
     }
 
     #[test]
+    fn who_joins_is_sent_nothing_of_the_room_before_what_it_was_told_until_then() {
+        let engine = start();
+        let (id, mut peer) = adopt(&engine);
+        engine.flush();
+        engine.send(id, |bytes| {
+            let start = bytes.len();
+            encode_frame(bytes, Opcode::Text, b"joins");
+            start..bytes.len()
+        });
+        engine.show_to_others(id);
+        engine.join(id, &ROOM);
+        engine.members().deliver(Some(&ROOM), true, b"room");
+        read(&mut peer, b"101\x81\x05joins\x81\x04room");
+    }
+
+    #[test]
     fn who_has_left_is_sent_nothing_of_the_room_behind_what_it_is_told_then() {
         let engine = start();
         let (id, mut peer) = adopt(&engine);
