@@ -32,6 +32,8 @@ class AdapterDriver {
   #isClosed = false;
   /** Grows whenever the adapter goes down: answers of before mean nothing any more. */
   #session = 0;
+  /** The adapter is being asked for channels: what is to be asked next, that loop asks. */
+  #isAsking = false;
   #underWay = 0;
   #bytesUnderWay = 0;
   #beat;
@@ -106,10 +108,26 @@ class AdapterDriver {
 
   /** Asks for what is wanted, and leaves what is not. */
   subscribe() {
-    while (this.#isUp) {
-      const request = this.#node.nextRequest();
-      if (request === null) return;
-      for (const channel of request.channels) this.#ask(request.subscribes, channel);
+    // Called from below itself by an adapter that answers at once.
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    try {
+      while (this.#isUp) {
+        const request = this.#node.nextRequest();
+        if (request === null) return;
+        this.#askAll(request);
+      }
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  #askAll({ subscribes, channels }) {
+    const session = this.#session;
+    for (const channel of channels) {
+      // The adapter may go down in the middle: then all are asked for again.
+      if (!this.#isUp || session !== this.#session) return;
+      this.#ask(subscribes, channel);
     }
   }
 
@@ -139,7 +157,8 @@ class AdapterDriver {
       const publication = this.#node.takePublication();
       if (publication === null) break;
       const session = this.#session;
-      const { byteLength } = publication[1];
+      const [channel, message, isBroadcast] = publication;
+      const { byteLength } = message;
       this.#underWay += 1;
       this.#bytesUnderWay += byteLength;
       const sent = () => {
@@ -151,9 +170,10 @@ class AdapterDriver {
         // Where the loop above has ended because of it.
         if (wasBusy && !this.#isBusy()) this.publish();
       };
-      this.#call('publish', publication, sent, (error) => {
+      this.#call('publish', [channel, message], sent, (error) => {
         this.#onError(error);
-        this.#node.publicationLost();
+        // A heartbeat that is lost is no message that is missing.
+        if (isBroadcast) this.#node.publicationLost();
         sent();
       });
     }

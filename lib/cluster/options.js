@@ -122,7 +122,8 @@ function readUrl(text, where) {
   const { protocol, hostname, port, pathname } = url;
   const isUnix = protocol === 'redis+unix:';
   if (!isUnix && protocol !== 'redis:' && protocol !== 'rediss:') {
-    throw bad(`a URL that begins with '${protocol}'`);
+    // Not with which: where the scheme was forgotten, it is a name or a password.
+    throw bad('a URL that begins otherwise');
   }
   const login = {
     username: decoded(url.username, bad) || undefined,

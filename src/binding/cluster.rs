@@ -264,17 +264,19 @@ impl ClusterNode {
         self.node.has_published_all()
     }
 
-    /// Takes the next message to be published, with its channel before it; `null` where there is none.
-    #[napi(ts_return_type = "[channel: string, message: Buffer] | null")]
+    /// Takes the next message to be published, with its channel before it, and whether it is a
+    /// broadcast, and no heartbeat; `null` where there is none.
+    #[napi(ts_return_type = "[channel: string, message: Buffer, isBroadcast: boolean] | null")]
     pub fn take_publication<'env>(&self, env: &'env Env) -> Result<Option<Array<'env>>> {
         let Some(publication) = self.node.take_publications(|_| true, 1, usize::MAX).pop() else {
             return Ok(None);
         };
         self.node.sent(std::slice::from_ref(&publication));
-        let mut pair = env.create_array(2)?;
-        pair.set(0, publication.channel.token())?;
-        pair.set(1, Buffer::from(publication.bytes))?;
-        Ok(Some(pair))
+        let mut taken = env.create_array(3)?;
+        taken.set(0, publication.channel.token())?;
+        taken.set(2, publication.is_message())?;
+        taken.set(1, Buffer::from(publication.bytes))?;
+        Ok(Some(taken))
     }
 
     /// A message that was taken could not be published.

@@ -299,7 +299,12 @@ impl Node {
             listening.forget(&name);
         } else {
             let now = self.now();
-            listening.subscriptions.unwant(&Channel::Room(name), now);
+            let calls = listening.subscriptions.unwant(&Channel::Room(name), now);
+            listening.forget_gone();
+            drop(listening);
+            if calls {
+                self.wanted.notify_one();
+            }
         }
     }
 

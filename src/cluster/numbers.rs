@@ -17,11 +17,16 @@ pub const LISTED: u8 = 3;
 /// ones begun anew, and a loss at their end is not noticed.
 const MAX_SERIES: usize = 1 << 17;
 
+/// Most bytes of their channels' names, likewise: while the broker is away, no heartbeat forgets one.
+const MAX_NAMES: usize = 8 << 20;
+
 /// The series of one node.
 #[derive(Debug, Default)]
 pub struct Numbers {
     // Rooms may be named by clients: hashed with a secret of the process.
     series: HashMap<Channel, Series>,
+    /// Bytes of their names.
+    names: usize,
     next_stream: u64,
     beat: u64,
 }
@@ -42,17 +47,28 @@ impl Numbers {
             series.beats_left = LISTED;
             return series.position;
         }
-        if self.series.len() >= MAX_SERIES {
+        if self.is_full() {
             self.series.retain(|_, series| series.beats_left == LISTED);
-            if self.series.len() >= MAX_SERIES {
+            self.count_names();
+            if self.is_full() {
                 self.series.clear();
+                self.names = 0;
             }
         }
         let position = Position { stream: self.next_stream, number: 1 };
         self.next_stream += 1;
         let series = Series { position, hash: channel.hash(), beats_left: LISTED };
         self.series.insert(channel.clone(), series);
+        self.names += channel.name_len();
         position
+    }
+
+    fn is_full(&self) -> bool {
+        self.series.len() >= MAX_SERIES || self.names >= MAX_NAMES
+    }
+
+    fn count_names(&mut self) {
+        self.names = self.series.keys().map(Channel::name_len).sum();
     }
 
     /// The next heartbeat, in parts.
@@ -64,6 +80,7 @@ impl Numbers {
             series.beats_left -= 1;
             series.beats_left > 0
         });
+        self.count_names();
         let (number, next_stream) = (self.beat, self.next_stream);
         let parts = entries.len().div_ceil(PART_ENTRIES).max(1) as u16;
         let mut chunks = entries.chunks(PART_ENTRIES);
@@ -111,6 +128,16 @@ mod tests {
         let beat = &numbers.beat(false)[0];
         assert_eq!((beat.number, beat.next_stream, beat.entries.len()), (5, 1, 0));
         assert_eq!(numbers.next(&room("a")), position(1, 1));
+    }
+
+    #[test]
+    fn long_names_without_heartbeats_are_bounded() {
+        let mut numbers = Numbers::default();
+        for number in 0..1000 {
+            numbers.next(&room(&format!("{number:0>65535}")));
+            let names: usize = numbers.series.keys().map(Channel::name_len).sum();
+            assert!(names <= MAX_NAMES + 65_535, "{names}");
+        }
     }
 
     #[test]

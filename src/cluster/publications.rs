@@ -1,6 +1,7 @@
 //! What waits for the broker.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::envelope::{Message, Origin};
@@ -117,7 +118,7 @@ impl Publications {
     fn drop_beyond_the_limit(&mut self) {
         // One always fits.
         while self.bytes > self.options.limit && self.messages + self.beats > 1 {
-            let Some(oldest) = self.pop(|_| true) else { return };
+            let Some(oldest) = self.pop() else { return };
             self.count_dropped(&oldest);
         }
     }
@@ -129,18 +130,25 @@ impl Publications {
         *self.dropped.entry(if is_known { key } else { None }).or_default() += 1;
     }
 
-    /// Takes the oldest of these partitions.
-    fn pop(&mut self, serves: impl Fn(u16) -> bool) -> Option<Publication> {
-        let oldest = self
-            .queues
+    /// The oldest of each of these partitions.
+    fn fronts(&self, serves: impl Fn(u16) -> bool) -> impl Iterator<Item = (u64, u16)> {
+        self.queues
             .iter()
-            .filter(|(partition, _)| serves(**partition))
+            .filter(move |(partition, _)| serves(**partition))
             .filter_map(|(partition, queue)| Some((queue.front()?.order, *partition)))
-            .min()?;
-        let queue = self.queues.get_mut(&oldest.1)?;
+    }
+
+    /// Takes the oldest of all.
+    fn pop(&mut self) -> Option<Publication> {
+        let (_, partition) = self.fronts(|_| true).min()?;
+        self.pop_of(partition)
+    }
+
+    fn pop_of(&mut self, partition: u16) -> Option<Publication> {
+        let queue = self.queues.get_mut(&partition)?;
         let publication = queue.pop_front()?;
         if queue.is_empty() {
-            self.queues.remove(&oldest.1);
+            self.queues.remove(&partition);
         }
         self.bytes -= publication.cost();
         if publication.is_message() {
@@ -160,10 +168,16 @@ impl Publications {
     ) -> Vec<Publication> {
         let mut taken = Vec::new();
         let mut sum = 0;
+        // Who serves which is asked once for each: the JavaScript thread may be waiting.
+        let mut fronts: BinaryHeap<_> = self.fronts(serves).map(Reverse).collect();
         while taken.len() < count
             && sum < bytes
-            && let Some(next) = self.pop(&serves)
+            && let Some(Reverse((_, partition))) = fronts.pop()
+            && let Some(next) = self.pop_of(partition)
         {
+            if let Some(front) = self.queues.get(&partition).and_then(VecDeque::front) {
+                fronts.push(Reverse((front.order, partition)));
+            }
             sum += next.bytes.len();
             taken.push(next);
         }
@@ -195,7 +209,7 @@ impl Publications {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        while let Some(oldest) = self.pop(|_| true) {
+        while let Some(oldest) = self.pop() {
             self.count_dropped(&oldest);
         }
     }

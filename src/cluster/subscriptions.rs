@@ -5,19 +5,24 @@
 //! longer wanted is left after a while only, as rooms come and go. One that the broker refuses does not
 //! concern the others, and is asked for again later.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::names::Channel;
+use super::names::{Channel, PARTITIONS};
 
 /// Channels that are asked for together.
 pub const BATCH: usize = 256;
 
-/// Channels that are being asked for at a time: a room that is joined meanwhile waits behind no more
-/// than that. One by one, 10,000 take 250 ms; all at once, they hold up what is live.
+/// Channels that a connection is being asked for at a time: a room that is joined meanwhile waits behind
+/// no more than that. One by one, 10,000 take 250 ms; all at once, they hold up what is live.
 const UNDER_WAY: usize = 1024;
 
 /// How long a channel that nobody wants is kept, in milliseconds.
 const GRACE_MS: u64 = 5_000;
+
+/// Most channels that nobody wants and that are kept, and most bytes of their names: clients may name
+/// rooms, and leave them at once. Beyond that the oldest are left before their time.
+const MAX_UNWANTED: usize = 1 << 14;
+const MAX_UNWANTED_BYTES: usize = 4 << 20;
 
 /// How long after the broker has refused a channel it is asked again, in milliseconds.
 const RETRY_MS: u64 = 30_000;
@@ -33,11 +38,15 @@ pub struct Subscriptions {
     channels: HashMap<Channel, Entry>,
     /// Channels to be asked for, or left, by partition. What has been done since is skipped.
     due: BTreeMap<u16, VecDeque<Channel>>,
-    under_way: usize,
+    /// Channels that have been asked for, or left, and not been answered, by partition: a broker that does
+    /// not answer holds up no other.
+    under_way: Vec<usize>,
     /// Channels that have been left for good, to be told.
     gone: Vec<Channel>,
-    /// Channels that nobody wants, since when, in this order.
+    /// Channels that nobody wants, or did not once, since when, about in this order. Each is there once.
     unwanted: VecDeque<(u64, Channel)>,
+    /// Bytes of their names.
+    unwanted_bytes: usize,
     /// Channels that the broker has refused, since when, in this order.
     refused: VecDeque<(u64, Channel)>,
     confirmed: usize,
@@ -48,6 +57,8 @@ struct Entry {
     partition: u16,
     /// Since when nobody wants it.
     unwanted_at: Option<u64>,
+    /// It is in the queue of those that nobody wants.
+    is_queued: bool,
     state: State,
 }
 
@@ -76,9 +87,10 @@ impl Subscriptions {
             is_sharded,
             channels: HashMap::new(),
             due: BTreeMap::new(),
-            under_way: 0,
+            under_way: vec![0; if is_sharded { PARTITIONS.into() } else { 1 }],
             gone: Vec::new(),
             unwanted: VecDeque::new(),
+            unwanted_bytes: 0,
             refused: VecDeque::new(),
             confirmed: 0,
         }
@@ -92,7 +104,8 @@ impl Subscriptions {
     pub fn want(&mut self, channel: &Channel) -> bool {
         let Some(entry) = self.channels.get_mut(channel) else {
             let partition = self.partition(channel);
-            let entry = Entry { partition, unwanted_at: None, state: State::Absent };
+            let entry =
+                Entry { partition, unwanted_at: None, is_queued: false, state: State::Absent };
             self.channels.insert(channel.clone(), entry);
             self.due.entry(partition).or_default().push_back(channel.clone());
             return true;
@@ -101,12 +114,50 @@ impl Subscriptions {
         false
     }
 
-    /// Does not want it any more.
-    pub fn unwant(&mut self, channel: &Channel, now: u64) {
+    /// Does not want it any more. Returns `true` if the broker has to be told something.
+    pub fn unwant(&mut self, channel: &Channel, now: u64) -> bool {
         if let Some(entry) = self.channels.get_mut(channel) {
             entry.unwanted_at = Some(now);
-            self.unwanted.push_back((now, channel.clone()));
+            self.queue_unwanted(now, channel.clone());
         }
+        let mut news = false;
+        while self.unwanted.len() > MAX_UNWANTED || self.unwanted_bytes > MAX_UNWANTED_BYTES {
+            news |= self.leave_oldest();
+        }
+        news
+    }
+
+    fn queue_unwanted(&mut self, now: u64, channel: Channel) {
+        let Some(entry) = self.channels.get_mut(&channel) else { return };
+        if !entry.is_queued {
+            entry.is_queued = true;
+            self.unwanted_bytes += channel.name_len();
+            self.unwanted.push_back((now, channel));
+        }
+    }
+
+    /// Leaves the one that nobody has wanted for longest, unless it is wanted again. Returns `true` if the
+    /// broker has to be told.
+    fn leave_oldest(&mut self) -> bool {
+        let Some((at, channel)) = self.unwanted.pop_front() else { return false };
+        self.unwanted_bytes -= channel.name_len();
+        let Some(entry) = self.channels.get_mut(&channel) else { return false };
+        entry.is_queued = false;
+        match entry.unwanted_at {
+            None => return false,
+            Some(since) if since > at => {
+                self.queue_unwanted(since, channel);
+                return false;
+            }
+            Some(_) => {}
+        }
+        if entry.state == State::Absent {
+            self.channels.remove(&channel);
+            self.gone.push(channel);
+            return false;
+        }
+        self.due.entry(entry.partition).or_default().push_back(channel);
+        true
     }
 
     /// A connection has been made to the broker that serves these partitions: nothing is subscribed to
@@ -117,7 +168,7 @@ impl Subscriptions {
                 continue;
             }
             match entry.state {
-                State::Asked | State::Leaving => self.under_way -= 1,
+                State::Asked | State::Leaving => self.under_way[entry.partition as usize] -= 1,
                 State::Confirmed => self.confirmed -= 1,
                 State::Absent | State::Refused => {}
             }
@@ -135,8 +186,14 @@ impl Subscriptions {
     /// The next request for a connection that serves these partitions.
     pub fn next(&mut self, serves: impl Fn(u16) -> bool) -> Option<Request> {
         let partitions: Vec<u16> = self.due.keys().copied().filter(|each| serves(*each)).collect();
+        let under_way: usize = (0..)
+            .zip(&self.under_way)
+            .filter(|(each, _)| serves(*each))
+            .map(|(_, count)| count)
+            .sum();
+        let room = BATCH.min(UNDER_WAY.saturating_sub(under_way));
         for partition in partitions {
-            let request = self.next_of(partition);
+            let request = self.next_of(partition, room);
             if self.due.get(&partition).is_some_and(VecDeque::is_empty) {
                 self.due.remove(&partition);
             }
@@ -147,9 +204,8 @@ impl Subscriptions {
         None
     }
 
-    fn next_of(&mut self, partition: u16) -> Option<Request> {
+    fn next_of(&mut self, partition: u16, room: usize) -> Option<Request> {
         let due = self.due.get_mut(&partition)?;
-        let room = BATCH.min(UNDER_WAY.saturating_sub(self.under_way));
         let mut request = Request { subscribes: true, channels: Vec::new() };
         while request.channels.len() < room
             && let Some(channel) = due.front()
@@ -183,7 +239,7 @@ impl Subscriptions {
                 entry.state = State::Leaving;
                 self.confirmed -= 1;
             }
-            self.under_way += 1;
+            self.under_way[partition as usize] += 1;
             request.channels.extend(due.pop_front());
         }
         (!request.channels.is_empty()).then_some(request)
@@ -194,16 +250,16 @@ impl Subscriptions {
         let Some(entry) = self.channels.get_mut(&channel) else { return };
         match (entry.state, subscribes) {
             (State::Asked, true) => {
-                self.under_way -= 1;
+                self.under_way[entry.partition as usize] -= 1;
                 self.confirmed += 1;
                 entry.state = State::Confirmed;
                 if entry.unwanted_at.is_some() {
                     // It may have waited longer than the grace.
-                    self.unwanted.push_back((now, channel));
+                    self.queue_unwanted(now, channel);
                 }
             }
             (State::Leaving, false) => {
-                self.under_way -= 1;
+                self.under_way[entry.partition as usize] -= 1;
                 if entry.unwanted_at.is_some() {
                     self.channels.remove(&channel);
                     self.gone.push(channel);
@@ -222,15 +278,15 @@ impl Subscriptions {
         let Some(entry) = self.channels.get_mut(&channel) else { return };
         match (entry.state, subscribes) {
             (State::Asked, true) => {
-                self.under_way -= 1;
+                self.under_way[entry.partition as usize] -= 1;
                 entry.state = State::Refused;
                 self.refused.push_back((now, channel));
             }
             (State::Leaving, false) => {
-                self.under_way -= 1;
+                self.under_way[entry.partition as usize] -= 1;
                 self.confirmed += 1;
                 entry.state = State::Confirmed;
-                self.unwanted.push_back((now, channel));
+                self.queue_unwanted(now, channel);
             }
             _ => {}
         }
@@ -243,7 +299,7 @@ impl Subscriptions {
 
     /// Whether the broker has been told everything, and has answered.
     pub fn is_settled(&self) -> bool {
-        self.under_way == 0 && self.due.values().all(VecDeque::is_empty)
+        self.under_way.iter().all(|count| *count == 0) && self.due.values().all(VecDeque::is_empty)
     }
 
     /// Whether a channel is subscribed to.
@@ -257,19 +313,7 @@ impl Subscriptions {
         while let Some((at, _)) = self.unwanted.front()
             && at + GRACE_MS <= now
         {
-            let Some((at, channel)) = self.unwanted.pop_front() else { break };
-            let Some(entry) = self.channels.get(&channel) else { continue };
-            // Wanted again, or again not wanted since.
-            if entry.unwanted_at.is_none_or(|since| since > at) {
-                continue;
-            }
-            if entry.state == State::Absent {
-                self.channels.remove(&channel);
-                self.gone.push(channel);
-                continue;
-            }
-            self.due.entry(entry.partition).or_default().push_back(channel);
-            news = true;
+            news |= self.leave_oldest();
         }
         self.sweep();
         while let Some((at, _)) = self.refused.front()
@@ -291,7 +335,10 @@ impl Subscriptions {
         let waiting: usize = self.due.values().map(VecDeque::len).sum();
         if waiting > SWEPT_FROM && waiting > 2 * self.channels.len() {
             for due in self.due.values_mut() {
-                due.retain(|channel| self.channels.contains_key(channel));
+                let mut seen = HashSet::new();
+                due.retain(|channel| {
+                    self.channels.contains_key(channel) && seen.insert(channel.clone())
+                });
             }
         }
     }
@@ -456,6 +503,63 @@ mod tests {
         assert_eq!(subscriptions.take_gone().len(), 20_000);
         let waiting: usize = subscriptions.due.values().map(VecDeque::len).sum();
         assert!(waiting <= 2 * SWEPT_FROM, "{waiting}");
+    }
+
+    #[test]
+    fn rooms_that_flap_while_the_broker_is_away_are_asked_for_once() {
+        let mut subscriptions = rooms(1000);
+        settle(&mut subscriptions, 0);
+        for round in 0..20 {
+            let now = round * 2 * GRACE_MS;
+            for number in 0..2000 {
+                subscriptions.want(&room(number));
+                subscriptions.unwant(&room(number), now);
+                subscriptions.want(&room(number));
+                subscriptions.unwant(&room(number), now);
+            }
+            assert!(subscriptions.unwanted.len() <= 2000);
+            subscriptions.tick(now + GRACE_MS);
+        }
+        let waiting: usize = subscriptions.due.values().map(VecDeque::len).sum();
+        assert!(waiting <= 6000, "{waiting}");
+    }
+
+    #[test]
+    fn rooms_that_are_joined_and_left_at_once_are_not_kept_without_a_bound() {
+        let mut subscriptions = Subscriptions::new(false);
+        for number in 0..2 * MAX_UNWANTED {
+            subscriptions.want(&room(number));
+            settle(&mut subscriptions, 0);
+            subscriptions.unwant(&room(number), 0);
+        }
+        settle(&mut subscriptions, 0);
+        assert_eq!(subscriptions.channels.len(), MAX_UNWANTED);
+        let long = |number: usize| Channel::of(Some(&vec![number as u16; 100_000]));
+        for number in 0..100 {
+            subscriptions.want(&long(number));
+            settle(&mut subscriptions, 0);
+            subscriptions.unwant(&long(number), 0);
+        }
+        settle(&mut subscriptions, 0);
+        let names: usize = subscriptions.channels.keys().map(Channel::name_len).sum();
+        assert!(names <= MAX_UNWANTED_BYTES, "{names}");
+    }
+
+    #[test]
+    fn a_broker_that_does_not_answer_holds_up_no_other() {
+        let mut subscriptions = rooms_of(Subscriptions::new(true), 10_000);
+        let low = |partition| partition < 128;
+        while subscriptions.next(low).is_some() {}
+        let mut asked = 0;
+        while let Some(request) = subscriptions.next(|partition| !low(partition)) {
+            asked += request.channels.len();
+            carry_out(&mut subscriptions, request, 0);
+        }
+        assert_eq!((asked, subscriptions.confirmed()), (asked, asked));
+        assert!(asked > 4000);
+        subscriptions.begin(low);
+        settle(&mut subscriptions, 0);
+        assert_eq!(subscriptions.confirmed(), 10_000);
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl Link {
         }
     }
 
+    /// Whether it has been lost: so would be what is sent now.
+    pub fn is_closed(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Ends when the connection is lost, and says why: it is closed, or the server is silent. Silence
     /// of a server that nothing is asked of is no fault.
     pub async fn lost(&mut self) -> String {

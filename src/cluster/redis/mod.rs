@@ -108,7 +108,12 @@ impl Redis {
                 }
             })?
         };
-        result.recv().unwrap_or_else(|_| Err(io::Error::other("the thread died")))?;
+        let started = result.recv().unwrap_or_else(|_| Err(io::Error::other("the thread died")));
+        if let Err(error) = started {
+            // What it calls last may be gone once this has returned.
+            let _ = handle.join();
+            return Err(error);
+        }
         Ok(Self { control, handle: Some(handle) })
     }
 

@@ -92,6 +92,10 @@ async fn publish(
     let mut published = driver.published.subscribe();
     let mut changes = driver.topology_changed.subscribe();
     loop {
+        // It may have been lost while it waited for other nodes: what waits is kept for the next one.
+        if link.is_closed() {
+            return "the connection was lost".to_owned();
+        }
         let serves = |partition| driver.topology.borrow().master_of(partition) == Some(master);
         let batch = node.take_publications(serves, BATCH, BATCH_BYTES);
         if batch.is_empty() {
@@ -128,6 +132,7 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         self.driver.on_their_way.set(self.driver.on_their_way.get() - 1);
         self.driver.node.lost(&self.publications);
+        self.driver.progressed.notify_one();
     }
 }
 

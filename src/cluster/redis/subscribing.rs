@@ -80,7 +80,10 @@ async fn session(driver: &Rc<Driver>, master: &Address, backoff: &mut Backoff) -
             if !request.subscribes {
                 pushes.leaving.fetch_add(request.channels.len(), Ordering::Relaxed);
             }
-            link.asks();
+            if answers.is_empty() {
+                // What is asked behind something unanswered is no sign of life.
+                link.asks();
+            }
             answers.spawn_local(ask(link.connection.clone(), commands(driver, &request), request));
         }
         if heard.is_none() && answers.is_empty() {
