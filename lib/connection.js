@@ -35,12 +35,36 @@ function withListener(listeners, listener) {
   return typeof listeners === 'function' ? [listeners, listener] : [...listeners, listener];
 }
 
+/** What a connection needs at its beginning and its end, if at all: apart, as it takes room otherwise. */
+class Seldom {
+  /** Messages that came before the handler was ready for them; the native half bounds them. */
+  held = null;
+  /** Ends the middleware chain under way. */
+  abortSetup = null;
+  /** Node's socket, where somebody waits for its `close`. */
+  socket = null;
+  /** When `isAlive` was set to false, by the count of signs of life; a further one clears it. */
+  doubtedAt = null;
+  /** Code and reason once the connection has ended. */
+  end = null;
+
+  /** There is nothing in it. */
+  get isEmpty() {
+    return (
+      this.held === null &&
+      this.abortSetup === null &&
+      this.socket === null &&
+      this.doubtedAt === null &&
+      this.end === null
+    );
+  }
+}
+
 /**
  * One WebSocket connection, as handlers and middleware see it. `index.d.ts` documents its methods.
  */
 class Connection {
-  #engine;
-  /** The native functions of the engine's run that the connection belongs to. */
+  /** The native functions of the engine's run that the connection belongs to, and that engine. */
   #hot;
   #slot;
   #generation;
@@ -48,36 +72,51 @@ class Connection {
   #stage = BEFORE_HANDLER;
   #messageListeners = null;
   #closeListeners = null;
-  /** Messages that came before the handler was ready for them; the native half bounds them. */
-  #held = null;
-  /** Code and reason once the connection has ended. */
-  #end = null;
-  /** Ends the middleware chain under way. */
-  #abortSetup = null;
-  /** Node's socket, where somebody waits for its `close`. */
-  #socket = null;
-  /** When `isAlive` was set to false, by the count of signs of life; a further one clears it. */
-  #doubtedAt = null;
+  /** What most connections have no use for while they are open: {@link Seldom}, or `null`. */
+  #seldom = null;
 
   constructor(engine, id, slot, generation, url, protocol) {
     this.id = id;
     this.url = url;
     this.protocol = protocol;
-    this.#engine = engine;
     this.#hot = engine.hot;
     this.#slot = slot;
     this.#generation = generation;
   }
 
+  get #engine() {
+    return this.#hot.engine;
+  }
+
+  get #held() {
+    return this.#seldom === null ? null : this.#seldom.held;
+  }
+
+  get #end() {
+    return this.#seldom === null ? null : this.#seldom.end;
+  }
+
+  /** For something to be put there. */
+  get #seldomUsed() {
+    this.#seldom ??= new Seldom();
+    return this.#seldom;
+  }
+
+  /** Holds no messages any more. */
+  #letGo() {
+    if (this.#seldom !== null) this.#seldom.held = null;
+  }
+
   get isAlive() {
     if (this.#state !== OPEN || !this.#engine.native.isAlive(this.#slot, this.#generation))
       return false;
-    return this.#doubtedAt === null || this.#signsOfLife() !== this.#doubtedAt;
+    const doubtedAt = this.#seldom?.doubtedAt ?? null;
+    return doubtedAt === null || this.#signsOfLife() !== doubtedAt;
   }
 
   set isAlive(alive) {
     if (alive) this.markAlive();
-    else this.#doubtedAt = this.#signsOfLife();
+    else this.#seldomUsed.doubtedAt = this.#signsOfLife();
   }
 
   #signsOfLife() {
@@ -112,7 +151,7 @@ class Connection {
       if (this.#state !== OPEN) return;
       this.#hot.sendBinary(this.#slot, this.#generation, view);
     }
-    this.#engine.scheduleFlush();
+    this.#hot.engine.scheduleFlush();
   }
 
   close(code = 1000, reason = '') {
@@ -124,7 +163,7 @@ class Connection {
   #close(code, reason) {
     if (this.#state !== OPEN) return;
     this.#state = CLOSING;
-    this.#held = null;
+    this.#letGo();
     this.#engine.native.close(this.#slot, this.#generation, code, reason);
     this.#engine.scheduleFlush();
   }
@@ -173,7 +212,7 @@ class Connection {
   }
 
   markAlive() {
-    this.#doubtedAt = null;
+    if (this.#seldom !== null) this.#seldom.doubtedAt = null;
     if (this.#state !== OPEN) return;
     this.#engine.native.markAlive(this.#slot, this.#generation);
     this.#engine.scheduleFlush();
@@ -197,7 +236,7 @@ class Connection {
   }
 
   #fail(error) {
-    this.#held = null;
+    this.#letGo();
     this.#close(1011, 'internal error');
     this.#engine.report(error, this);
     this.#announceEnd();
@@ -207,15 +246,17 @@ class Connection {
     if (this.#stage === DELIVERING) {
       if (this.#state === OPEN) this.#callAll(this.#messageListeners, data);
     } else if (this.#state === OPEN) {
-      this.#held ??= [];
-      this.#held.push(data);
+      const seldom = this.#seldomUsed;
+      seldom.held ??= [];
+      seldom.held.push(data);
     }
   }
 
   #startDelivery() {
     if (this.#stage === DELIVERING) return;
     const held = this.#held;
-    this.#held = null;
+    this.#letGo();
+    if (this.#seldom?.isEmpty) this.#seldom = null;
     this.#stage = DELIVERING;
     if (this.#state === OPEN) {
       this.#hot.startDelivery(this.#slot, this.#generation);
@@ -234,20 +275,22 @@ class Connection {
 
   /** Tells of the end, once, and not before the messages that came before it. */
   #announceEnd() {
-    if (this.#end === null || this.#end.onAnnounced === null) return;
+    const end = this.#end;
+    if (end === null || end.onAnnounced === null) return;
     if (this.#held !== null) return;
-    const { code, reason, onAnnounced } = this.#end;
+    const { code, reason, onAnnounced } = end;
     const listeners = this.#closeListeners;
-    this.#end.announced = true;
-    this.#end.onAnnounced = null;
+    end.announced = true;
+    end.onAnnounced = null;
     // User code may keep the connection, but what its listeners hold goes with the last event.
     this.#messageListeners = null;
     this.#closeListeners = null;
     inNoContext(() => this.#callAll(listeners, code, reason));
     onAnnounced();
-    this.#end.isOver = true;
-    if (this.#socket !== null) this.#emitClose(this.#socket);
-    this.#socket = null;
+    end.isOver = true;
+    const { socket } = this.#seldom;
+    if (socket !== null) this.#emitClose(socket);
+    this.#seldom.socket = null;
   }
 
   #emitClose(socket) {
@@ -272,22 +315,22 @@ class Connection {
         connection.#state === OPEN || (connection.#state === CLOSED && connection.#held !== null),
       /** Has Node's socket, which is closed already, emit `close` when the connection is over. */
       closeWith(connection, socket) {
-        if (!connection.#end?.isOver) connection.#socket = socket;
+        if (!connection.#end?.isOver) connection.#seldomUsed.socket = socket;
         // The listener that this is about is not there yet.
         else process.nextTick(() => connection.#emitClose(socket));
       },
       /** There will be no handler. */
       giveUp(connection) {
-        connection.#held = null;
+        connection.#letGo();
         connection.#announceEnd();
       },
       /** Has `abort` called should the connection end before its handler is called. */
       onSetupEnd(connection, abort) {
-        connection.#abortSetup = abort;
+        connection.#seldomUsed.abortSetup = abort;
       },
       startHandler(connection) {
         connection.#stage = IN_HANDLER;
-        connection.#abortSetup = null;
+        if (connection.#seldom !== null) connection.#seldom.abortSetup = null;
         connection.#hot.markReady(connection.#slot, connection.#generation);
         connection.#engine.scheduleTurnFlush();
       },
@@ -295,7 +338,8 @@ class Connection {
       end(connection, code, reason) {
         const lastPong = connection.#lastPong();
         connection.#state = CLOSED;
-        connection.#end = {
+        const seldom = connection.#seldomUsed;
+        seldom.end = {
           code,
           reason,
           lastPong,
@@ -304,7 +348,7 @@ class Connection {
           isOver: false,
         };
         // With messages that wait for the handler, it is still called, so that nothing is lost.
-        if (connection.#held === null) connection.#abortSetup?.();
+        if (seldom.held === null) seldom.abortSetup?.();
       },
       /** Calls the close listeners and then `onAnnounced`, after the messages that came before. */
       announceEnd(connection, onAnnounced) {

@@ -203,7 +203,8 @@ class Engine {
     this.#bridges = new Map();
     // What wakes the JavaScript thread would otherwise keep the context of the first request.
     inNoContext(() => {
-      this.hot = this.native.start(this.#pump, HAS_EVENT_LOOP);
+      const functions = this.native.start(this.#pump, HAS_EVENT_LOOP);
+      this.hot = { ...functions, engine: this };
     });
     this.#isRunning = true;
   }

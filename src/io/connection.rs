@@ -13,8 +13,8 @@ use crate::transport::Transport;
 
 /// One connection. Owned by the I/O thread, shared by its tasks.
 ///
-/// Up to 344 bytes it fits between what tokio allocates for its socket and its reader, at multiples of
-/// 128 bytes each; beyond, the next 128 are taken.
+/// Up to [`MAX_BYTES`] it fits between what tokio allocates for its socket and its reader, at multiples
+/// of 128 bytes each; beyond, the next 128 are taken.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub id: ConnectionId,
@@ -28,6 +28,12 @@ pub(super) struct Connection {
     /// Below the transport, so that it is given back after the descriptor has been closed.
     pub place: Place,
 }
+
+/// Two counts of references and what the allocator notes stand beside it.
+const MAX_BYTES: usize = 344;
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connection>() <= MAX_BYTES);
 
 /// What the lists of the thread know of a connection.
 #[derive(Debug, Default)]

@@ -29,6 +29,9 @@ pub(super) struct Liveness {
     pinged_at: Option<u64>,
     /// A ping waits for a peer that does not read.
     pub ping_waits: bool,
+    /// The peer has sent its close frame, behind which nothing comes (RFC 6455 §1.4). Here, as by
+    /// itself it would take eight bytes of each connection.
+    pub peer_has_closed: bool,
     /// The latest ping that came while the peer does not read, or while too much is queued. Only
     /// that one has to be answered (RFC 6455 §5.5.3), so a flood of pings cannot fill the outbox.
     pub unanswered: Option<Box<[u8]>>,
@@ -44,6 +47,7 @@ impl Liveness {
             pumped,
             pinged_at: None,
             ping_waits: false,
+            peer_has_closed: false,
             unanswered: None,
             question: Question::PingWritten,
             answers: 0,

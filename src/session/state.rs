@@ -25,8 +25,6 @@ pub struct Session {
     receiver: Receiver,
     sender: Sender,
     liveness: Liveness,
-    /// The peer has sent its close frame, behind which nothing comes (RFC 6455 §1.4).
-    peer_has_closed: bool,
     /// Bytes of memory that are counted as kept for this connection.
     kept: usize,
 }
@@ -108,8 +106,7 @@ impl Session {
         let receiver = Receiver::new(assembler);
         let liveness = Liveness::new(pumped);
         let phase = Phase::Open;
-        let mut session =
-            Self { phase, receiver, sender, liveness, peer_has_closed: false, kept: 0 };
+        let mut session = Self { phase, receiver, sender, liveness, kept: 0 };
         session.recount(resources);
         session
     }
@@ -126,7 +123,7 @@ impl Session {
 
     /// Whether the peer has sent a close frame, so that nothing more comes of it.
     pub fn peer_has_closed(&self) -> bool {
-        self.peer_has_closed
+        self.liveness.peer_has_closed
     }
 
     /// Whether nothing goes out any more.
@@ -208,7 +205,7 @@ impl Session {
         let mut effects = match over {
             None => Effects::default(),
             Some(Ok(frame)) => {
-                self.peer_has_closed = true;
+                self.liveness.peer_has_closed = true;
                 self.peer_is_done(frame, resources)
             }
             Some(Err(violation)) => {
