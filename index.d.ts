@@ -365,7 +365,8 @@ interface WSClusterCredentials {
  */
 interface WSClusterAdapter {
   /**
-   * Begins to connect, and returns. Called once, before everything else.
+   * Begins to connect, and returns. Called before everything else, and again when the plugin is installed
+   * again after a `cleanup()`, which has closed it.
    *
    * @param events What the adapter has to tell.
    */
@@ -413,7 +414,7 @@ interface WSClusterStats {
    * and go, `'down'` while they do not, `'closed'` before the plugin is installed and after its clean-up.
    */
   state: 'connecting' | 'up' | 'down' | 'closed';
-  /** This server's name in the cluster, another one in each process. */
+  /** The name of this plugin in the cluster, which no other has. */
   nodeId: string;
   /** Other servers that have been heard of lately. */
   nodes: number;

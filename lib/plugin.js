@@ -228,10 +228,10 @@ class WebSocketPlugin extends Emitter {
   async #stopCluster() {
     const cluster = this.#cluster;
     if (cluster === null) return;
-    this.#cluster = null;
     this.#engine.cluster = null;
     await cluster.close(this.#native.closeTimeoutMs);
     this.#clusterStats = cluster.stats();
+    this.#cluster = null;
   }
 
   #refuseSecond(method) {

@@ -2,6 +2,7 @@
 
 // Not the global ones, which tests of an application may have put a clock of their own in the place of.
 const { clearInterval, setInterval, setTimeout, clearTimeout } = require('node:timers');
+const { performance } = require('node:perf_hooks');
 const { types } = require('node:util');
 
 const { toError, promiseOf } = require('../errors.js');
@@ -61,7 +62,7 @@ class AdapterDriver {
     };
     this.#call('open', [events], undefined, (error) => {
       this.#onError(error);
-      this.#node.down(reasonOf(error));
+      if (!this.#isUp) this.#node.down(reasonOf(error));
     });
   }
 
@@ -202,7 +203,7 @@ class AdapterDriver {
   /** Lets out what waits, for at most `limitMs`, and closes the adapter. */
   async close(limitMs) {
     if (this.#isClosed) return;
-    const end = Date.now() + limitMs;
+    const end = performance.now() + limitMs;
     if (this.#isUp) {
       this.#node.sayGoodbye();
       this.publish();
@@ -218,7 +219,7 @@ class AdapterDriver {
     this.#isClosed = true;
     clearInterval(this.#beat);
     this.#node.closed();
-    await this.#within(Math.max(end - Date.now(), CLOSE_MS), (resolve) => {
+    await this.#within(Math.max(end - performance.now(), CLOSE_MS), (resolve) => {
       this.#call('close', [], resolve, (error) => {
         this.#onError(error);
         resolve();

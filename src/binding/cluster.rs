@@ -161,7 +161,14 @@ impl ClusterNode {
     /// Starts the driver for Redis. Where that throws, the node is closed.
     #[napi]
     pub fn start_redis(&self, env: Env, settings: BrokerSettings) -> Result<()> {
-        let (options, credentials) = read(settings)?;
+        let (options, credentials) = match read(settings) {
+            Ok(read) => read,
+            Err(error) => {
+                self.node.closed();
+                self.waker.release();
+                return Err(error);
+            }
+        };
         let waker = self.waker.clone();
         let started =
             Redis::start(self.node.clone(), options, credentials, move || waker.release());

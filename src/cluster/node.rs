@@ -24,6 +24,9 @@ const MAX_TOLD: usize = 1024;
 /// How long after a refusal another one of the same channel is told, in milliseconds.
 const TOLD_AGAIN_MS: u64 = 30_000;
 
+/// Most channels whose refusal is told in that time; `Stats::refused` counts all.
+const MAX_REFUSALS: usize = 64;
+
 /// The driver is called while JavaScript goes on, if so much waits.
 const CALL_AT: usize = 256 << 10;
 
@@ -140,8 +143,8 @@ pub struct Node {
     start: Instant,
     /// What waits for the broker. Filled by the JavaScript thread, emptied by the driver.
     publications: Mutex<Publications>,
-    /// Channels that cannot be published to, and when that was told last. The driver's.
-    refusals: Mutex<HashMap<Channel, u64>>,
+    /// Channels that cannot be subscribed or published to, and when that was told last. The driver's.
+    refusals: Mutex<HashMap<(bool, Channel), u64>>,
     /// What this node wants to hear, and has heard.
     listening: Mutex<Listening>,
     /// What JavaScript has to be told.
@@ -436,19 +439,24 @@ impl Node {
 
     /// The broker refuses one, for a reason.
     pub fn publication_refused(&self, publication: Publication, reason: &str) {
-        let now = self.now();
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        refusals.retain(|_, told_at| now < *told_at + TOLD_AGAIN_MS);
-        let is_news = refusals.len() < MAX_TOLD && !refusals.contains_key(&publication.channel);
-        if is_news {
-            refusals.insert(publication.channel.clone(), now);
-        }
-        drop(refusals);
-        if is_news {
+        if self.is_news(false, &publication.channel) {
             let channel = described(&publication.channel);
             self.refused(format!("{channel} cannot be published to: {reason}"));
         }
         self.lost(&[publication]);
+    }
+
+    /// Whether a refusal is to be told: not lately of this channel, and not of very many.
+    fn is_news(&self, subscribes: bool, channel: &Channel) -> bool {
+        let now = self.now();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.retain(|_, told_at| now < *told_at + TOLD_AGAIN_MS);
+        let key = (subscribes, channel.clone());
+        let is_news = refusals.len() < MAX_REFUSALS && !refusals.contains_key(&key);
+        if is_news {
+            refusals.insert(key, now);
+        }
+        is_news
     }
 
     /// One that was taken to have been sent has not.
@@ -472,8 +480,8 @@ impl Node {
         }
     }
 
-    /// A connection has got other partitions: all of them are asked for again, which does no harm.
-    pub fn begin_again(&self, serves: impl Fn(u16) -> bool) {
+    /// A connection has got more partitions: nothing of these is subscribed to there.
+    pub fn begin_more(&self, serves: impl Fn(u16) -> bool) {
         self.listening().subscriptions.begin(serves);
     }
 
@@ -504,7 +512,9 @@ impl Node {
             if channel == Channel::Everyone {
                 self.down(what.clone());
             }
-            self.refused(what);
+            if self.is_news(true, &channel) {
+                self.refused(what);
+            }
         }
         self.listening().subscriptions.refuse(subscribes, channel, now);
     }
@@ -562,6 +572,13 @@ impl Node {
         if origin.node == self.origin.node {
             return;
         }
+        // Looked at before the lock, as it may be long.
+        if let Envelope::Message(Message { is_text: true, payload, .. }) = &envelope
+            && simdutf8::basic::from_utf8(payload).is_err()
+        {
+            counters.ignored.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let mut listening = self.listening();
         let now = self.now();
         let Some(channel) = channel(&listening) else { return };
@@ -597,10 +614,6 @@ impl Node {
                 None => return,
             },
         };
-        if message.is_text && simdutf8::basic::from_utf8(message.payload).is_err() {
-            self.counters.ignored.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
         if !listening.tracker.message(origin, key, message.position, now) {
             return;
         }

@@ -165,7 +165,9 @@ impl AsyncHandle {
     }
 
     fn send(&self) {
-        // SAFETY: the handle is closed when the I/O thread has released it, or has been joined.
+        // SAFETY: the handle is closed once the I/O thread has released it, or has been joined. If a wake
+        // is under way, that may be between the release's flag and this call: the memory is there yet, as
+        // `self` has a share of it, and so is the loop, which waits for the thread before it ends.
         unsafe { (self.libuv.async_send)(self.uv()) };
     }
 

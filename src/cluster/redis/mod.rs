@@ -14,7 +14,7 @@ mod subscribing;
 mod topology;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::Node;
 use super::names::Channel;
@@ -181,12 +181,46 @@ struct Driver {
     progressed: Notify,
 }
 
-/// A task that ends with this value.
-struct Aborting(JoinHandle<()>);
+/// One task for each master, which never ends by itself.
+#[derive(Default)]
+struct PerMaster {
+    tasks: JoinSet<()>,
+    handles: HashMap<Address, AbortHandle>,
+}
 
-impl Drop for Aborting {
-    fn drop(&mut self) {
-        self.0.abort();
+impl PerMaster {
+    /// Keeps a task for each master, until one of them has panicked.
+    async fn keep<F: Future<Output = ()> + 'static>(
+        mut self,
+        driver: &Rc<Driver>,
+        begin: impl Fn(Rc<Driver>, Address) -> F,
+    ) {
+        let mut changes = driver.topology_changed.subscribe();
+        loop {
+            let masters = driver.topology.borrow().masters().to_vec();
+            self.handles.retain(|master, handle| {
+                let stays = masters.contains(master);
+                if !stays {
+                    handle.abort();
+                }
+                stays
+            });
+            for master in masters {
+                self.handles
+                    .entry(master.clone())
+                    .or_insert_with(|| self.tasks.spawn_local(begin(driver.clone(), master)));
+            }
+            loop {
+                tokio::select! {
+                    Ok(()) = changes.changed() => break,
+                    Some(Err(error)) = self.tasks.join_next() => {
+                        if error.is_panic() {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -267,8 +301,9 @@ async fn drive(node: Arc<Node>, options: RedisOptions, control: Arc<Control>) {
     tasks.spawn_local(pass_on(driver.clone()));
     let limit = tokio::select! {
         limit = stopped(&driver.control) => limit,
-        // None ends by itself, so it has panicked.
+        // None ends by itself: it has panicked, or one of its own tasks.
         _ = tasks.join_next() => {
+            driver.node.down("the thread that speaks to the broker has failed".to_owned());
             driver.node.refused("the thread that speaks to the broker has failed".to_owned());
             return;
         }

@@ -1,17 +1,16 @@
 //! The connections that broadcasts leave by: one to each master, and none waits for another.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Instant;
 
 use redis::{Pipeline, Value};
-use tokio::task::spawn_local;
 
 use super::super::publications::Publication;
 use super::link::{Address, Link, described};
 use super::subscribing::is_about_the_place;
-use super::{Aborting, Backoff, Driver, LONGEST_WAIT};
+use super::{Backoff, Driver, LONGEST_WAIT, PerMaster};
 
 /// Broadcasts and bytes that leave together. The next leave once these have been answered, so this is
 /// also what is lost with a connection.
@@ -20,20 +19,7 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Keeps one connection to each master.
 pub(super) async fn run(driver: Rc<Driver>) {
-    let mut changes = driver.topology_changed.subscribe();
-    let mut tasks: HashMap<Address, Aborting> = HashMap::new();
-    loop {
-        let masters = driver.topology.borrow().masters().to_vec();
-        tasks.retain(|master, _| masters.contains(master));
-        for master in masters {
-            tasks
-                .entry(master.clone())
-                .or_insert_with(|| Aborting(spawn_local(keep_publishing(driver.clone(), master))));
-        }
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
+    PerMaster::default().keep(&driver, keep_publishing).await;
 }
 
 async fn keep_publishing(driver: Rc<Driver>, master: Address) {

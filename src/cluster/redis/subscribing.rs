@@ -1,6 +1,6 @@
 //! Connections that carry subscriptions.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,33 +9,21 @@ use std::time::Duration;
 use redis::aio::SendError;
 use redis::{Pipeline, PushInfo, PushKind, Value, cmd};
 use tokio::sync::Notify;
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::JoinSet;
 
 use super::super::Node;
+use super::super::names::PARTITIONS;
 use super::super::subscriptions::Request;
 use super::link::{Address, Link, described};
 use super::publishing::Membership;
-use super::{Aborting, Backoff, Driver};
+use super::{Backoff, Driver, PerMaster};
 
 /// How often a connection is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Keeps one connection to each master.
 pub(super) async fn run(driver: Rc<Driver>) {
-    let mut changes = driver.topology_changed.subscribe();
-    let mut tasks: HashMap<Address, Aborting> = HashMap::new();
-    loop {
-        let masters = driver.topology.borrow().masters().to_vec();
-        tasks.retain(|master, _| masters.contains(master));
-        for master in masters {
-            tasks
-                .entry(master.clone())
-                .or_insert_with(|| Aborting(spawn_local(keep_connected(driver.clone(), master))));
-        }
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
+    PerMaster::default().keep(&driver, keep_connected).await;
 }
 
 async fn keep_connected(driver: Rc<Driver>, master: Address) {
@@ -68,6 +56,7 @@ async fn session(driver: &Rc<Driver>, master: &Address, backoff: &mut Backoff) -
     };
     let serves = |partition: u16| driver.topology.borrow().master_of(partition) == Some(master);
     node.begin_session(serves);
+    let mut begun: HashSet<u16> = (0..PARTITIONS).filter(|each| serves(*each)).collect();
     let mut wanted = driver.wanted.subscribe();
     let mut changes = driver.topology_changed.subscribe();
     let mut look = tokio::time::interval(LOOK);
@@ -97,7 +86,7 @@ async fn session(driver: &Rc<Driver>, master: &Address, backoff: &mut Backoff) -
         tokio::select! {
             Some(answer) = answers.join_next() => match answer {
                 Ok(Ok(Some((request, values)))) => {
-                    if let Some(reason) = settle(node, request, values) {
+                    if let Some(reason) = settle(node, &pushes, request, values) {
                         return format!("{master}: {reason}");
                     }
                 }
@@ -112,7 +101,11 @@ async fn session(driver: &Rc<Driver>, master: &Address, backoff: &mut Backoff) -
             Ok(()) = wanted.changed() => {}
             // Partitions that this server has got since are begun at once; those that it has lost, it
             // tells of.
-            Ok(()) = changes.changed() => node.begin_again(serves),
+            Ok(()) = changes.changed() => {
+                let now: HashSet<u16> = (0..PARTITIONS).filter(|each| serves(*each)).collect();
+                node.begin_more(|partition| now.contains(&partition) && !begun.contains(&partition));
+                begun = now;
+            }
             _ = look.tick() => {
                 if !pinged && link.silence() > driver.options.ping_timeout / 4 {
                     pinged = true;
@@ -156,7 +149,7 @@ async fn ping(mut connection: Connection) -> Answer {
 }
 
 /// Takes the answers to a request. Returns why the connection should end, if it should.
-fn settle(node: &Node, request: Request, values: Vec<Value>) -> Option<String> {
+fn settle(node: &Node, pushes: &Pushes, request: Request, values: Vec<Value>) -> Option<String> {
     let Request { subscribes, channels } = request;
     for (channel, value) in channels.into_iter().zip(values) {
         match value {
@@ -164,6 +157,10 @@ fn settle(node: &Node, request: Request, values: Vec<Value>) -> Option<String> {
                 return Some(format!("{} {}", error.code(), error.details().unwrap_or_default()));
             }
             Value::ServerError(error) => {
+                if !subscribes {
+                    // No confirmation follows.
+                    pushes.leaving.fetch_sub(1, Ordering::Relaxed);
+                }
                 let reason = format!("{} {}", error.code(), error.details().unwrap_or_default());
                 node.request_refused(subscribes, channel, reason.trim());
             }
