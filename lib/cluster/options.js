@@ -24,6 +24,17 @@ const ADAPTER = ['open', 'publish', 'subscribe', 'unsubscribe', 'close'];
 const CREDENTIALS = ['username', 'password'];
 const OF_TLS = ['ca', 'cert', 'key', 'serverName'];
 const DEFAULT_PORT = 6379;
+const OTHER_SCHEMES = [
+  'http:',
+  'https:',
+  'ws:',
+  'wss:',
+  'tcp:',
+  'unix:',
+  'valkey:',
+  'valkeys:',
+  'nats:',
+];
 const PREFIX = /^[\w.-]{1,64}$/;
 const HOST = /^(?:[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.)*[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.?$/i;
 const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]+-----END [^-]+-----/g;
@@ -122,8 +133,12 @@ function readUrl(text, where) {
   const { protocol, hostname, port, pathname } = url;
   const isUnix = protocol === 'redis+unix:';
   if (!isUnix && protocol !== 'redis:' && protocol !== 'rediss:') {
-    // Not with which: where the scheme was forgotten, it is a name or a password.
-    throw bad('a URL that begins otherwise');
+    // Otherwise not with which: where the scheme was forgotten, it is a name or a password.
+    throw bad(
+      OTHER_SCHEMES.includes(protocol)
+        ? `a URL that begins with '${protocol}'`
+        : 'a URL that begins otherwise',
+    );
   }
   const login = {
     username: decoded(url.username, bad) || undefined,
