@@ -161,16 +161,13 @@ describe.skipIf(!hasRedis('redis-strangers.spec.ts'))('what somebody else publis
   });
 });
 
-/** Something that is no Redis: answers what comes with what it likes. */
-async function impostor(answer: (socket: Socket, received: string, turn: number) => void) {
-  let connections = 0;
+/** Something that nodes take for a broker, with those who are connected, until the test is over. */
+async function listener(connected: (socket: Socket) => void) {
   const sockets = new Set<Socket>();
   const server = net.createServer((socket) => {
-    connections += 1;
     sockets.add(socket);
-    let turn = 0;
-    socket.on('error', () => {});
-    socket.on('data', (data) => answer(socket, data.toString('latin1'), turn++));
+    socket.on('close', () => sockets.delete(socket));
+    connected(socket);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -178,8 +175,20 @@ async function impostor(answer: (socket: Socket, received: string, turn: number)
     for (const socket of sockets) socket.destroy();
     server.close();
   });
+  return { url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets };
+}
+
+/** Something that is no Redis: answers what comes with what it likes. */
+async function impostor(answer: (socket: Socket, received: string, turn: number) => void) {
+  let connections = 0;
+  const { url } = await listener((socket) => {
+    connections += 1;
+    let turn = 0;
+    socket.on('error', () => {});
+    socket.on('data', (data) => answer(socket, data.toString('latin1'), turn++));
+  });
   return {
-    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url,
     get connections() {
       return connections;
     },
@@ -263,23 +272,14 @@ describe('what is no broker', () => {
   describe.skipIf(!hasRedis('redis-strangers.spec.ts'))('may stand between, and', () => {
     /** Passes everything on, and says something itself when told to. */
     async function meddler(redis: Redis) {
-      const sockets = new Set<Socket>();
-      const server = net.createServer((client) => {
+      const { url, sockets } = await listener((client) => {
         const broker = net.connect(redis.port, '127.0.0.1');
-        sockets.add(client);
         client.on('error', () => broker.destroy());
         broker.on('error', () => client.destroy());
-        client.on('close', () => sockets.delete(client));
         client.pipe(broker).pipe(client);
       });
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      onTestFinished(() => {
-        for (const socket of sockets) socket.destroy();
-        server.close();
-      });
       return {
-        url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        url,
         say: (bytes: Buffer | string) => {
           for (const socket of sockets) socket.write(bytes);
         },

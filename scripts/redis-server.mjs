@@ -1,6 +1,5 @@
 /** A `redis-server` of one's own, on 127.0.0.1, that keeps nothing: for soaks and benchmarks. */
 import { spawn, spawnSync } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
@@ -8,6 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { setTimeout as wait } from 'node:timers/promises';
+import { freePort } from './free-port.mjs';
 
 /** How long it may take to answer, in milliseconds. */
 const START_LIMIT = 10_000;
@@ -106,21 +106,5 @@ export class RedisServer {
     } catch {
       return false;
     }
-  }
-}
-
-/** A port outside of those that the system gives out by itself, so that nobody is given it meanwhile. */
-async function freePort() {
-  for (;;) {
-    const port = randomInt(15_000, 32_000);
-    const server = net.createServer().listen(port, '127.0.0.1');
-    try {
-      await once(server, 'listening');
-    } catch {
-      continue;
-    }
-    server.close();
-    await once(server, 'close');
-    return port;
   }
 }

@@ -5,7 +5,6 @@
  */
 
 import { spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -18,7 +17,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -27,6 +26,7 @@ import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 import { onTestFinished } from 'vitest';
 import type { ClientOptions } from 'ws';
+import { freePort } from '../../scripts/free-port.mjs';
 import { makeCertificate } from '../support/certificate.js';
 import { type Client, connect, open, refused } from '../support/client.js';
 import { queue } from '../support/events.js';
@@ -277,25 +277,6 @@ const readable = (block: Block) => (diagnostic: ts.Diagnostic) => {
   const { line } = diagnostic.file?.getLineAndCharacterOfPosition(diagnostic.start ?? 0) ?? {};
   return `${block.file}:${block.line + (line ?? 0)}: ${text}`;
 };
-
-/**
- * A port that nothing listens on. It is none of those that the system gives to whoever asks for any
- * (from 32768 on Linux, from 49152 elsewhere): other tests could be given it before it is listened on.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(15_000, 32_000);
-    const server = createServer().listen(port, '127.0.0.1');
-    try {
-      await once(server, 'listening');
-    } catch {
-      continue;
-    }
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
-}
 
 /** Whether something listens on a port. */
 export async function accepts(port: number): Promise<boolean> {

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import { accepts, freePort } from '../docs/project.js';
+import { freePort } from '../../scripts/free-port.mjs';
+import { accepts } from '../docs/project.js';
 
 export interface Broker {
   port: number;

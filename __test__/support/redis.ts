@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { onTestFinished } from 'vitest';
-import { freePort } from '../docs/project.js';
+import { freePort } from '../../scripts/free-port.mjs';
 import type { Certificate } from './certificate.js';
 import { type RespClient, respClient } from './resp.js';
 

@@ -8,10 +8,10 @@
 const { X509Certificate, createPrivateKey } = require('node:crypto');
 const { isIP } = require('node:net');
 const { rootCertificates } = require('node:tls');
-const { types } = require('node:util');
 
 const { optionTables } = require('../native.js');
 const { describe } = require('../text.js');
+const { certificatesOf, kindOf, textOf } = require('../tls/pem.js');
 
 /** The options by name, with what is accepted. Made when a cluster is spoken of. */
 let rows;
@@ -37,7 +37,6 @@ const OTHER_SCHEMES = [
 ];
 const PREFIX = /^[\w.-]{1,64}$/;
 const HOST = /^(?:[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.)*[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.?$/i;
-const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]+-----END [^-]+-----/g;
 
 /**
  * @param options what was given
@@ -212,15 +211,7 @@ function roots() {
 
 function chainOf(value, bad) {
   const texts = (Array.isArray(value) ? value : [value]).map((each) => textOf(each, bad));
-  const blocks = texts.flatMap((pem) => pem.match(CERTIFICATE) ?? []);
-  if (blocks.length === 0) throw bad('a text without a certificate');
-  return blocks.map((block) => {
-    try {
-      return new X509Certificate(block).raw;
-    } catch (error) {
-      throw bad(`a certificate that cannot be read (${error.code ?? error.name})`);
-    }
-  });
+  return certificatesOf(texts.join('\n'), bad).map(({ raw }) => raw);
 }
 
 function keyOf(value, bad) {
@@ -230,12 +221,6 @@ function keyOf(value, bad) {
   } catch (error) {
     throw bad(`a key that cannot be read (${error.code ?? error.name})`);
   }
-}
-
-function textOf(value, bad) {
-  if (typeof value === 'string') return value;
-  if (types.isUint8Array(value)) return Buffer.from(value).toString('latin1');
-  throw bad(kindOf(value));
 }
 
 /** @returns {{ username: string | undefined, password: string }} */
@@ -265,11 +250,6 @@ function wrong(where, option, got) {
   const accepted =
     option === '' ? 'an object with url, or an adapter' : rowsByName().get(option).accepted;
   return new TypeError(`${where}: option "${name}" must be ${accepted}, got ${got}`);
-}
-
-/** A value without what may be a secret: a password may have got into the wrong place. */
-function kindOf(value) {
-  return typeof value === 'string' ? 'a string' : describe(value);
 }
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);

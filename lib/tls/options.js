@@ -5,13 +5,13 @@
  * is accepted, and never show a value that could be a secret.
  */
 
-const { X509Certificate, createPrivateKey } = require('node:crypto');
+const { createPrivateKey } = require('node:crypto');
 const { isIPv4 } = require('node:net');
 const { rootCertificates } = require('node:tls');
-const { types } = require('node:util');
 
 const { optionTables } = require('../native.js');
 const { describe } = require('../text.js');
+const { certificatesOf, kindOf, textOf } = require('./pem.js');
 
 /** The options by name, with what is accepted. Made when TLS is spoken of. */
 let rows;
@@ -24,8 +24,6 @@ function rowsByName() {
 const OF_HOST = ['cert', 'key', 'passphrase'];
 
 const VERSIONS = { 'TLSv1.2': 12, 'TLSv1.3': 13 };
-
-const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]+-----END [^-]+-----/g;
 
 const HOST = /^(?:\*\.)?(?:[a-z\d_](?:[a-z\d_-]*[a-z\d_])?\.)*[a-z\d_](?:[a-z\d_-]*[a-z\d_])?$/i;
 
@@ -150,25 +148,12 @@ function nodeIdentity({ certificates }) {
 function texts(value, where, option, prefix = '') {
   const all = Array.isArray(value) ? value : [value];
   if (all.length === 0) throw wrong(where, option, 'an empty array', prefix);
-  return all.map((each) => {
-    if (typeof each === 'string') return each;
-    if (types.isUint8Array(each)) return Buffer.from(each).toString('latin1');
-    throw wrong(where, option, kindOf(each), prefix);
-  });
+  return all.map((each) => textOf(each, (got) => wrong(where, option, got, prefix)));
 }
 
 /** The certificates in a PEM text. */
 function chainOf(pem, where, option, prefix = '') {
-  const blocks = pem.match(CERTIFICATE) ?? [];
-  if (blocks.length === 0) throw wrong(where, option, 'a text without a certificate', prefix);
-  return blocks.map((block) => {
-    try {
-      return new X509Certificate(block);
-    } catch (error) {
-      const got = `a certificate that cannot be read (${error.code ?? error.name})`;
-      throw wrong(where, option, got, prefix);
-    }
-  });
+  return certificatesOf(pem, (got) => wrong(where, option, got, prefix));
 }
 
 /** @param {string} option its name, or `''` for the options themselves */
@@ -176,11 +161,6 @@ function wrong(where, option, got, prefix = '') {
   const name = option === '' ? 'tls' : `tls.${prefix}${option}`;
   const accepted = option === '' ? 'an object' : rowsByName().get(option).accepted;
   return new TypeError(`${where}: option "${name}" must be ${accepted}, got ${got}`);
-}
-
-/** A value without what may be a secret: a key may have got into the wrong place. */
-function kindOf(value) {
-  return typeof value === 'string' ? 'a string' : describe(value);
 }
 
 /** A value that is no secret, if it does not look like one. */

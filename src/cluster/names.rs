@@ -58,6 +58,11 @@ impl Channel {
         }
     }
 
+    /// The same where channels lie in partitions; otherwise all are in one.
+    pub fn partition_if(&self, is_sharded: bool) -> u16 {
+        if is_sharded { self.partition() } else { 0 }
+    }
+
     /// Its name at an adapter: letters, digits, `-` and `_`.
     pub fn token(&self) -> String {
         match self {

@@ -111,10 +111,6 @@ impl Publications {
         self.drop_beyond_the_limit();
     }
 
-    fn partition(&self, channel: &Channel) -> u16 {
-        if self.options.is_sharded { channel.partition() } else { 0 }
-    }
-
     fn drop_beyond_the_limit(&mut self) {
         // One always fits.
         while self.bytes > self.options.limit && self.messages + self.beats > 1 {
@@ -203,7 +199,7 @@ impl Publications {
         } else {
             self.beats += 1;
         }
-        let partition = self.partition(&publication.channel);
+        let partition = publication.channel.partition_if(self.options.is_sharded);
         push(self.queues.entry(partition).or_default(), publication);
     }
 

@@ -96,14 +96,10 @@ impl Subscriptions {
         }
     }
 
-    fn partition(&self, channel: &Channel) -> u16 {
-        if self.is_sharded { channel.partition() } else { 0 }
-    }
-
     /// Wants a channel. Returns `true` if the broker has to be told.
     pub fn want(&mut self, channel: &Channel) -> bool {
         let Some(entry) = self.channels.get_mut(channel) else {
-            let partition = self.partition(channel);
+            let partition = channel.partition_if(self.is_sharded);
             let entry =
                 Entry { partition, unwanted_at: None, is_queued: false, state: State::Absent };
             self.channels.insert(channel.clone(), entry);
@@ -176,8 +172,7 @@ impl Subscriptions {
         }
         self.due.retain(|partition, _| !serves(*partition));
         let is_sharded = self.is_sharded;
-        self.refused
-            .retain(|(_, channel)| !serves(if is_sharded { channel.partition() } else { 0 }));
+        self.refused.retain(|(_, channel)| !serves(channel.partition_if(is_sharded)));
         for (channel, entry) in self.channels.iter().filter(|(_, entry)| serves(entry.partition)) {
             self.due.entry(entry.partition).or_default().push_back(channel.clone());
         }

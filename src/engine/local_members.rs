@@ -93,6 +93,14 @@ mod tests {
         (engine.adopt(source, b"101".to_vec(), Vec::new(), None).unwrap(), peer)
     }
 
+    fn send(engine: &Engine, id: ConnectionId, text: &[u8]) {
+        engine.send(id, |bytes| {
+            let start = bytes.len();
+            encode_frame(bytes, Opcode::Text, text);
+            start..bytes.len()
+        });
+    }
+
     fn read(peer: &mut UnixStream, expected: &[u8]) {
         let mut seen = vec![0; expected.len()];
         peer.read_exact(&mut seen).unwrap();
@@ -135,11 +143,7 @@ mod tests {
         let engine = start();
         let (id, mut peer) = adopt(&engine);
         engine.flush();
-        engine.send(id, |bytes| {
-            let start = bytes.len();
-            encode_frame(bytes, Opcode::Text, b"joins");
-            start..bytes.len()
-        });
+        send(&engine, id, b"joins");
         engine.show_to_others(id);
         engine.join(id, &ROOM);
         engine.members().deliver(Some(&ROOM), true, b"room");
@@ -161,11 +165,7 @@ mod tests {
             sent
         });
         engine.leave(id, &ROOM);
-        engine.send(id, |bytes| {
-            let start = bytes.len();
-            encode_frame(bytes, Opcode::Text, b"left");
-            start..bytes.len()
-        });
+        send(&engine, id, b"left");
         engine.flush();
         let sent = other.join().unwrap();
         read(&mut peer, b"101");

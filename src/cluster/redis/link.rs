@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError, ServerError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_local};
@@ -23,6 +23,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longest that a server may send without anything being complete, in bytes: as much as Redis takes for
 /// a value by itself. Its length is what the server says, and may be wrong.
 const MAX_INCOMPLETE: usize = 512 << 20;
+
+/// Why a connection has ended that the other side, or something in between, has closed.
+pub(super) const LOST: &str = "the connection was lost";
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -142,7 +145,7 @@ impl Link {
                 return format!("the broker has said nothing for {:?}", self.ping_timeout);
             }
             tokio::select! {
-                () = self.closed() => return "the connection was lost".to_owned(),
+                () = self.closed() => return LOST.to_owned(),
                 () = tokio::time::sleep(limit) => {}
             }
         }
@@ -154,7 +157,7 @@ impl Link {
             return self.lost().await;
         }
         self.closed().await;
-        "the connection was lost".to_owned()
+        LOST.to_owned()
     }
 
     /// For how long nothing has come.
@@ -187,6 +190,14 @@ pub(super) fn described(error: RedisError) -> String {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(code), None) => code.to_owned(),
         _ => error.to_string(),
+    }
+}
+
+/// The same of an error among other answers.
+pub(super) fn described_answer(error: &ServerError) -> String {
+    match error.details() {
+        Some(details) => format!("{} {details}", error.code()),
+        None => error.code().to_owned(),
     }
 }
 

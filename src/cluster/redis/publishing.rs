@@ -8,7 +8,7 @@ use std::time::Instant;
 use redis::{Pipeline, Value};
 
 use super::super::publications::Publication;
-use super::link::{Address, Link, described};
+use super::link::{Address, LOST, Link, described, described_answer};
 use super::subscribing::is_about_the_place;
 use super::{Backoff, Driver, LONGEST_WAIT, PerMaster};
 
@@ -80,7 +80,7 @@ async fn publish(
     loop {
         // It may have been lost while it waited for other nodes: what waits is kept for the next one.
         if link.is_closed() {
-            return "the connection was lost".to_owned();
+            return LOST.to_owned();
         }
         let serves = |partition| driver.topology.borrow().master_of(partition) == Some(master);
         let batch = node.take_publications(serves, BATCH, BATCH_BYTES);
@@ -145,8 +145,7 @@ async fn send(driver: &Driver, link: &mut Link, mut batch: Batch<'_>) -> Result<
                 unsent.push(publication);
             }
             Value::ServerError(error) => {
-                let reason = format!("{} {}", error.code(), error.details().unwrap_or_default());
-                node.publication_refused(publication, reason.trim());
+                node.publication_refused(publication, &described_answer(&error));
             }
             _ => {
                 failure = Some("it does not answer as Redis does".to_owned());

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::super::Node;
 use super::super::names::PARTITIONS;
 use super::super::subscriptions::Request;
-use super::link::{Address, Link, described};
+use super::link::{Address, Link, described, described_answer};
 use super::publishing::Membership;
 use super::{Backoff, Driver, PerMaster};
 
@@ -154,15 +154,14 @@ fn settle(node: &Node, pushes: &Pushes, request: Request, values: Vec<Value>) ->
     for (channel, value) in channels.into_iter().zip(values) {
         match value {
             Value::ServerError(error) if is_about_the_place(error.code()) => {
-                return Some(format!("{} {}", error.code(), error.details().unwrap_or_default()));
+                return Some(described_answer(&error));
             }
             Value::ServerError(error) => {
                 if !subscribes {
                     // No confirmation follows.
                     pushes.leaving.fetch_sub(1, Ordering::Relaxed);
                 }
-                let reason = format!("{} {}", error.code(), error.details().unwrap_or_default());
-                node.request_refused(subscribes, channel, reason.trim());
+                node.request_refused(subscribes, channel, &described_answer(&error));
             }
             Value::Push { .. } => node.request_done(subscribes, channel),
             _ => return Some("it does not answer as Redis does".to_owned()),

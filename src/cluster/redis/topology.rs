@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::{Value, cmd};
 
 use super::super::names::PARTITIONS;
-use super::link::{Address, Link, described};
+use super::link::{Address, Link, described, described_answer};
 use super::{Backoff, Driver, RedisOptions};
 
 /// How often a cluster is asked for it although nothing has failed: a slot may move without a word.
@@ -139,7 +139,7 @@ async fn load(driver: &Driver) -> Result<Topology, String> {
         };
         match asked.await {
             Ok(Value::ServerError(error)) => {
-                reason = format!("{server}: {} {}", error.code(), error.details().unwrap_or(""));
+                reason = format!("{server}: {}", described_answer(&error));
             }
             Ok(slots) => match Topology::read(&slots, &server) {
                 Some(topology) => return Ok(topology),
