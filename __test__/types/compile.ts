@@ -28,11 +28,15 @@ const defaults: ts.CompilerOptions = {
   // The shipped declarations are themselves under test.
   skipLibCheck: false,
   baseUrl: packageRoot,
-  paths: {
-    nextrush: ['__test__/types/fixtures/nextrush.ts'],
-    zod: ['__test__/types/fixtures/zod.d.ts'],
-  },
 };
+
+/** What `nextrush` is: this package in the place of its own plugin, as the reference has it. */
+export const reference = {
+  nextrush: ['__test__/types/fixtures/nextrush.ts'],
+  zod: ['__test__/types/fixtures/zod.d.ts'],
+};
+/** What `nextrush` is: the framework, beside this package. */
+export const framework = { nextrush: ['__test__/types/fixtures/nextrush-shape.ts'] };
 
 /** Paths of the sources in a folder of `__test__/types`. */
 export function sourcesIn(folder: string): string[] {
