@@ -28,10 +28,20 @@ export type {
   HostApplication,
 } from './types/host.js';
 export type {
+  WSDiagnostics,
+  WSLogFields,
+  WSLogFunction,
+  WSLogger,
+  WSLoggerMethods,
+  WSLogLevel,
+  WSRejection,
+} from './types/observability.js';
+export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
   WebSocketPluginOptions,
 } from './types/options.js';
+export type { WebSocketCleanupOptions } from './types/plugin.js';
 export { WebSocketPlugin } from './types/plugin.js';
 export type { WSRoomManager } from './types/rooms.js';
 export type { WSRejectReason, WSStats } from './types/stats.js';
