@@ -6,11 +6,12 @@ import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { WebSocketMethods } from './application.js';
 import type { WSClusterCredentials, WSClusterGap } from './cluster.js';
-import type { WSConnection } from './connection.js';
+import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
 import type { WSRejection } from './observability.js';
 import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
 import type { WSRoomEvents } from './rooms.js';
+import type { WSSocket, WSSocketData } from './socket.js';
 import type { WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
@@ -19,17 +20,19 @@ import type { WebSocketTlsOptions } from './tls.js';
  * the async context (`AsyncLocalStorage`) of the code that added it. What it throws or rejects with
  * is emitted as `error`, with the connection that the event is about, and the other listeners are
  * called all the same.
+ *
+ * @typeParam Data The type of {@link WSSocket.data}.
  */
-export interface WebSocketPluginEvents extends WSRoomEvents {
+export interface WebSocketPluginEvents<Data extends object = WSSocketData> extends WSRoomEvents {
   /** A connection has been accepted; its middleware and handler run after this. */
-  connection: [socket: WSConnection, req: IncomingMessage];
+  connection: [socket: WSSocket<Record<string, string>, Data>, req: IncomingMessage];
   /** A connection has ended. */
-  close: [socket: WSConnection, code: number, reason: string];
+  close: [socket: WSSocket<Record<string, string>, Data>, code: number, reason: string];
   /**
    * Middleware, a handler or a listener has thrown or rejected, with the connection where there is
    * one. Goes to the logger, or to stderr, where nobody listens.
    */
-  error: [error: Error, socket?: WSConnection];
+  error: [error: Error, socket?: WSSocket<Record<string, string>, Data>];
   /** An upgrade request was refused. Told after the answer to it was written. */
   rejected: [rejection: WSRejection];
   /** Messages to and from other servers come and go, for the first time or again. */
@@ -86,12 +89,14 @@ export interface WebSocketPluginStatus {
  * It emits `connection`, `close`, `error`, `room:created` and `room:destroyed`, and tells the
  * application of each as `plugin:WebSocketPlugin:<event>`.
  *
+ * @typeParam Data The type of {@link WSSocket.data}.
+ *
  * @example
  * const wsPlugin = new WebSocketPlugin({ path: '/ws' });
  * wsPlugin.install(app);
  * withWebSocket(app).ws('/ws', (socket) => socket.onMessage((data) => socket.send(data)));
  */
-export declare class WebSocketPlugin extends EventEmitter {
+export declare class WebSocketPlugin<Data extends object = WSSocketData> extends EventEmitter {
   /**
    * @throws {TypeError} for an option of the wrong type, one that does not exist, or an invalid path
    * or origin.
@@ -141,7 +146,7 @@ export declare class WebSocketPlugin extends EventEmitter {
   attach(
     server: HttpServer | HttpsServer | Http2SecureServer,
     options?: WebSocketAttachOptions,
-  ): WebSocketMethods;
+  ): WebSocketMethods<Data>;
 
   /**
    * Renews certificates and everything else in {@link WebSocketPluginOptions.tls}: whoever connects from
@@ -215,18 +220,21 @@ export declare class WebSocketPlugin extends EventEmitter {
   /** Adds a listener for an event of the plugin. */
   on<E extends keyof WebSocketPluginEvents>(
     event: E,
-    listener: (...args: WebSocketPluginEvents[E]) => void,
+    listener: WSListener<WebSocketPluginEvents<Data>[E]>,
   ): this;
   /** Adds a listener for the next event of that name. */
   once<E extends keyof WebSocketPluginEvents>(
     event: E,
-    listener: (...args: WebSocketPluginEvents[E]) => void,
+    listener: WSListener<WebSocketPluginEvents<Data>[E]>,
   ): this;
   /** Removes a listener. */
   off<E extends keyof WebSocketPluginEvents>(
     event: E,
-    listener: (...args: WebSocketPluginEvents[E]) => void,
+    listener: WSListener<WebSocketPluginEvents<Data>[E]>,
   ): this;
   /** Calls the listeners of an event; returns whether there were any. */
-  emit<E extends keyof WebSocketPluginEvents>(event: E, ...args: WebSocketPluginEvents[E]): boolean;
+  emit<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    ...args: WebSocketPluginEvents<Data>[E]
+  ): boolean;
 }
