@@ -31,12 +31,22 @@ export type {
   HostApplication,
 } from './types/host.js';
 export type {
+  WSDiagnostics,
+  WSLogFields,
+  WSLogFunction,
+  WSLogger,
+  WSLoggerMethods,
+  WSLogLevel,
+  WSRejection,
+} from './types/observability.js';
+export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
   WebSocketPluginOptions,
 } from './types/options.js';
 export type { WSParams } from './types/params.js';
 export type {
+  WebSocketCleanupOptions,
   WebSocketPluginEvents,
   WebSocketPluginMetadata,
   WebSocketPluginStatus,
