@@ -40,6 +40,15 @@ describe('the table of metrics in docs/api.md', () => {
     expect(rows.map(([name, type]) => [name, type])).toEqual(described);
   });
 
+  test('has what the guide says is worth a look', () => {
+    const known = rows.map(([name]) => name);
+    const watched = tableRowsOf('docs/guide/observability.md').flatMap(([first = '']) =>
+      [...first.matchAll(/`(\w+)`/g)].map(([, name]) => `nextrush_websocket_${name}`),
+    );
+    expect(watched.length).toBeGreaterThan(5);
+    expect(watched.filter((name) => !known.includes(name))).toEqual([]);
+  });
+
   test('says for each field of getStats() which metric has it', () => {
     const told = rows.flatMap(([, , , fields = '']) => fields.split(', ').filter(Boolean));
     const groups = told.filter((field) => field.endsWith('.*')).map((field) => field.slice(0, -1));

@@ -1,9 +1,9 @@
 /** What operators and tracers are told. */
 
 import type { IncomingMessage } from 'node:http';
-import type { WSConnection } from './connection.js';
 import type { WebSocketPluginOptions } from './options.js';
 import type { WebSocketPlugin } from './plugin.js';
+import type { WSSocket } from './socket.js';
 import type { WSRejectReason } from './stats.js';
 
 /**
@@ -35,17 +35,17 @@ export interface WSLogFields {
   /** `'WebSocketPlugin'`. */
   plugin: string;
   /** The id of the connection that the line is about. */
-  connection?: string;
+  connection?: string | undefined;
   /** The close code of a connection that has ended. */
-  code?: number;
+  code?: number | undefined;
   /** Why a connection has ended, or a request was refused. */
-  reason?: string;
+  reason?: string | undefined;
   /** The HTTP status of a refused request. */
-  status?: number;
+  status?: number | undefined;
   /** Whether the bytes of an accepted connection go through a stream of Node's. */
-  bridged?: boolean;
+  bridged?: boolean | undefined;
   /** What was thrown, as it is. */
-  err?: Error;
+  err?: Error | undefined;
 }
 
 /** A logger that is a function. */
@@ -77,13 +77,13 @@ export interface WSDiagnostics {
   /** A connection has been accepted. Published in the async context of its request. */
   'nextrush-websocket:connection': {
     plugin: WebSocketPlugin;
-    connection: WSConnection;
+    connection: WSSocket;
     request: IncomingMessage;
   };
   /** A connection has ended. */
   'nextrush-websocket:close': {
     plugin: WebSocketPlugin;
-    connection: WSConnection;
+    connection: WSSocket;
     code: number;
     reason: string;
   };
@@ -93,6 +93,6 @@ export interface WSDiagnostics {
   'nextrush-websocket:error': {
     plugin: WebSocketPlugin;
     error: Error;
-    connection: WSConnection | undefined;
+    connection: WSSocket | undefined;
   };
 }
