@@ -148,6 +148,9 @@ impl Rig {
                 if delivered.dropped > 0 {
                     heard.words.push(format!("{} dropped", delivered.dropped));
                 }
+                let mut told = 0;
+                outgoing.delivered(|_, messages| told += messages);
+                assert_eq!(told, delivered.messages, "all that was delivered is told of");
                 return effects;
             }
             Close(code, reason) => {
