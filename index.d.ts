@@ -34,6 +34,7 @@ export type {
 } from './types/options.js';
 export { WebSocketPlugin } from './types/plugin.js';
 export type { WSRoomManager } from './types/rooms.js';
+export type { WSSendOptions, WSSendResult, WSSocket, WSSocketEvents } from './types/socket.js';
 export type { WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 
