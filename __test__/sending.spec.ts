@@ -8,9 +8,9 @@ import type { ServeOptions } from './support/server.js';
 import { until } from './support/until.js';
 
 /** More than a socket and a stream take of a peer that does not read. */
-const MUCH = 64 << 20;
+const MUCH = 32 << 20;
 
-const CHUNK = Buffer.alloc(256 << 10, 'x');
+const CHUNK = Buffer.alloc(128 << 10, 'x');
 
 /** A peer that does not read, whose connection has just said that a message waits. */
 async function stuck(options: ServeOptions = {}): Promise<ServerEnd & { client: RawClient }> {
@@ -18,7 +18,7 @@ async function stuck(options: ServeOptions = {}): Promise<ServerEnd & { client: 
   served.client.socket.pause();
   const socket = served.socket as WSSocket;
   // It has to be stuck, not only busy.
-  await until(() => socket.send(CHUNK) === 'queued' && socket.bufferedAmount > 16 << 20);
+  await until(() => socket.send(CHUNK) === 'queued' && socket.bufferedAmount > 1 << 20);
   return served;
 }
 
@@ -53,7 +53,7 @@ describe('what becomes of a message', () => {
 
   test('it is dropped beyond maxBackpressure under the policy drop', async () => {
     const { socket, plugin } = await stuck({
-      maxBackpressure: 24 << 20,
+      maxBackpressure: 3 << 20,
       backpressurePolicy: 'drop',
     });
     await until(() => (socket as WSSocket).send(CHUNK) === 'dropped');
@@ -62,7 +62,7 @@ describe('what becomes of a message', () => {
   });
 
   test('it is dropped beyond maxBackpressure under the policy close, which ends the connection', async () => {
-    const { socket, ends } = await stuck({ maxBackpressure: 24 << 20 });
+    const { socket, ends } = await stuck({ maxBackpressure: 3 << 20 });
     await until(() => (socket as WSSocket).send(CHUNK) === 'dropped');
     expect((await ends.next()).code).toBe(1008);
   });
