@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-#[cfg(unix)]
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
+use crate::exchange::histograms::{SizeTotals, Times};
 use crate::exchange::inbox::{Batch, Wake, What};
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
 #[cfg(unix)]
@@ -38,6 +38,8 @@ pub struct Engine {
     /// Connections since the start.
     adopted: Rc<Cell<u64>>,
     next_bridge: Cell<u32>,
+    /// How long batches of events have waited for the JavaScript thread.
+    waits: RefCell<Times>,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
@@ -115,6 +117,7 @@ impl Engine {
             bridged: Cell::new(0),
             adopted: Rc::default(),
             next_bridge: Cell::new(0),
+            waits: RefCell::default(),
         })
     }
 
@@ -176,6 +179,23 @@ impl Engine {
         let totals = self.threads.iter().map(|thread| thread.counters.totals());
         let shed = self.memory().shed();
         totals.fold(Totals { shed, ..Totals::default() }, |sum, each| sum + each)
+    }
+
+    /// Lengths of the messages received, and of those sent, since the start.
+    pub fn sizes(&self) -> [SizeTotals; 2] {
+        let counters = || self.threads.iter().map(|thread| &thread.counters);
+        let received = counters().map(|counters| counters.sizes_received.read()).sum();
+        [received, counters().map(|counters| counters.sizes_of_all_sent()).sum()]
+    }
+
+    /// A batch of events has waited so long for the JavaScript thread.
+    pub fn has_waited(&self, time: Duration) {
+        self.waits.borrow_mut().add(time);
+    }
+
+    /// How long batches of events have waited for the JavaScript thread since the start.
+    pub fn waits(&self) -> Times {
+        self.waits.borrow().clone()
     }
 
     /// A key for a stream that JavaScript is going to pump.
