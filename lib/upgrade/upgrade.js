@@ -232,6 +232,7 @@ class Upgrade {
         headers: headersOf(this.#response),
         replay: null,
         url: req.url,
+        request: req,
       };
       rememberAddresses(socket);
     } catch (error) {
