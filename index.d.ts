@@ -34,12 +34,22 @@ export type {
 export type { HostApplication } from './types/host.js';
 export type { Application, Context, ContextRequest, ContextResponse } from './types/nextrush.js';
 export type {
+  WSDiagnostics,
+  WSLogFields,
+  WSLogFunction,
+  WSLogger,
+  WSLoggerMethods,
+  WSLogLevel,
+  WSRejection,
+} from './types/observability.js';
+export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
   WebSocketPluginOptions,
 } from './types/options.js';
 export type { WSParams } from './types/params.js';
 export type {
+  WebSocketCleanupOptions,
   WebSocketPluginEvents,
   WebSocketPluginMetadata,
   WebSocketPluginStatus,

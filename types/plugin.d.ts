@@ -5,9 +5,10 @@ import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { WebSocketMethods } from './application.js';
-import type { WSClusterCredentials, WSClusterGap } from './cluster.js';
+import type { WSClusterCredentials, WSClusterGap, WSClusterStats } from './cluster.js';
 import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
+import type { WSRejection } from './observability.js';
 import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
 import type { WSRoomEvents } from './rooms.js';
 import type { WSSocket, WSSocketData } from './socket.js';
@@ -29,15 +30,41 @@ export interface WebSocketPluginEvents<Data extends object = WSSocketData> exten
   close: [socket: WSSocket<Record<string, string>, Data>, code: number, reason: string];
   /**
    * Middleware, a handler or a listener has thrown or rejected, with the connection where there is
-   * one. Printed to stderr where nobody listens.
+   * one. Goes to the logger, or to stderr, where nobody listens.
    */
   error: [error: Error, socket?: WSSocket<Record<string, string>, Data>];
+  /** An upgrade request was refused. Told after the answer to it was written. */
+  rejected: [rejection: WSRejection];
   /** Messages to and from other servers come and go, for the first time or again. */
   'cluster:up': [];
   /** They do not any more, until `cluster:up`. Local members are not concerned. */
   'cluster:down': [reason: string];
   /** Messages between servers were lost, or may have been. */
   'cluster:gap': [gap: WSClusterGap];
+}
+
+/** How {@link WebSocketPlugin.cleanup} closes connections. */
+export interface WebSocketCleanupOptions {
+  /**
+   * Milliseconds within which connections are closed one after the other, at most 2147483647. `0` closes
+   * all of them at once.
+   *
+   * @default 0
+   */
+  overMs?: number | undefined;
+  /**
+   * Code of the close frames (RFC 6455 §7.4.1), as {@link WSConnection.close} takes it. 1012 tells clients
+   * that the service restarts.
+   *
+   * @default 1001
+   */
+  code?: number | undefined;
+  /**
+   * Reason in the close frames, at most 123 bytes of UTF-8.
+   *
+   * @default 'server is shutting down'
+   */
+  reason?: string | undefined;
 }
 
 /** What {@link WebSocketPlugin.getMetadata} tells. */
@@ -53,7 +80,12 @@ export interface WebSocketPluginStatus {
   version: string;
   /** Whether the plugin is installed on an application, or attached to a server. */
   installed: boolean;
-  [detail: string]: unknown;
+  /** Whether it is being cleaned up, or has been and waits for its server to listen again. */
+  shuttingDown: boolean;
+  /** Connections that are open or closing at the moment. */
+  connections: number;
+  /** The state of the other servers; there with option `cluster` only. */
+  cluster?: WSClusterStats['state'];
 }
 
 /**
@@ -142,16 +174,24 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
   init?(): void | Promise<void>;
 
   /**
-   * Closes all connections with code 1001, rejects new ones, and resolves once every peer has
-   * answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over. Nothing of the plugin is left
-   * on the server then: another one can take its place, and this one can be installed or attached
-   * again.
+   * Closes all connections, with code 1001 unless `options` say otherwise, rejects new ones, and
+   * resolves once every peer has answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over.
+   * Nothing of the plugin is left on the server then: another one can take its place, and this one can
+   * be installed or attached again.
+   *
+   * With `overMs` they are closed one after the other, in random order, within that time:
+   * {@link WebSocketPlugin.healthCheck} is false and new ones are rejected at once, and those that have
+   * not been closed yet are served on. A call without `overMs`, and the application's `shutdown`, then
+   * close all that are left at once; another call with `overMs` only waits.
    *
    * Also runs when the HTTP server closes and when the application emits `shutdown`; the plugin then
    * serves again once the server listens again, unless another plugin has been attached to it. A call
    * that comes after waits for that clean-up, and changes nothing about it.
+   *
+   * Rejects with a `TypeError` or a `RangeError` for an argument that it does not accept; nothing is
+   * closed then.
    */
-  cleanup(): Promise<void>;
+  cleanup(options?: WebSocketCleanupOptions): Promise<void>;
 
   /** Whether the options are valid; always true, as the constructor throws otherwise. */
   validateConfig(): boolean;
@@ -168,11 +208,33 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
    */
   isPluginInstalled(): boolean;
 
+  /**
+   * The connections that are open or closing at the moment, in an array of the caller's own. Those that
+   * middleware has not let pass yet are among them.
+   */
+  getConnections(): WSSocket<Record<string, string>, Data>[];
+
+  /**
+   * Does what {@link WebSocketMethods.wsBroadcast} does, without an application at hand: sends one text
+   * message to every connection in the room, or to every connection where no room is given.
+   *
+   * @throws {TypeError} if an argument is of another type.
+   */
+  broadcast(message: string, room?: string): void;
+
   /** The state of the plugin, for health pages and logs. */
   getStatus(): WebSocketPluginStatus;
 
   /** Counters and present numbers. Costs nothing while messages flow. */
   getStats(): WSStats;
+
+  /**
+   * The same and more as OpenMetrics text, for Prometheus and all that read what it reads: histograms of
+   * message sizes, of the time of an upgrade, and of the time that events wait for the JavaScript thread;
+   * connections that have ended, by close code. To be served as
+   * `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+   */
+  metrics(): string;
 
   /** Adds a listener for an event of the plugin. */
   on<E extends keyof WebSocketPluginEvents>(

@@ -7,6 +7,7 @@ import {
   type WebSocketTlsOptions,
   type WSClusterAdapter,
   type WSClusterOptions,
+  type WSLogger,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -23,6 +24,7 @@ new WebSocketPlugin({
   allowOrigins: [/^https:\/\/.*\.example\.com$/i, 'http://localhost:*'],
   verifyClient: () => true,
   debug: true,
+  logger: console,
   handshakeTimeoutMs: 1_000,
   closeTimeoutMs: 1_000,
   maxBackpressure: Infinity,
@@ -65,6 +67,7 @@ const all: Same<
     allowOrigins?: (string | RegExp)[] | undefined;
     verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
     debug?: boolean | undefined;
+    logger?: WSLogger | undefined;
     handshakeTimeoutMs?: number | undefined;
     closeTimeoutMs?: number | undefined;
     maxBackpressure?: number | undefined;
