@@ -1,7 +1,7 @@
 //! Whether the peer still lives: pings, their answers, and whoever has to be asked first.
 
-/// A limit of time. All limits of a kind have the same length, which is not known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A limit of time, whose length is not known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
     /// The next ping is due.
     Heartbeat,
