@@ -75,16 +75,17 @@ const ACCEPTED_CODES = sendableCloseCodes
   .join(', ')
   .replace(/, (?=[^,]*$)/, ' or ');
 
-function checkClose(code, reason) {
-  if (typeof code !== 'number') throw wrongType('close', 'code', 'a number', code);
+/** Checks what a close frame is to say. */
+function checkClose(method, code, reason) {
+  if (typeof code !== 'number') throw wrongType(method, 'code', 'a number', code);
   if (!isSendableCloseCode(code)) {
-    throw new RangeError(`close: code must be ${ACCEPTED_CODES}, got ${String(code)}`);
+    throw new RangeError(`${method}: code must be ${ACCEPTED_CODES}, got ${String(code)}`);
   }
-  checkString('close', 'reason', reason);
+  checkString(method, 'reason', reason);
   const bytes = Buffer.byteLength(reason);
   if (bytes > maxCloseReasonBytes) {
     throw new RangeError(
-      `close: reason must be at most ${maxCloseReasonBytes} bytes of UTF-8, got ${bytes} bytes`,
+      `${method}: reason must be at most ${maxCloseReasonBytes} bytes of UTF-8, got ${bytes} bytes`,
     );
   }
 }

@@ -19,6 +19,10 @@ mod option_table;
 mod options;
 mod plugin;
 mod rules;
+mod waker;
+
+// Parts of the class of `plugin`, which has to be read first: otherwise napi takes the name of the type
+// for that of the class.
+mod metrics;
 #[cfg(unix)]
 mod tls;
-mod waker;

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-#[cfg(unix)]
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms};
 use super::slots::{NOT_COUNTED, SlotConnection, Slots, Vacated};
 use super::thread::{OnDrop, Thread};
+use crate::exchange::histograms::{SizeTotals, Times};
 use crate::exchange::inbox::Wake;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
 #[cfg(unix)]
@@ -37,6 +37,8 @@ pub struct Engine {
     /// Its connections by their descriptors.
     ledger: Ledger,
     next_bridge: Cell<u32>,
+    /// How long batches of events have waited for the JavaScript thread.
+    waits: RefCell<Times>,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
@@ -102,6 +104,7 @@ impl Engine {
             bridged: Cell::new(0),
             ledger: Ledger::new((0..count).map(|_| Arc::default())),
             next_bridge: Cell::new(0),
+            waits: RefCell::default(),
         })
     }
 
@@ -162,6 +165,23 @@ impl Engine {
         let totals = self.threads.iter().map(|thread| thread.counters.totals());
         let shed = self.memory().shed();
         totals.fold(Totals { shed, ..Totals::default() }, |sum, each| sum + each)
+    }
+
+    /// Lengths of the messages received, and of those sent, since the start.
+    pub fn sizes(&self) -> [SizeTotals; 2] {
+        let counters = || self.threads.iter().map(|thread| &thread.counters);
+        let received = counters().map(|counters| counters.sizes_received.read()).sum();
+        [received, counters().map(|counters| counters.sizes_of_all_sent()).sum()]
+    }
+
+    /// A batch of events has waited so long for the JavaScript thread.
+    pub fn has_waited(&self, time: Duration) {
+        self.waits.borrow_mut().add(time);
+    }
+
+    /// How long batches of events have waited for the JavaScript thread since the start.
+    pub fn waits(&self) -> Times {
+        self.waits.borrow().clone()
     }
 
     /// A key for a stream that JavaScript is going to pump.
