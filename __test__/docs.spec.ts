@@ -15,7 +15,7 @@
  * - nginx and systemd check their files where they are installed, and WebSockets go through that nginx.
  *   Programs that need Redis or NATS have one where it is installed, and are skipped elsewhere.
  * - `text` blocks of the troubleshooting page are messages that have to be in the code.
- * - Links and anchors have to lead somewhere, and what `index.d.ts` declares has to be in the tables,
+ * - Links and anchors have to lead somewhere, and what `types/` declares has to be in the tables,
  *   options with the same defaults.
  */
 
@@ -264,7 +264,7 @@ describe('tables', () => {
       cells,
     }));
 
-  /** As in `index.d.ts`, where a table writes 1,000. */
+  /** As in `types/`, where a table writes 1,000. */
   const plain = (cell: string) => cell.replace(/^`(.*)`$/, '$1').replace(/(\d),(?=\d{3})/g, '$1');
 
   test.each([

@@ -14,7 +14,7 @@ test.each(documents)('%s has the options as they are read', (file) => {
 });
 
 test.each(['WebSocketPluginOptions', 'PerMessageDeflateOptions'])(
-  'index.d.ts declares all of %s and no other',
+  'the types declare all of %s and no other',
   (declaration) => {
     const prefix = declaration.startsWith('Per') ? 'perMessageDeflate.' : '';
     const unknown = prefix === '' ? { '?': 1 } : { perMessageDeflate: { '?': 1 } };

@@ -61,7 +61,7 @@ class Seldom {
 }
 
 /**
- * One WebSocket connection, as handlers and middleware see it. `index.d.ts` documents its methods.
+ * One WebSocket connection, as handlers and middleware see it. `types/connection.d.ts` documents its methods.
  */
 class Connection {
   /** The native functions of the engine's run that the connection belongs to, and that engine. */

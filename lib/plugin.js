@@ -29,7 +29,7 @@ const NAME = 'WebSocketPlugin';
 const DESCRIPTION = 'WebSocket server with rooms, middleware and heartbeat, on a native engine';
 
 /**
- * The WebSocket plugin. `index.d.ts` documents its methods and options.
+ * The WebSocket plugin. `types/plugin.d.ts` and `types/options.d.ts` document its methods and options.
  *
  * Decisions and numbers come from the native half; here is what needs Node's own objects.
  */

@@ -1,27 +1,31 @@
-/** What the code says of itself: the members of `index.d.ts`, and the texts of errors. */
+/** What the code says of itself: the members of its types, and the texts of errors. */
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { root } from './markdown.js';
 
-/** A member of an interface or class of `index.d.ts`. */
+/** A member of an interface or class of `types/`. */
 export interface Member {
   name: string;
   /** Its `@default`. */
   default: string | undefined;
 }
 
-/** The public members that `index.d.ts` declares for an interface or class, each name once. */
+/** All that `types/` declares. */
+const declarations = readdirSync(join(root, 'types')).flatMap((name) => {
+  const text = readFileSync(join(root, 'types', name), 'utf8');
+  return [...ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true).statements];
+});
+
+/** The public members that `types/` declares for an interface or class, each name once. */
 export function membersOf(declaration: string): Member[] {
-  const text = readFileSync(join(root, 'index.d.ts'), 'utf8');
-  const source = ts.createSourceFile('index.d.ts', text, ts.ScriptTarget.ES2022, true);
-  const found = source.statements.find(
+  const found = declarations.find(
     (statement): statement is ts.InterfaceDeclaration | ts.ClassDeclaration =>
       (ts.isInterfaceDeclaration(statement) || ts.isClassDeclaration(statement)) &&
       statement.name?.text === declaration,
   );
-  if (!found) throw new Error(`index.d.ts declares no ${declaration}`);
+  if (!found) throw new Error(`types/ declares no ${declaration}`);
   const members = new Map<string, Member>();
   for (const member of found.members) {
     const { name } = member;
@@ -38,16 +42,21 @@ export function membersOf(declaration: string): Member[] {
 /** The names that `index.d.ts` exports. */
 export function exportedNames(): string[] {
   const text = readFileSync(join(root, 'index.d.ts'), 'utf8');
-  return [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(
+  const listed = [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(
     ([, names = '']) => names.match(/\w+/g) ?? [],
   );
+  const functions = [...text.matchAll(/^export declare function (\w+)/gm)];
+  return [...new Set([...listed, ...functions.map(([, name = '']) => name)])];
 }
 
-/** The strings of a union type of `index.d.ts`. */
+/** The strings of a union type of `types/`. */
 export function valuesOf(type: string): string[] {
-  const text = readFileSync(join(root, 'index.d.ts'), 'utf8');
-  const declared = new RegExp(`^type ${type} =([^;]*);`, 'm').exec(text)?.[1] ?? '';
-  return [...declared.matchAll(/\| '(\w+)'/g)].map(([, value = '']) => value);
+  const found = declarations.find(
+    (statement): statement is ts.TypeAliasDeclaration =>
+      ts.isTypeAliasDeclaration(statement) && statement.name.text === type,
+  );
+  if (!found) throw new Error(`types/ declares no ${type}`);
+  return [...found.type.getText().matchAll(/\| '(\w+)'/g)].map(([, value = '']) => value);
 }
 
 /** Literals with less text of their own than this would match anything. */

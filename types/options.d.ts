@@ -1,0 +1,276 @@
+/** What the plugin can be told. */
+
+import type { IncomingMessage } from 'node:http';
+import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
+import type { WSConnection } from './connection.js';
+import type { WebSocketPlugin } from './plugin.js';
+import type { WSMemoryStats, WSStats } from './stats.js';
+import type { WebSocketTlsOptions } from './tls.js';
+
+/**
+ * What {@link WebSocketPlugin} can be told. Every option is optional, and `undefined` means its
+ * default. All of them are checked by the constructor: a wrong type throws a `TypeError`, a number
+ * out of range (negative, fractional, `NaN`) a `RangeError`; both name the option, the value and
+ * what is accepted. A name that is no option throws a `TypeError` that asks for the nearest one.
+ */
+export interface WebSocketPluginOptions {
+  /**
+   * Paths on which connections are accepted in addition to the routes of `app.ws`. A path is
+   * exact (`/ws`), has `:params` of exactly one non-empty segment each (`/rooms/:id`), or ends in
+   * a wildcard of one or more segments (`/api/ws/*`). Query strings and one trailing slash never
+   * matter. A path without a handler is a live connection all the same: it counts and gets
+   * broadcasts.
+   *
+   * A request is routed by the normal form of its path, which is also what `req.url`, `ctx.path` and
+   * {@link WSConnection.url} show: `/%61b` and `http://host/ab` are `/ab`, while `%2F` stays as it
+   * is. Paths with dot segments, or with `//` at the start, match nothing.
+   *
+   * @default '/ws'
+   * @throws {TypeError} from the constructor for an empty list, and for a path that is empty or
+   * not valid.
+   */
+  path?: string | string[];
+
+  /**
+   * Milliseconds between two ping frames to a connection (RFC 6455 §5.5.2), at most 2147483647.
+   * `0` turns the heartbeat off; a peer that vanishes without a word is then never noticed.
+   *
+   * @default 30000
+   */
+  heartbeatMs?: number;
+
+  /**
+   * Milliseconds after which a connection that has not answered a ping is ended, with code 1001
+   * (1006 where not even the close frame can be sent). Any frame of the peer counts as an answer.
+   * At most 2147483647; `0` waits for ever.
+   *
+   * @default 45000
+   */
+  pongTimeoutMs?: number;
+
+  /**
+   * Upper limit of connections open at the same time, those still being verified included. One
+   * more is answered by HTTP 503. `Infinity` means no limit.
+   *
+   * @default 10000
+   */
+  maxConnections?: number;
+
+  /**
+   * Upper limit of one incoming message in bytes, counted over all of its fragments and before
+   * they are buffered. A longer one closes the connection with code 1009 (RFC 6455 §7.4.1). At
+   * least 1, at most 536870888: JavaScript has no longer strings.
+   *
+   * @default 1048576
+   */
+  maxMessageSize?: number;
+
+  /**
+   * Accepted values of the `Origin` header (RFC 6455 §10.2): origins (`scheme://host[:port]`),
+   * origins with `*`, or regular expressions. A `*` in a host stands for one or more letters,
+   * digits, `.`, `_`, `~` or `-`, so that `https://*.example.com` is any subdomain; in the place of
+   * a port, as in `http://localhost:*`, it is any port; on its own it is every origin. The default
+   * port of a scheme is the same as none. Anything else is answered by HTTP 403. An empty list
+   * accepts every origin and requests without one; a list that is not empty rejects a request
+   * without an `Origin`.
+   *
+   * @default []
+   * @throws {TypeError} from the constructor for a text that no browser sends as an origin: without a
+   * scheme, or with a path.
+   */
+  allowOrigins?: (string | RegExp)[];
+
+  /**
+   * Decides whether a client may connect, after all the cheaper checks. `true` lets it in, and so
+   * does a user, which is any other truthy value that does not say no. A falsy result is answered by
+   * HTTP 401, and so is an Error, a function, an empty array, an object whose `ok`, `success`,
+   * `allowed`, `authorized` or `authenticated` is falsy or whose `valid` is `false`, and one with an
+   * `error` or `errors`. An object with a `status` or
+   * `statusCode` from 200 to 599, as a `Response` has it, is answered by that. A throw or a rejection
+   * is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
+   * {@link WebSocketPluginOptions.handshakeTimeoutMs}.
+   *
+   * @default () => true
+   */
+  verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
+
+  /**
+   * Logs each decision (accepted, rejected and why, closed with which code) in one line.
+   *
+   * @default false
+   */
+  debug?: boolean;
+
+  /**
+   * Milliseconds from the arrival of an upgrade request for the HTTP middleware and
+   * {@link WebSocketPluginOptions.verifyClient} together, and again for the WebSocket middleware.
+   * More ends the attempt: by HTTP 503 before the upgrade, with close code 1008 after it. Also how
+   * long an upgrade may go unanswered that is left to another listener of the server, which is
+   * answered by HTTP 404 then. At least 1, at most 2147483647.
+   *
+   * @default 10000
+   */
+  handshakeTimeoutMs?: number;
+
+  /**
+   * Milliseconds that the peer has to answer a close frame (RFC 6455 §7.1.1) before the
+   * connection is cut. At least 1, at most 2147483647.
+   *
+   * @default 5000
+   */
+  closeTimeoutMs?: number;
+
+  /**
+   * Upper limit of the bytes queued for one connection that reads more slowly than it is written
+   * to. What happens then is up to {@link WebSocketPluginOptions.backpressurePolicy}. At least 1;
+   * `Infinity` means no limit.
+   *
+   * @default 16777216
+   */
+  maxBackpressure?: number;
+
+  /**
+   * What happens to a message that does not fit into
+   * {@link WebSocketPluginOptions.maxBackpressure}: `'close'` ends the connection with code 1008,
+   * `'drop'` drops that message and counts it in {@link WSStats.droppedMessages}.
+   *
+   * @default 'close'
+   */
+  backpressurePolicy?: 'close' | 'drop';
+
+  /**
+   * Upper limit of the bytes that the server keeps for all connections together: messages that have
+   * not come to their end, bytes that wait to be parsed, and what is queued; what many connections
+   * share counts once. Beyond it, those that keep the most are closed with code 1013, until it is
+   * kept again, and counted in {@link WSMemoryStats.shed}. At least 1; `Infinity` means no limit.
+   *
+   * The default is a quarter of what the machine has, or of what a container allows.
+   *
+   * @default os.totalmem() / 4
+   */
+  maxBufferedBytes?: number;
+
+  /**
+   * Threads that read, parse, compress and write. A connection stays on one of them. One is best up
+   * to a few cores; more pay off where one thread is busy all the time. From 1 to 64.
+   *
+   * @default 1
+   */
+  ioThreads?: number;
+
+  /**
+   * Which subprotocol a connection speaks (RFC 6455 §1.9), out of those that the client offers in
+   * `Sec-WebSocket-Protocol`: an array names what the server speaks, best first; a function chooses
+   * or answers `false`. Without a match no subprotocol is agreed on, which browsers refuse. Without
+   * this option it is the first one that the client offers, as with `ws`. What was chosen is
+   * {@link WSConnection.protocol}. A function that throws, or returns what was not offered, is
+   * answered by HTTP 500.
+   *
+   * @default undefined
+   */
+  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
+
+  /**
+   * Compression by permessage-deflate (RFC 7692), for clients that offer it. `true` means all
+   * defaults of {@link PerMessageDeflateOptions}. Compressing and inflating never happens on the
+   * JavaScript thread. With context take-over, which is the default, a connection that has sent and
+   * received compressed messages keeps about 360 KiB.
+   *
+   * @default false
+   */
+  perMessageDeflate?: boolean | PerMessageDeflateOptions;
+
+  /**
+   * Speaks TLS with the clients of a plain `http.Server`, on the I/O threads: neither HTTP requests nor
+   * WebSocket connections cost the JavaScript thread any encryption. The server speaks TLS from then on,
+   * whatever becomes of the plugin. Not for a server of `node:https`, which speaks TLS itself, and not
+   * in Bun.
+   *
+   * @default undefined
+   * @throws {TypeError} from the constructor for PEM that cannot be read, a key that does not belong to
+   * its certificate or is of a kind that is not supported, and for an option of its that does not exist.
+   */
+  tls?: WebSocketTlsOptions;
+
+  /**
+   * Most rooms that one connection may be in; {@link WSConnection.join} throws a RangeError beyond.
+   * At least 1; `Infinity` means no limit.
+   *
+   * @default 10000
+   */
+  maxRoomsPerConnection?: number;
+
+  /**
+   * Longest name of a room in UTF-16 units, as `length` counts them; {@link WSConnection.join}
+   * throws a RangeError beyond. At least 1; `Infinity` means no limit.
+   *
+   * @default 65536
+   */
+  maxRoomNameLength?: number;
+
+  /**
+   * Joins this server with others: what is broadcast on one of them reaches the members on all of
+   * them, by way of Redis, Valkey or whatever an adapter speaks to. Members on this server never wait
+   * for it.
+   *
+   * @default undefined
+   */
+  cluster?: WSClusterOptions | WSClusterAdapter;
+}
+
+/** Parameters of permessage-deflate (RFC 7692 §7). */
+export interface PerMessageDeflateOptions {
+  /**
+   * Messages with a shorter payload, in bytes, are sent as they are.
+   *
+   * @default 1024
+   */
+  threshold?: number;
+
+  /**
+   * Compression level, from 0 (none) to 9 (smallest).
+   *
+   * @default 6
+   */
+  level?: number;
+
+  /**
+   * Compress each message on its own: worse compression, but no compressor per connection, and a
+   * broadcast is compressed once for everyone.
+   *
+   * @default false
+   */
+  serverNoContextTakeover?: boolean;
+
+  /**
+   * Ask clients to compress each message on its own, so that nothing is kept per connection.
+   *
+   * @default false
+   */
+  clientNoContextTakeover?: boolean;
+
+  /**
+   * Base-2 logarithm of the largest window that this side compresses with, 9 to 15.
+   *
+   * @default 15
+   */
+  serverMaxWindowBits?: number;
+
+  /**
+   * Base-2 logarithm of the largest window that clients may compress with, 9 to 15. Clients that
+   * cannot be told so get no compression.
+   *
+   * @default undefined
+   */
+  clientMaxWindowBits?: number;
+}
+
+/** What {@link WebSocketPlugin.attach} can be told. */
+export interface WebSocketAttachOptions {
+  /**
+   * As {@link WebSocketPluginOptions.tls}, in its place.
+   *
+   * @default the option of the plugin
+   */
+  tls?: WebSocketTlsOptions;
+}

@@ -1,0 +1,189 @@
+/** The plugin. */
+
+import { EventEmitter } from 'node:events';
+import type { Server as HttpServer, IncomingMessage } from 'node:http';
+import type { Http2SecureServer } from 'node:http2';
+import type { Server as HttpsServer } from 'node:https';
+import type { WebSocketMethods } from './application.js';
+import type { WSClusterCredentials, WSClusterGap } from './cluster.js';
+import type { WSConnection } from './connection.js';
+import type { HostApplication } from './host.js';
+import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
+import type { WSRoomEvents } from './rooms.js';
+import type { WSStats } from './stats.js';
+import type { WebSocketTlsOptions } from './tls.js';
+
+/**
+ * The events of a {@link WebSocketPlugin} with the arguments of their listeners. A listener runs in
+ * the async context (`AsyncLocalStorage`) of the code that added it. What it throws or rejects with
+ * is emitted as `error`, with the connection that the event is about, and the other listeners are
+ * called all the same.
+ */
+export interface WebSocketPluginEvents extends WSRoomEvents {
+  /** A connection has been accepted; its middleware and handler run after this. */
+  connection: [socket: WSConnection, req: IncomingMessage];
+  /** A connection has ended. */
+  close: [socket: WSConnection, code: number, reason: string];
+  /**
+   * Middleware, a handler or a listener has thrown or rejected, with the connection where there is
+   * one. Printed to stderr where nobody listens.
+   */
+  error: [error: Error, socket?: WSConnection];
+  /** Messages to and from other servers come and go, for the first time or again. */
+  'cluster:up': [];
+  /** They do not any more, until `cluster:up`. Local members are not concerned. */
+  'cluster:down': [reason: string];
+  /** Messages between servers were lost, or may have been. */
+  'cluster:gap': [gap: WSClusterGap];
+}
+
+/** What {@link WebSocketPlugin.getMetadata} tells. */
+export interface WebSocketPluginMetadata {
+  name: string;
+  version: string;
+  description: string;
+}
+
+/** What {@link WebSocketPlugin.getStatus} tells. */
+export interface WebSocketPluginStatus {
+  name: string;
+  version: string;
+  /** Whether the plugin is installed on an application, or attached to a server. */
+  installed: boolean;
+  [detail: string]: unknown;
+}
+
+/**
+ * The WebSocket plugin of NextRush v2.
+ *
+ * It emits `connection`, `close`, `error`, `room:created` and `room:destroyed`, and tells the
+ * application of each as `plugin:WebSocketPlugin:<event>`.
+ *
+ * @example
+ * const wsPlugin = new WebSocketPlugin({ path: '/ws' });
+ * wsPlugin.install(app);
+ * withWebSocket(app).ws('/ws', (socket) => socket.onMessage((data) => socket.send(data)));
+ */
+export declare class WebSocketPlugin extends EventEmitter {
+  /**
+   * @throws {TypeError} for an option of the wrong type, one that does not exist, or an invalid path
+   * or origin.
+   * @throws {RangeError} for a number out of its range.
+   */
+  constructor(options?: WebSocketPluginOptions);
+
+  /** `'WebSocketPlugin'`. */
+  readonly name: string;
+  /** Version of this package. */
+  readonly version: string;
+  /** One line on what the plugin does. */
+  readonly description: string;
+
+  /**
+   * Installs the plugin: adds `ws`, `wsUse` and `wsBroadcast` to the application and its HTTP
+   * middleware to the chain, and takes over the WebSocket upgrades of its server.
+   *
+   * @throws {Error} if the plugin is installed or attached already, if another one on the same server
+   * has one of its paths, or if the application has the methods of another WebSocket plugin.
+   * @throws {TypeError} if `app` is not an application, or one of Express, whose middleware takes
+   * other arguments: {@link WebSocketPlugin.attach} serves its server.
+   */
+  install(app: HostApplication): void;
+
+  /**
+   * Serves the WebSocket upgrades of a server without an application: a bare one, or that of
+   * Express, Koa or Fastify. No HTTP middleware runs for them; `verifyClient` and `wsUse` decide.
+   * Upgrades on other paths are left to other listeners, and get HTTP 404 where there are none.
+   * Upgrades to other protocols are left to other listeners as well, and are served as ordinary
+   * requests where there are none (RFC 9110 §7.8).
+   *
+   * @param server Plain or TLS, listening or not. HTTP/2 servers serve HTTP/1.1 clients only, and
+   * need `allowHTTP1`.
+   * @param options What is to hold for this server.
+   * @returns The methods that {@link WebSocketPlugin.install} adds to an application.
+   * @throws {Error} if the plugin is installed or attached already, or if another one on the same
+   * server has one of its paths.
+   * @throws {TypeError} if `server` is not a server.
+   *
+   * @example
+   * const server = createServer();
+   * const sockets = new WebSocketPlugin().attach(server);
+   * sockets.ws('/echo', (socket) => socket.onMessage((data) => socket.send(data)));
+   * server.listen(3000);
+   */
+  attach(
+    server: HttpServer | HttpsServer | Http2SecureServer,
+    options?: WebSocketAttachOptions,
+  ): WebSocketMethods;
+
+  /**
+   * Renews certificates and everything else in {@link WebSocketPluginOptions.tls}: whoever connects from
+   * now on gets these, and those who are connected stay as they are.
+   *
+   * @throws {Error} if no TLS is spoken here.
+   * @throws {TypeError} as the constructor does; nothing has changed then.
+   */
+  setTls(tls: WebSocketTlsOptions): void;
+
+  /**
+   * Has the connections to the broker that are made from now on log in with another name or password.
+   *
+   * @throws {Error} without option `cluster`, or where that is an adapter.
+   * @throws {TypeError} for an argument of another type.
+   */
+  setClusterCredentials(credentials: WSClusterCredentials): void;
+
+  /** Second step of NextRush's plugin life cycle, after {@link WebSocketPlugin.install}. */
+  init?(): void | Promise<void>;
+
+  /**
+   * Closes all connections with code 1001, rejects new ones, and resolves once every peer has
+   * answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over. Nothing of the plugin is left
+   * on the server then: another one can take its place, and this one can be installed or attached
+   * again.
+   *
+   * Also runs when the HTTP server closes and when the application emits `shutdown`; the plugin then
+   * serves again once the server listens again, unless another plugin has been attached to it. A call
+   * that comes after waits for that clean-up, and changes nothing about it.
+   */
+  cleanup(): Promise<void>;
+
+  /** Whether the options are valid; always true, as the constructor throws otherwise. */
+  validateConfig(): boolean;
+
+  /** Whether the plugin is installed and accepts connections. */
+  healthCheck(): Promise<boolean>;
+
+  /** Name, version and description. */
+  getMetadata(): WebSocketPluginMetadata;
+
+  /**
+   * Whether {@link WebSocketPlugin.install} or {@link WebSocketPlugin.attach} has been called, and
+   * {@link WebSocketPlugin.cleanup} has not undone it.
+   */
+  isPluginInstalled(): boolean;
+
+  /** The state of the plugin, for health pages and logs. */
+  getStatus(): WebSocketPluginStatus;
+
+  /** Counters and present numbers. Costs nothing while messages flow. */
+  getStats(): WSStats;
+
+  /** Adds a listener for an event of the plugin. */
+  on<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    listener: (...args: WebSocketPluginEvents[E]) => void,
+  ): this;
+  /** Adds a listener for the next event of that name. */
+  once<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    listener: (...args: WebSocketPluginEvents[E]) => void,
+  ): this;
+  /** Removes a listener. */
+  off<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    listener: (...args: WebSocketPluginEvents[E]) => void,
+  ): this;
+  /** Calls the listeners of an event; returns whether there were any. */
+  emit<E extends keyof WebSocketPluginEvents>(event: E, ...args: WebSocketPluginEvents[E]): boolean;
+}
