@@ -8,6 +8,7 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
+  type WSRefusal,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -65,7 +66,9 @@ const all: Same<
     maxConnections?: number | undefined;
     maxMessageSize?: number | undefined;
     allowOrigins?: (string | RegExp)[] | undefined;
-    verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
+    verifyClient?:
+      | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
+      | undefined;
     debug?: boolean | undefined;
     logger?: WSLogger | undefined;
     handshakeTimeoutMs?: number | undefined;

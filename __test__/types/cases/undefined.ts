@@ -3,12 +3,14 @@
 import type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
+  WebSocketCleanupOptions,
   WebSocketPluginOptions,
   WebSocketTlsIdentity,
   WebSocketTlsOptions,
   WSClusterCredentials,
   WSClusterOptions,
   WSClusterTlsOptions,
+  WSRouteOptions,
   WSSendOptions,
 } from 'nextrush-websocket';
 import type { ClusterContractOptions } from 'nextrush-websocket/cluster-contract';
@@ -37,6 +39,8 @@ const refusing: Same<
   | Refusing<WSClusterCredentials>
   | Refusing<WSClusterOptions>
   | Refusing<WSClusterTlsOptions>
+  | Refusing<WSRouteOptions>
+  | Refusing<WebSocketCleanupOptions>
   | Refusing<WSSendOptions>
   | Refusing<ClusterContractOptions>
   | Refusing<NatsAdapterOptions>
