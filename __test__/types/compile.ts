@@ -45,6 +45,9 @@ export function sourcesIn(folder: string): string[] {
     .map((name) => slashed(join(typesFolder, folder, name)));
 }
 
+/** Files on disk, which all programs share: parsing them takes most of the time. */
+const parsed = new Map<string, ts.SourceFile | undefined>();
+
 /**
  * Makes a program of files on disk and of modules that exist only here.
  *
@@ -60,10 +63,15 @@ export function createProgram(
   const virtual = new Map([...modules].map(([name, text]) => [modulePath(name), text]));
   const options = { ...defaults, ...overrides };
   const host = ts.createCompilerHost(options, true);
-  const { fileExists, readFile } = host;
+  const { fileExists, getSourceFile, readFile } = host;
   host.getCurrentDirectory = () => packageRoot;
   host.fileExists = (path) => virtual.has(path) || fileExists(path);
   host.readFile = (path) => virtual.get(path) ?? readFile(path);
+  host.getSourceFile = (path, ...how) => {
+    if (virtual.has(path)) return getSourceFile(path, ...how);
+    if (!parsed.has(path)) parsed.set(path, getSourceFile(path, ...how));
+    return parsed.get(path);
+  };
   return ts.createProgram([...files, ...virtual.keys()], options, host);
 }
 
