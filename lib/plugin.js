@@ -10,7 +10,7 @@ const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
 const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
-const { internals } = require('./connection.js');
+const { internals } = require('./connection/connection.js');
 const {
   publishClose,
   publishConnection,

@@ -779,6 +779,59 @@ impl NativePlugin {
         self.with_engine(|engine| engine.close(ConnectionId { slot, generation }, frame));
     }
 
+    /// Ends a connection at once, without a close handshake.
+    #[napi]
+    pub fn terminate(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.terminate(ConnectionId { slot, generation }));
+    }
+
+    /// Has it told when nothing waits to be written to a connection any more, if a send has said that
+    /// something does.
+    #[napi]
+    pub fn watch_drain(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.watch_drain(ConnectionId { slot, generation }));
+    }
+
+    /// The facade says from now on which messages of a connection it has taken, by `took`: an event
+    /// says from where on it counts, and is the first that it takes.
+    #[napi]
+    pub fn pace(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.pace(ConnectionId { slot, generation }));
+    }
+
+    /// It holds so many bytes of messages that came before that event.
+    #[napi]
+    pub fn holds(&self, slot: u32, generation: u32, bytes: f64) {
+        let id = ConnectionId { slot, generation };
+        self.with_engine(|engine| engine.holds(id, bytes as usize));
+    }
+
+    /// It has taken so many messages more.
+    #[napi]
+    pub fn took(&self, slot: u32, generation: u32, count: u32) {
+        self.with_engine(|engine| engine.took(ConnectionId { slot, generation }, count));
+    }
+
+    /// Has it told how long answers to pings take, or no longer.
+    #[napi]
+    pub fn time_pongs(&self, slot: u32, generation: u32, wanted: bool) {
+        self.with_engine(|engine| engine.time_pongs(ConnectionId { slot, generation }, wanted));
+    }
+
+    /// Names of the rooms that a connection is in.
+    #[napi]
+    pub fn rooms_of(&self, slot: u32, generation: u32) -> Vec<Utf16String> {
+        let id = ConnectionId { slot, generation };
+        to_strings(self.with_engine(|engine| engine.rooms_of(id)))
+    }
+
+    /// What a route names in a request target: names and values in turn.
+    #[napi]
+    pub fn params(&self, route: u32, url: String) -> Vec<String> {
+        let params = self.routes.borrow().params(route, &url);
+        params.into_iter().flat_map(|(name, value)| [name, value]).collect()
+    }
+
     /// Sends a ping.
     #[napi]
     pub fn ping(&self, slot: u32, generation: u32) {

@@ -57,6 +57,8 @@ pub(super) struct SlotConnection {
     pub bridged: bool,
     /// The number of the limit of its own that counts it, or [`NOT_COUNTED`].
     pub counted: u32,
+    /// Its messages may be compressed.
+    pub deflates: bool,
     /// Where this thread may write to it.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
@@ -139,6 +141,7 @@ mod tests {
                 rooms: Memberships::default(),
                 bridged: false,
                 counted: NOT_COUNTED,
+                deflates: false,
                 #[cfg(unix)]
                 socket: None,
             };

@@ -43,6 +43,11 @@ impl Timers {
         millis(self.started.elapsed())
     }
 
+    /// Microseconds since the thread started.
+    pub fn now_micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// When the first limit runs out.
     pub fn next(&self) -> Option<u64> {
         let first = self.queues.borrow().values().filter_map(Deadlines::next).min();

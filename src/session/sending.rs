@@ -146,14 +146,18 @@ impl Sender {
     }
 
     /// Queues a frame that JavaScript has counted, after having asked [`Account::admits`]; `shared`
-    /// is the same frame where it has its own memory. Returns its length as it leaves.
+    /// is the same frame where it has its own memory. Only if it `may_compress`, it is compressed where
+    /// that was agreed on (RFC 7692 §6: each message may be compressed or not). Returns its length as it
+    /// leaves.
     pub fn send(
         &mut self,
         frame: EncodedFrame<'_>,
         shared: Option<&Bytes>,
+        may_compress: bool,
         resources: &mut Resources,
     ) -> usize {
-        if let Some(how) = self.compression.filter(|how| how.is_worth_it(frame)) {
+        let compresses = |how: &Compression| may_compress && how.is_worth_it(frame);
+        if let Some(how) = self.compression.filter(compresses) {
             let compressed = self.compress(&how, std::iter::once(frame), resources);
             self.account.remove(frame.len());
             self.queue_shared(compressed.bytes(), resources);
@@ -222,7 +226,7 @@ impl Sender {
             self.account.add(frame.len());
             *fitting += 1;
             delivered.messages += 1;
-            delivered.bytes += self.send(frame, None, resources) as u64;
+            delivered.bytes += self.send(frame, None, true, resources) as u64;
         }
         delivered
     }
@@ -264,7 +268,7 @@ impl Sender {
         if self.blocked {
             return false;
         }
-        let Some(ping) = liveness.unanswered.take() else { return false };
+        let Some(ping) = liveness.take_ping() else { return false };
         self.queue_control(Opcode::Pong, &ping, resources);
         true
     }
@@ -294,12 +298,14 @@ impl Sender {
     /// The transport takes no more for now.
     pub fn block(&mut self) {
         self.blocked = true;
+        self.account.set_blocked(true);
         self.outbox.settle();
     }
 
     /// The transport has taken everything.
     pub fn unblock(&mut self) {
         self.blocked = false;
+        self.account.set_blocked(false);
     }
 
     /// Drops what has not begun to leave, except the response. Returns how many bytes that were.
