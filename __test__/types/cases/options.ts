@@ -8,6 +8,7 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
+  type WSRefusal,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -65,7 +66,7 @@ const all: Same<
     maxConnections?: number;
     maxMessageSize?: number;
     allowOrigins?: (string | RegExp)[];
-    verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
+    verifyClient?: (req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal;
     debug?: boolean;
     logger?: WSLogger | undefined;
     handshakeTimeoutMs?: number;
