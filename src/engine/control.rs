@@ -235,8 +235,8 @@ impl Engine {
             account: account.clone(),
             rooms: Memberships::default(),
             bridged,
-            counted: counted.map_or(NOT_COUNTED, |(number, _)| number),
             deflates: terms.compression.is_some(),
+            counted: counted.map_or(NOT_COUNTED, |(number, _)| number),
             #[cfg(unix)]
             socket,
         };

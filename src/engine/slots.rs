@@ -55,10 +55,10 @@ pub(super) struct SlotConnection {
     pub rooms: Memberships,
     /// JavaScript pumps its bytes.
     pub bridged: bool,
-    /// The number of the limit of its own that counts it, or [`NOT_COUNTED`].
-    pub counted: u32,
     /// Its messages may be compressed.
     pub deflates: bool,
+    /// The number of the limit of its own that counts it, or [`NOT_COUNTED`].
+    pub counted: u32,
     /// Where this thread may write to it.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
@@ -140,8 +140,8 @@ mod tests {
                 account: Arc::default(),
                 rooms: Memberships::default(),
                 bridged: false,
-                counted: NOT_COUNTED,
                 deflates: false,
+                counted: NOT_COUNTED,
                 #[cfg(unix)]
                 socket: None,
             };
