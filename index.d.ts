@@ -20,6 +20,7 @@ export type {
   WSMiddleware,
   WSRefusingMiddleware,
 } from './types/connection.js';
+export type { WSConnections } from './types/connections.js';
 export type {
   Application,
   Context,
@@ -33,8 +34,8 @@ export type {
   WebSocketPluginOptions,
 } from './types/options.js';
 export { WebSocketPlugin } from './types/plugin.js';
-export type { WSRoomManager } from './types/rooms.js';
-export type { WSRejectReason, WSStats } from './types/stats.js';
+export type { WSBroadcastOptions, WSRoomManager } from './types/rooms.js';
+export type { WSNumbers, WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 
 // In both of these the plugin's methods come first, so that they win over those of the same name

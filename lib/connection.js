@@ -159,13 +159,14 @@ class Connection {
     this.#close(code, reason);
   }
 
-  /** Not by {@link close}, which user code may have replaced. */
+  /** Not by {@link close}, which user code may have replaced. Returns whether it was open. */
   #close(code, reason) {
-    if (this.#state !== OPEN) return;
+    if (this.#state !== OPEN) return false;
     this.#state = CLOSING;
     this.#letGo();
     this.#engine.native.close(this.#slot, this.#generation, code, reason);
     this.#engine.scheduleFlush();
+    return true;
   }
 
   join(room) {
@@ -333,7 +334,10 @@ class Connection {
         if (connection.#seldom !== null) connection.#seldom.abortSetup = null;
         connection.#hot.markReady(connection.#slot, connection.#generation);
         connection.#engine.scheduleTurnFlush();
+        if (connection.#state !== CLOSED) connection.#engine.countReady();
       },
+      /** Whether it has passed all middleware. */
+      isReady: (connection) => connection.#stage !== BEFORE_HANDLER,
       /** The connection is over; `announceEnd` tells of it. */
       end(connection, code, reason) {
         const lastPong = connection.#lastPong();

@@ -44,6 +44,8 @@ class Engine {
   /** Bridges by key, also those of connections that have ended but are still being closed. */
   #bridges = new Map();
   #open = 0;
+  /** Those of them that have passed all middleware. */
+  #ready = 0;
   /** What is called when the TLS handshake of a pump is over, by the key of the pump. */
   #handshakes = new Map();
   /** What Node serves clients on with whom TLS is spoken, by the key of the pump, until either is over. */
@@ -83,6 +85,39 @@ class Engine {
 
   get open() {
     return this.#open;
+  }
+
+  /** How many connections have passed all middleware, and not ended. */
+  get ready() {
+    return this.#ready;
+  }
+
+  countReady() {
+    this.#ready += 1;
+  }
+
+  /**
+   * Those connections, one by one. Nobody comes twice, and nobody who has ended by then; of those that come
+   * meanwhile some may.
+   */
+  *readyConnections() {
+    const connections = this.#connections;
+    const { length } = connections;
+    for (let slot = 0; slot < length; slot += 1) {
+      const connection = connections[slot];
+      if (connection !== undefined && internals.isReady(connection)) yield connection;
+    }
+  }
+
+  /** The one of them that was given this id, whatever its property says by now. */
+  find(id) {
+    const connection = this.#connections[this.native.findConnection(id) ?? -1];
+    return connection !== undefined && internals.isReady(connection) ? connection : undefined;
+  }
+
+  /** The members of a room. */
+  membersOf(room) {
+    return Array.from(this.native.members(room), (slot) => this.#connections[slot]);
   }
 
   /**
@@ -280,6 +315,7 @@ class Engine {
   }
 
   #end(connection, code, reason) {
+    if (internals.isReady(connection)) this.#ready -= 1;
     internals.end(connection, code, reason);
     const slot = internals.slotOf(connection);
     this.#connections[slot] = undefined;
@@ -366,6 +402,20 @@ class Engine {
       const slot = internals.slotOf(except);
       this.native.wsBroadcast(message, room, slot, internals.generationOf(except));
     }
+    this.#broadcasted();
+  }
+
+  /** Sends a checked message to several rooms, except some connections. Nobody gets it twice. */
+  broadcastToRooms(message, rooms, except) {
+    const numbers = except.flatMap((each) => [
+      internals.slotOf(each),
+      internals.generationOf(each),
+    ]);
+    this.native.broadcastToRooms(message, rooms, numbers);
+    this.#broadcasted();
+  }
+
+  #broadcasted() {
     this.#hasPublished = this.#cluster !== null;
     this.scheduleFlush();
   }

@@ -7,10 +7,11 @@ import type { Server as HttpsServer } from 'node:https';
 import type { WebSocketMethods } from './application.js';
 import type { WSClusterCredentials, WSClusterGap } from './cluster.js';
 import type { WSConnection } from './connection.js';
+import type { WSConnections } from './connections.js';
 import type { HostApplication } from './host.js';
 import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
-import type { WSRoomEvents } from './rooms.js';
-import type { WSStats } from './stats.js';
+import type { WSRoomEvents, WSRoomManager } from './rooms.js';
+import type { WSNumbers, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
 /**
@@ -78,6 +79,11 @@ export declare class WebSocketPlugin extends EventEmitter {
   readonly version: string;
   /** One line on what the plugin does. */
   readonly description: string;
+
+  /** The rooms, and who is in them: the same object as `ctx.wsRooms`. */
+  readonly rooms: WSRoomManager;
+  /** Who is connected. */
+  readonly connections: WSConnections;
 
   /**
    * Installs the plugin: adds `ws`, `wsUse` and `wsBroadcast` to the application and its HTTP
@@ -166,8 +172,14 @@ export declare class WebSocketPlugin extends EventEmitter {
   /** The state of the plugin, for health pages and logs. */
   getStatus(): WebSocketPluginStatus;
 
-  /** Counters and present numbers. Costs nothing while messages flow. */
-  getStats(): WSStats;
+  /**
+   * Counters and present numbers. Costs nothing while messages flow.
+   *
+   * @param options `rooms: false` leaves out the names of the rooms, of which there may be many.
+   * @throws {TypeError} for an option of another type, and for one that does not exist.
+   */
+  getStats(options: { rooms: false }): WSNumbers;
+  getStats(options?: { rooms?: boolean | undefined } | undefined): WSStats;
 
   /** Adds a listener for an event of the plugin. */
   on<E extends keyof WebSocketPluginEvents>(

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
-use uuid::Uuid;
 
 use super::cluster::ClusterNode;
 use super::hot::{EngineHandle, text_frame};
@@ -22,8 +21,8 @@ use crate::engine::rooms::RoomName;
 use crate::engine::{Engine, Ledger};
 #[cfg(unix)]
 use crate::exchange::oplog::Pumped;
-use crate::exchange::oplog::Source;
-use crate::exchange::{ConnectionId, Generations, Totals};
+use crate::exchange::oplog::{Except, Source};
+use crate::exchange::{ConnectionId, Generations, PublicIds, Totals};
 use crate::handshake::{
     Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
     RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
@@ -55,6 +54,8 @@ pub struct NativePlugin {
     pub(super) engine: RefCell<Option<Rc<EngineHandle>>>,
     /// One for all engines of the plugin, because handles on connections outlive an engine.
     generations: Generations,
+    /// What users call the connections.
+    public_ids: PublicIds,
     /// What engines before the current one have counted.
     earlier: Cell<Totals>,
     /// Of the current engine, and of those before it whose connections are still being seen out.
@@ -88,8 +89,8 @@ pub struct PumpedDescriptor {
 pub struct PluginStats {
     /// Open connections.
     pub total_connections: u32,
-    /// Names of the rooms, oldest first.
-    pub rooms: Vec<Utf16String>,
+    /// Rooms that have members.
+    pub room_count: u32,
     /// Registered `ws` routes.
     pub handlers: u32,
     /// Data messages received.
@@ -150,6 +151,7 @@ impl NativePlugin {
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
             engine: RefCell::new(None),
             generations: Generations::default(),
+            public_ids: PublicIds::new(),
             earlier: Cell::default(),
             ledgers: RefCell::default(),
             cluster: RefCell::default(),
@@ -559,7 +561,7 @@ impl NativePlugin {
             handle.waker.keep_alive(env, true)?;
         }
         let mut adopted = env.create_array(7)?;
-        adopted.set(0, Uuid::new_v4().to_string())?;
+        adopted.set(0, self.public_ids.name(id, self.generations.lap()).to_string())?;
         adopted.set(1, id.slot)?;
         adopted.set(2, id.generation)?;
         adopted.set(3, protocol)?;
@@ -635,6 +637,39 @@ impl NativePlugin {
         destroyed
     }
 
+    /// The slot of the connection that has this id, until its end has been delivered.
+    #[napi]
+    pub fn find_connection(&self, id: String) -> Option<u32> {
+        let id = self.public_ids.find(&id)?;
+        self.with_engine(|engine| engine.has(id)).filter(|has| *has).map(|_| id.slot)
+    }
+
+    /// Names of the rooms that a connection is in, in no order.
+    #[napi]
+    pub fn rooms_of(&self, slot: u32, generation: u32) -> Vec<Utf16String> {
+        to_strings(self.with_engine(|engine| engine.rooms_of(ConnectionId { slot, generation })))
+    }
+
+    /// The slots of a room's members.
+    #[napi]
+    pub fn members(&self, room: Utf16String) -> Uint32Array {
+        let members = self.with_engine(|engine| engine.rooms().members(&room)).flatten();
+        let ids = members.iter().flat_map(|members| members.iter().flatten());
+        Uint32Array::new(ids.map(|id| id.slot).collect())
+    }
+
+    /// How many members a room has.
+    #[napi]
+    pub fn member_count(&self, room: Utf16String) -> u32 {
+        self.with_engine(|engine| engine.rooms().member_count(&room)).unwrap_or(0) as u32
+    }
+
+    /// How many rooms there are.
+    #[napi]
+    pub fn room_count(&self) -> u32 {
+        self.with_engine(|engine| engine.rooms().count()).unwrap_or(0) as u32
+    }
+
     /// Names of the rooms, oldest first.
     #[napi]
     pub fn rooms(&self) -> Vec<Utf16String> {
@@ -652,6 +687,41 @@ impl NativePlugin {
         except_slot: Option<u32>,
         except_generation: Option<u32>,
     ) {
+        let except = match except_slot.zip(except_generation) {
+            Some((slot, generation)) => Except::One(ConnectionId { slot, generation }),
+            None => Except::Nobody,
+        };
+        match room {
+            None => self.broadcast(env, message, None, except),
+            Some(room) => self.broadcast(env, message, Some(&[&room]), except),
+        }
+    }
+
+    /// Sends to those who are in at least one of these rooms, each named once, and nobody twice. `except`
+    /// alternates slots and generations of connections that are left out.
+    #[napi]
+    pub fn broadcast_to_rooms(
+        &self,
+        env: Env,
+        message: Either<JsString<'_>, Uint8Array>,
+        rooms: Vec<Utf16String>,
+        except: Vec<u32>,
+    ) {
+        let rooms: Vec<&[u16]> = rooms.iter().map(|room| &**room).collect();
+        let except = except
+            .chunks_exact(2)
+            .map(|pair| ConnectionId { slot: pair[0], generation: pair[1] })
+            .collect();
+        self.broadcast(env, message, Some(&rooms), Except::all(except));
+    }
+
+    fn broadcast(
+        &self,
+        env: Env,
+        message: Either<JsString<'_>, Uint8Array>,
+        rooms: Option<&[&[u16]]>,
+        except: Except,
+    ) {
         let is_text = matches!(message, Either::A(_));
         let (bytes, start) = match message {
             Either::A(text) => text_frame(env.raw(), text.raw()),
@@ -661,13 +731,9 @@ impl NativePlugin {
                 (frame, 0)
             }
         };
-        let except = except_slot
-            .zip(except_generation)
-            .map(|(slot, generation)| ConnectionId { slot, generation });
-        let room = room.as_deref();
         let publish = |frame: &[u8]| {
             if let Some(node) = &*self.cluster.borrow() {
-                node.publish(room, is_text, payload_of(frame));
+                node.publish(rooms, is_text, payload_of(frame));
             }
         };
         let engine = self.engine.borrow().clone();
@@ -677,7 +743,7 @@ impl NativePlugin {
             Some(handle) => {
                 handle.with(|engine| {
                     let frame = engine.own_frame(bytes, start);
-                    engine.broadcast(room, except, frame.clone());
+                    engine.broadcast(rooms, except, frame.clone());
                     publish(&frame);
                 });
             }
@@ -752,7 +818,7 @@ impl NativePlugin {
         Ok(object)
     }
 
-    /// Numbers about the plugin; `rejections` has the rest.
+    /// Numbers about the plugin; `rejections` has the rest, and `rooms` the names of the rooms.
     #[napi]
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
@@ -760,7 +826,7 @@ impl NativePlugin {
         let closing = self.living().saturating_sub(u64::from(self.open.get()));
         PluginStats {
             total_connections: self.open.get(),
-            rooms: self.rooms(),
+            room_count: self.room_count(),
             handlers: self.routes.borrow().count() as u32,
             messages_received: totals.messages_received as f64,
             messages_sent: totals.messages_sent as f64,

@@ -11,14 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::local_members::LocalMembers;
-use super::rooms::{Memberships, RoomName, Rooms};
+use super::rooms::{Memberships, RoomName, Rooms, union};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::inbox::Wake;
-use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
+use crate::exchange::oplog::{Adoption, Broadcast, Except, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
-use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
+use crate::exchange::{Common, ConnectionId, Counters, Generations, Members, Settings, Totals};
 use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
 #[cfg(unix)]
@@ -38,6 +38,14 @@ pub struct Engine {
     /// Connections since the start.
     adopted: Rc<Cell<u64>>,
     next_bridge: Cell<u32>,
+    last_union: RefCell<Option<Union>>,
+}
+
+/// Who was sent the last broadcast to several rooms: mostly the next one is to the same. As long as
+/// nobody joins or leaves, the members of each room are the same list.
+struct Union {
+    of: Vec<Members>,
+    members: Members,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
@@ -102,6 +110,7 @@ impl Engine {
             bridged: Cell::new(0),
             adopted: Rc::default(),
             next_bridge: Cell::new(0),
+            last_union: RefCell::default(),
         })
     }
 
@@ -350,11 +359,12 @@ impl Engine {
         sent
     }
 
-    /// Queues an encoded frame for a room, or for everyone where `room` is `None`.
-    pub fn broadcast(&self, room: Option<&[u16]>, except: Option<ConnectionId>, frame: Bytes) {
-        let target = match room {
+    /// Queues an encoded frame for those who are in at least one of these rooms, or for everyone where
+    /// `rooms` is `None`. Nobody gets it twice.
+    pub fn broadcast(&self, rooms: Option<&[&[u16]]>, except: Except, frame: Bytes) {
+        let target = match rooms {
             None => Target::All,
-            Some(name) => match self.rooms.members(name) {
+            Some(names) => match self.members_of(names) {
                 Some(members) => Target::Members(members),
                 None => return,
             },
@@ -366,6 +376,38 @@ impl Engine {
                 thread.append(Op::Broadcast(broadcast.clone()));
             }
         }
+    }
+
+    /// Who is in at least one of these rooms; `None` where there are no such rooms.
+    fn members_of(&self, names: &[&[u16]]) -> Option<Members> {
+        if let [name] = names {
+            return self.rooms.members(name);
+        }
+        let of = self.rooms.members_of_each(names);
+        if of.len() < 2 {
+            return of.into_iter().next();
+        }
+        let mut last = self.last_union.borrow_mut();
+        if let Some(Union { of: last, members }) = &*last
+            && last.len() == of.len()
+            && last.iter().zip(&of).all(|(one, other)| Arc::ptr_eq(one, other))
+        {
+            return Some(members.clone());
+        }
+        let members = union(&of)?;
+        *last = Some(Union { of, members: members.clone() });
+        Some(members)
+    }
+
+    /// Names of the rooms that a connection is in, in no order.
+    pub fn rooms_of(&self, id: ConnectionId) -> Vec<RoomName> {
+        let slots = self.slots.borrow();
+        slots.get(id).map_or_else(Vec::new, |entry| entry.rooms.names().cloned().collect())
+    }
+
+    /// Whether there is a connection of this name.
+    pub fn has(&self, id: ConnectionId) -> bool {
+        self.slots.borrow().get(id).is_some()
     }
 
     /// How many rooms a connection would be in after joining this one.

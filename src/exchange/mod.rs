@@ -11,7 +11,9 @@ pub mod handshakes;
 mod ids;
 pub mod inbox;
 pub mod oplog;
+mod public_ids;
 
 pub use common::{Common, Pressure, Settings};
 pub use counters::{Counters, Totals};
 pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};
+pub use public_ids::PublicIds;

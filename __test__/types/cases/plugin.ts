@@ -6,9 +6,12 @@ import {
   type WebSocketPluginOptions,
   type WSClusterStats,
   type WSConnection,
+  type WSNumbers,
   type WSRejectReason,
+  type WSRoomManager,
   type WSStats,
 } from '../../../index.js';
+import type { WSSocket } from '../../../types/socket.js';
 import type * as framework from '../fixtures/nextrush-shape.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -80,6 +83,7 @@ const stats: Same<
   WSStats,
   {
     totalConnections: number;
+    roomCount: number;
     rooms: string[];
     handlers: number;
     messagesReceived: number;
@@ -97,6 +101,29 @@ const stats: Same<
   }
 > = true;
 const returned: Same<ReturnType<WebSocketPlugin['getStats']>, WSStats> = true;
+const asked = plugin.getStats({ rooms: false });
+const numbers: Same<typeof asked, WSNumbers> = true;
+const isWithout: Same<keyof WSStats, keyof WSNumbers | 'rooms'> = true;
+const withRooms: WSStats[] = [plugin.getStats({}), plugin.getStats({ rooms: true })];
+// @ts-expect-error they have been left out
+plugin.getStats({ rooms: false }).rooms;
+// @ts-expect-error there is no such option
+plugin.getStats({ room: false });
+
+// Who is where.
+const rooms: Same<WebSocketPlugin['rooms'], WSRoomManager> = true;
+const socketOfId: WSConnection | undefined = plugin.connections.get('id');
+const connected: number = plugin.connections.size;
+for (const socket of plugin.connections) socket.json({ rooms: socket.rooms });
+const all: WSSocket[] = [...plugin.connections];
+// @ts-expect-error cannot be replaced
+plugin.connections = new WebSocketPlugin().connections;
+// @ts-expect-error cannot be set
+plugin.connections.size = 0;
+// @ts-expect-error may have ended
+plugin.connections.get('id').send('hello');
+// @ts-expect-error an id is a string
+plugin.connections.get(5);
 const reasons: Same<
   WSRejectReason,
   | 'method'
@@ -151,19 +178,26 @@ plugin.on('close', (code: number) => code);
 plugin.emit('close');
 
 export {
+  all,
   asEmitter,
   asPlugin,
   chained,
   cleaned,
+  connected,
   described,
   healthy,
   installed,
+  isWithout,
   made,
   metadata,
+  numbers,
   reasons,
   returned,
+  rooms,
+  socketOfId,
   started,
   stats,
   status,
   valid,
+  withRooms,
 };
