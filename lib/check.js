@@ -89,7 +89,8 @@ const ACCEPTED_CODES = sendableCloseCodes
   .join(', ')
   .replace(/, (?=[^,]*$)/, ' or ');
 
-function checkClose(code, reason, method = 'close') {
+/** Checks what a close frame is to say. */
+function checkClose(method, code, reason) {
   if (typeof code !== 'number') throw wrongType(method, 'code', 'a number', code);
   if (!isSendableCloseCode(code)) {
     throw new RangeError(`${method}: code must be ${ACCEPTED_CODES}, got ${String(code)}`);

@@ -155,7 +155,7 @@ class Connection {
   }
 
   close(code = 1000, reason = '') {
-    checkClose(code, reason);
+    checkClose('close', code, reason);
     this.#close(code, reason);
   }
 

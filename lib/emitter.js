@@ -87,4 +87,9 @@ function listenersOf(emitter, event) {
   return isOwn ? [(...all) => emitter.emit(event, ...all)] : [];
 }
 
-module.exports = { Emitter, tell };
+/** Whether {@link tell} would call somebody. */
+function hears(emitter, event) {
+  return emitter.listenerCount?.(event) > 0 || emitter.emit !== EventEmitter.prototype.emit;
+}
+
+module.exports = { Emitter, hears, tell };

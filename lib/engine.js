@@ -320,7 +320,7 @@ class Engine {
     const slot = internals.slotOf(connection);
     this.#connections[slot] = undefined;
     this.#open -= 1;
-    const destroyed = this.native.release(slot, internals.generationOf(connection));
+    const destroyed = this.native.release(slot, internals.generationOf(connection), code);
     this.scheduleTurnFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
     internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
@@ -420,6 +420,11 @@ class Engine {
     this.scheduleFlush();
   }
 
+  /** Those that have not ended. */
+  get connections() {
+    return this.#connections.filter((connection) => connection !== undefined);
+  }
+
   /** Starts the close handshake with everyone. */
   closeAll(code, reason) {
     for (const connection of this.#connections) {
@@ -456,13 +461,15 @@ class Engine {
 
   /**
    * Resolves once no connection is open. What is left after `limitMs` is cut off, and no longer
-   * waited for after twice that time.
+   * waited for after twice that time. By default, nobody is. One caller waits at a time: who has waited
+   * before does so for ever.
    */
   async whenEmpty(limitMs) {
     if (this.#open === 0) return;
     const timers = [];
     await new Promise((resolve) => {
       this.#onEmpty = resolve;
+      if (limitMs === undefined) return;
       timers.push(setTimeout(() => this.native.terminateAll(), limitMs));
       timers.push(setTimeout(resolve, 2 * limitMs));
     });

@@ -59,7 +59,7 @@ class RoomManager extends Emitter {
   close(room, code = 1000, reason = '') {
     const method = `${NAME}.close`;
     checkString(method, 'room', room);
-    checkClose(code, reason, method);
+    checkClose(method, code, reason);
     const members = this.#engine.membersOf(room);
     return members.filter((member) => internals.close(member, code, reason)).length;
   }

@@ -1,7 +1,7 @@
 /** The connections of a plugin. */
 
 import type { WSConnection } from './connection.js';
-import type { WSSocket } from './socket.js';
+import type { WSSocket, WSSocketData } from './socket.js';
 
 /**
  * The connections of one plugin, on this server: each from the moment on at which it has passed all
@@ -11,10 +11,13 @@ import type { WSSocket } from './socket.js';
  * A loop over them may take its time, with an `await` in it as well: who has ended meanwhile does not come,
  * nobody comes twice, and of those who connect meanwhile some may come.
  *
+ * @typeParam Data The type of {@link WSSocket.data}.
+ *
  * @example
  * for (const socket of wsPlugin.connections) socket.close(1012, 'restart');
  */
-export interface WSConnections extends Iterable<WSSocket> {
+export interface WSConnections<Data extends object = WSSocketData>
+  extends Iterable<WSSocket<Record<string, string>, Data>> {
   /** How many there are. Costs the same for any number. */
   readonly size: number;
 
@@ -25,5 +28,5 @@ export interface WSConnections extends Iterable<WSSocket> {
    *
    * @throws {TypeError} if `id` is not a string.
    */
-  get(id: string): WSSocket | undefined;
+  get(id: string): WSSocket<Record<string, string>, Data> | undefined;
 }

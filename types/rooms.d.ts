@@ -1,8 +1,9 @@
 /** The rooms of a plugin. */
 
 import type { WSConnection } from './connection.js';
+import type { WSListener } from './handlers.js';
 import type { WebSocketPlugin } from './plugin.js';
-import type { WSSocket } from './socket.js';
+import type { WSSocket, WSSocketData } from './socket.js';
 
 /** The events of a {@link WSRoomManager} with the arguments of their listeners. */
 export interface WSRoomEvents {
@@ -21,8 +22,10 @@ export interface WSBroadcastOptions {
 /**
  * The rooms of one plugin: {@link WebSocketPlugin.rooms}, and `ctx.wsRooms` in HTTP handlers. With option
  * `cluster` a broadcast reaches the members on all servers; all else is of this server.
+ *
+ * @typeParam Data The type of {@link WSSocket.data}.
  */
-export interface WSRoomManager {
+export interface WSRoomManager<Data extends object = WSSocketData> {
   /** How many rooms have members at the moment. Costs the same for any number. */
   readonly size: number;
 
@@ -46,7 +49,7 @@ export interface WSRoomManager {
    *
    * @throws {TypeError} if `room` is not a string.
    */
-  members(room: string): WSSocket[];
+  members(room: string): WSSocket<Record<string, string>, Data>[];
 
   /**
    * How many members a room has. Costs the same for any number.
@@ -82,11 +85,11 @@ export interface WSRoomManager {
   getRooms(): string[];
 
   /** Adds a listener for a room event. */
-  on<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+  on<E extends keyof WSRoomEvents>(event: E, listener: WSListener<WSRoomEvents[E]>): this;
 
   /** Adds a listener for the next room event of that name. */
-  once<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+  once<E extends keyof WSRoomEvents>(event: E, listener: WSListener<WSRoomEvents[E]>): this;
 
   /** Removes a listener. */
-  off<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+  off<E extends keyof WSRoomEvents>(event: E, listener: WSListener<WSRoomEvents[E]>): this;
 }

@@ -125,7 +125,7 @@ class Upgrade {
     this.#settle();
     const { statusCode } = this.#response;
     const message = `the application answered with ${statusCode}`;
-    this.plugin.refuse(this.req, 'application', message);
+    this.plugin.refuse(this.req, 'application', message, { answered: statusCode });
     endGracefully(this.socket);
   }
 

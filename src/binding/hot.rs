@@ -501,7 +501,8 @@ fn deliver(env: sys::napi_env, handle: &EngineHandle, dispatch: sys::napi_value)
     let inbox = &common.inbox;
     let mut delivered = 0;
     while delivered < EVENTS_PER_TURN {
-        let Some(mut batch) = inbox.take() else { return false };
+        let Some((mut batch, posted)) = inbox.take() else { return false };
+        handle.with(|engine| engine.has_waited(posted.elapsed()));
         delivered += batch.events.len();
         // SAFETY: `env` and `dispatch` belong to the current callback.
         let alive = unsafe { deliver_batch(env, dispatch, &mut batch) };

@@ -13,6 +13,7 @@ use napi_derive::napi;
 
 use super::cluster::ClusterNode;
 use super::hot::{EngineHandle, text_frame};
+use super::metrics::Tally;
 use super::options::{Options, pending};
 use super::waker::Waker;
 use crate::cluster::Node;
@@ -50,6 +51,8 @@ pub struct NativePlugin {
     shutting_down: Cell<bool>,
     /// By [`RejectReason`].
     rejected: RefCell<[u32; RejectReason::ALL.len()]>,
+    /// What only `metrics` tells.
+    pub(super) tally: Tally,
     /// Made by the first connection.
     pub(super) engine: RefCell<Option<Rc<EngineHandle>>>,
     /// One for all engines of the plugin, because handles on connections outlive an engine.
@@ -71,6 +74,8 @@ pub struct UpgradeRejection {
     pub reason: String,
     /// English sentence, also the body of the response.
     pub message: String,
+    /// HTTP status of the response.
+    pub status: u16,
     /// The whole HTTP response.
     pub response: Buffer,
 }
@@ -149,6 +154,7 @@ impl NativePlugin {
             kept_alive: Cell::new(false),
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
+            tally: Tally::default(),
             engine: RefCell::new(None),
             generations: Generations::default(),
             public_ids: PublicIds::new(),
@@ -375,6 +381,7 @@ impl NativePlugin {
         UpgradeRejection {
             reason: rejection.reason().name().into(),
             message: rejection.message().into(),
+            status: rejection.status(),
             response: rejection.response(method).into(),
         }
     }
@@ -492,6 +499,7 @@ impl NativePlugin {
         let Some(handle) = self.engine.borrow_mut().take() else { return Ok(()) };
         self.show_members();
         let totals = handle.with(Engine::totals).unwrap_or_default();
+        handle.with(|engine| self.tally.keep(engine));
         self.earlier.set(self.earlier.get() + totals);
         handle.with(Engine::stop);
         // The thread is joined when the hot functions are collected or the environment ends.
@@ -556,7 +564,9 @@ impl NativePlugin {
             .flatten()
             .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
         // From now on it counts as a connection.
-        handshakes.take(number);
+        if let Some((_, time)) = handshakes.take(number) {
+            self.tally.accepted(time);
+        }
         if self.open.replace(self.open.get() + 1) == 0 {
             handle.waker.keep_alive(env, true)?;
         }
@@ -571,10 +581,17 @@ impl NativePlugin {
         Ok(adopted)
     }
 
-    /// The connection's end has been delivered: it leaves its rooms and its slot is free. Returns
-    /// the names of the rooms that this destroyed.
+    /// The connection's end has been delivered, with this code: it leaves its rooms and its slot is
+    /// free. Returns the names of the rooms that this destroyed.
     #[napi]
-    pub fn release(&self, env: Env, slot: u32, generation: u32) -> Result<Vec<Utf16String>> {
+    pub fn release(
+        &self,
+        env: Env,
+        slot: u32,
+        generation: u32,
+        code: u32,
+    ) -> Result<Vec<Utf16String>> {
+        self.tally.closed(code);
         let id = ConnectionId { slot, generation };
         let rooms = self.with_engine(|engine| {
             let rooms = engine.leave_all(id);
@@ -805,6 +822,16 @@ impl NativePlugin {
             None => true,
             Some(handle) => handle.with(Engine::is_running).unwrap_or(false),
         }
+    }
+
+    /// Rejected upgrades by [`RejectReason`].
+    pub(super) fn rejected(&self) -> [u32; RejectReason::ALL.len()] {
+        *self.rejected.borrow()
+    }
+
+    /// Whether upgrades are refused.
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.get()
     }
 
     /// Rejected upgrades by reason, always in the same order.

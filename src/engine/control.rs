@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-#[cfg(unix)]
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms, union};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
+use crate::exchange::histograms::{SizeTotals, Times};
 use crate::exchange::inbox::Wake;
 use crate::exchange::oplog::{Adoption, Broadcast, Except, Op, Source, StreamNews, Target};
 #[cfg(unix)]
@@ -39,6 +39,8 @@ pub struct Engine {
     adopted: Rc<Cell<u64>>,
     next_bridge: Cell<u32>,
     last_union: RefCell<Option<Union>>,
+    /// How long batches of events have waited for the JavaScript thread.
+    waits: RefCell<Times>,
 }
 
 /// Who was sent the last broadcast to several rooms: mostly the next one is to the same. As long as
@@ -111,6 +113,7 @@ impl Engine {
             adopted: Rc::default(),
             next_bridge: Cell::new(0),
             last_union: RefCell::default(),
+            waits: RefCell::default(),
         })
     }
 
@@ -172,6 +175,23 @@ impl Engine {
         let totals = self.threads.iter().map(|thread| thread.counters.totals());
         let shed = self.memory().shed();
         totals.fold(Totals { shed, ..Totals::default() }, |sum, each| sum + each)
+    }
+
+    /// Lengths of the messages received, and of those sent, since the start.
+    pub fn sizes(&self) -> [SizeTotals; 2] {
+        let counters = || self.threads.iter().map(|thread| &thread.counters);
+        let received = counters().map(|counters| counters.sizes_received.read()).sum();
+        [received, counters().map(|counters| counters.sizes_of_all_sent()).sum()]
+    }
+
+    /// A batch of events has waited so long for the JavaScript thread.
+    pub fn has_waited(&self, time: Duration) {
+        self.waits.borrow_mut().add(time);
+    }
+
+    /// How long batches of events have waited for the JavaScript thread since the start.
+    pub fn waits(&self) -> Times {
+        self.waits.borrow().clone()
     }
 
     /// A key for a stream that JavaScript is going to pump.

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::slots::{SlotConnection, Slots};
 use super::thread::Thread;
 use crate::exchange::oplog::{Op, Segment};
+use crate::protocol::EncodedFrame;
 
 /// Up to so many frames are written here. If it were one, most answers would still wake a thread;
 /// with many, JavaScript would wait for the kernel.
@@ -80,6 +81,9 @@ impl Thread {
         let begun = whole + usize::from(rest > 0);
         let len: usize = frames[..begun].iter().map(|frame| frame.len()).sum();
         self.counters.sent_alone(begun as u64, len as u64);
+        for frame in &frames[..begun] {
+            self.counters.sizes_sent_alone.add(EncodedFrame::new(frame).payload().len(), 1);
+        }
         Written { whole, begun: (rest > 0).then_some(rest) }
     }
 }

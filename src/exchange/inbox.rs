@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -199,6 +200,7 @@ struct State {
 
 struct Posted {
     batch: Batch,
+    at: Instant,
     cost: usize,
     /// Number of the I/O thread that posted it.
     thread: usize,
@@ -232,14 +234,14 @@ impl Inbox {
 
     /// I/O thread `thread`: hands `batch` over and returns an empty one.
     pub fn post(&self, thread: usize, batch: Batch) -> Batch {
-        let cost = batch.cost();
+        let (cost, at) = (batch.cost(), Instant::now());
         let (spare, wake) = {
             let mut state = self.lock();
             state.bytes[thread] += cost;
             if state.bytes[thread] >= self.share() {
                 self.shares[thread].full.store(true, Relaxed);
             }
-            state.batches.push_back(Posted { batch, cost, thread });
+            state.batches.push_back(Posted { batch, at, cost, thread });
             let wake = !std::mem::replace(&mut state.waking, true);
             (state.spare.pop(), wake)
         };
@@ -263,11 +265,11 @@ impl Inbox {
         }
     }
 
-    /// JavaScript thread: the oldest batch. `None` ends the wake under way: the next post wakes
-    /// again.
-    pub fn take(&self) -> Option<Batch> {
+    /// JavaScript thread: the oldest batch, and when it was posted. `None` ends the wake under way: the
+    /// next post wakes again.
+    pub fn take(&self) -> Option<(Batch, Instant)> {
         let mut state = self.lock();
-        let Some(Posted { batch, cost, thread }) = state.batches.pop_front() else {
+        let Some(Posted { batch, at, cost, thread }) = state.batches.pop_front() else {
             state.waking = false;
             return None;
         };
@@ -278,7 +280,7 @@ impl Inbox {
         if reopened {
             share.room.notify_one();
         }
-        Some(batch)
+        Some((batch, at))
     }
 
     /// I/O thread: frees the memory that was to be used again.
@@ -325,8 +327,8 @@ mod tests {
         inbox.post(0, batch(1));
         inbox.post(0, batch(2));
         assert_eq!(wakes.load(Relaxed), 1);
-        assert_eq!(inbox.take().unwrap().text.len(), 1);
-        assert_eq!(inbox.take().unwrap().text.len(), 2);
+        assert_eq!(inbox.take().unwrap().0.text.len(), 1);
+        assert_eq!(inbox.take().unwrap().0.text.len(), 2);
         assert!(inbox.take().is_none());
         inbox.post(0, batch(3));
         assert_eq!(wakes.load(Relaxed), 2);

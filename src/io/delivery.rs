@@ -30,6 +30,7 @@ impl IoThread {
         if let Some(sent) = sent {
             self.mark_dirty(&connection);
             self.counters.sent(1, sent as u64);
+            self.counters.sizes_sent.add(frame.payload().len(), 1);
         }
     }
 
@@ -89,6 +90,7 @@ impl IoThread {
             settle(self, &connection, effects);
         }
         self.counters.sent(sum.messages, sum.bytes);
+        outgoing.delivered(|len, messages| self.counters.sizes_sent.add(len, messages));
         self.counters.dropped(sum.dropped);
     }
 

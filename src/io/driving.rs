@@ -234,6 +234,7 @@ impl Posting<'_> {
     fn count(&mut self, len: usize) {
         self.messages += 1;
         self.payload += len as u64;
+        self.io.counters.sizes_received.add(len, 1);
         self.io.post_if_full();
     }
 }

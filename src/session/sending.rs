@@ -37,11 +37,15 @@ pub(super) struct Sender {
 pub struct Outgoing {
     frames: Frames,
     compressed: Vec<(u8, Frames)>,
+    /// Connections that have got all of the frames.
+    whole: u64,
+    /// How many others, who had no room for all, have got each of the frames. Empty where there are none.
+    partial: Vec<u64>,
 }
 
 impl From<Frames> for Outgoing {
     fn from(frames: Frames) -> Self {
-        Self { frames, compressed: Vec::new() }
+        Self { frames, compressed: Vec::new(), whole: 0, partial: Vec::new() }
     }
 }
 
@@ -56,6 +60,15 @@ impl Outgoing {
             self.compressed.len() - 1
         });
         &self.compressed[at].1
+    }
+
+    /// Tells, once everybody has been served, what was delivered: payload lengths in bytes, before they
+    /// were compressed, and how many messages of each.
+    pub fn delivered(&self, mut tell: impl FnMut(usize, u64)) {
+        let partial = self.partial.iter().copied().chain(std::iter::repeat(0));
+        for (frame, partial) in self.frames.iter().zip(partial) {
+            tell(frame.payload().len(), self.whole + partial);
+        }
     }
 }
 
@@ -169,8 +182,11 @@ impl Sender {
             self.account.buffered().saturating_add(outgoing.frames.len()) <= max
         };
         if !fits {
-            return self.broadcast_what_fits(&outgoing.frames, max, resources);
+            let Outgoing { frames, partial, .. } = outgoing;
+            partial.resize(count, 0);
+            return self.broadcast_what_fits(frames, partial, max, resources);
         }
+        outgoing.whole += 1;
         let own;
         let frames =
             match self.deflate.filter(|_| resources.any_worth_compressing(&outgoing.frames)) {
@@ -192,11 +208,12 @@ impl Sender {
     fn broadcast_what_fits(
         &mut self,
         frames: &Frames,
+        fitting: &mut [u64],
         max: usize,
         resources: &mut Resources,
     ) -> Delivered {
         let mut delivered = Delivered::default();
-        for frame in frames.iter() {
+        for (frame, fitting) in frames.iter().zip(fitting) {
             let ends = delivered.dropped > 0 && resources.limits.overflow == Overflow::Close;
             if ends || !self.account.admits(frame.len(), max) {
                 delivered.dropped += 1;
@@ -204,6 +221,7 @@ impl Sender {
             }
             // As if JavaScript had sent it.
             self.account.add(frame.len());
+            *fitting += 1;
             delivered.messages += 1;
             delivered.bytes += self.send(frame, None, resources) as u64;
         }

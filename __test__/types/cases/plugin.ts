@@ -7,11 +7,12 @@ import {
   type WSClusterStats,
   type WSConnection,
   type WSNumbers,
+  type WSParams,
   type WSRejectReason,
   type WSRoomManager,
+  type WSSocket,
   type WSStats,
 } from '../../../index.js';
-import type { WSSocket } from '../../../types/socket.js';
 import type * as framework from '../fixtures/nextrush-shape.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -59,7 +60,8 @@ plugin.attach({} as import('node:http2').Http2SecureServer);
 const chained: Same<typeof sockets, WebSocketMethods> = true;
 sockets
   .ws('/chat', (socket, req) => {
-    const same: Same<[typeof socket, typeof req], [WSConnection, IncomingMessage]> = true;
+    const same: Same<[typeof socket, typeof req], [WSSocket<WSParams<'/chat'>>, IncomingMessage]> =
+      true;
     socket.send(req.url ?? '');
     return void same;
   })
@@ -116,6 +118,9 @@ const socketOfId: WSConnection | undefined = plugin.connections.get('id');
 const connected: number = plugin.connections.size;
 for (const socket of plugin.connections) socket.json({ rooms: socket.rooms });
 const all: WSSocket[] = [...plugin.connections];
+declare const ofUsers: WebSocketPlugin<{ user: string }>;
+const users: string[] = ofUsers.rooms.members('room').map(({ data }) => data.user);
+const user: string | undefined = ofUsers.connections.get('id')?.data.user;
 // @ts-expect-error cannot be replaced
 plugin.connections = new WebSocketPlugin().connections;
 // @ts-expect-error cannot be set
@@ -154,16 +159,16 @@ plugin.on('cluster:down', (reason) => reason.length).on('cluster:up', () => {});
 // Events, with inference for inline listeners.
 plugin
   .on('connection', (socket, req) => {
-    const same: Same<[typeof socket, typeof req], [WSConnection, IncomingMessage]> = true;
+    const same: Same<[typeof socket, typeof req], [WSSocket, IncomingMessage]> = true;
     return same;
   })
   .once('close', (socket, code, reason) => {
-    const same: Same<[typeof socket, typeof code, typeof reason], [WSConnection, number, string]> =
+    const same: Same<[typeof socket, typeof code, typeof reason], [WSSocket, number, string]> =
       true;
     return same;
   })
   .on('error', (error, socket) => {
-    const same: Same<[typeof error, typeof socket], [Error, WSConnection | undefined]> = true;
+    const same: Same<[typeof error, typeof socket], [Error, WSSocket | undefined]> = true;
     return same;
   })
   .on('room:created', (room) => room.trim())
@@ -198,6 +203,8 @@ export {
   started,
   stats,
   status,
+  user,
+  users,
   valid,
   withRooms,
 };

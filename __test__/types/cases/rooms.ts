@@ -1,5 +1,4 @@
-import type { WSBroadcastOptions, WSConnection, WSRoomManager } from '../../../index.js';
-import type { WSSocket } from '../../../types/socket.js';
+import type { WSBroadcastOptions, WSConnection, WSRoomManager, WSSocket } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
 declare const rooms: WSRoomManager;
