@@ -11,7 +11,7 @@ class Connections {
   }
 
   get size() {
-    return this.#engine.ready;
+    return this.#engine.native.readyCount();
   }
 
   get(id) {

@@ -7,18 +7,14 @@ const { setImmediate } = require('node:timers');
 
 const { inNoContext } = require('./async-context.js');
 const { Bridge } = require('./bridge.js');
-const { Connection, internals } = require('./connection.js');
+const { Connection, internals } = require('./connection/connection.js');
 const constants = require('./constants.js');
 const { inThisRealm } = require('./errors.js');
 const { isCutShort } = require('./node-internals.js');
 const { SecureSocket, pumpOf } = require('./tls/secure-socket.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
-const {
-  sharedBinary: KIND_SHARED_BINARY,
-  closed: KIND_CLOSED,
-  bridge: KIND_BRIDGE,
-} = constants.events;
+const { sharedBinary: KIND_SHARED_BINARY, news: KIND_NEWS, bridge: KIND_BRIDGE } = constants.events;
 const { secured: SECURED, lost: LOST, ended: ENDED } = constants.bridge;
 
 /** Bun has the names of libuv's functions, and ends the process where one is called. */
@@ -44,8 +40,6 @@ class Engine {
   /** Bridges by key, also those of connections that have ended but are still being closed. */
   #bridges = new Map();
   #open = 0;
-  /** Those of them that have passed all middleware. */
-  #ready = 0;
   /** What is called when the TLS handshake of a pump is over, by the key of the pump. */
   #handshakes = new Map();
   /** What Node serves clients on with whom TLS is spoken, by the key of the pump, until either is over. */
@@ -63,6 +57,8 @@ class Engine {
   #turnFlushSince = 0;
   /** There is something in the log that was not there at the end of the last turn. */
   #hasNews = false;
+  /** Connections that have taken messages of which the native half wants to know. */
+  #takers = [];
   #onEmpty = null;
   /** The other servers, where there are any. */
   #cluster = null;
@@ -87,37 +83,29 @@ class Engine {
     return this.#open;
   }
 
-  /** How many connections have passed all middleware, and not ended. */
-  get ready() {
-    return this.#ready;
-  }
-
-  countReady() {
-    this.#ready += 1;
-  }
-
   /**
-   * Those connections, one by one. Nobody comes twice, and nobody who has ended by then; of those that come
-   * meanwhile some may.
+   * The connections that have passed all middleware, one by one, as they are when the first is asked for:
+   * nobody who comes meanwhile, and nobody who has ended by then.
    */
   *readyConnections() {
-    const connections = this.#connections;
-    const { length } = connections;
-    for (let slot = 0; slot < length; slot += 1) {
-      const connection = connections[slot];
-      if (connection !== undefined && internals.isReady(connection)) yield connection;
+    for (const connection of this.#at(this.native.readySlots())) {
+      if (this.#connections[internals.slotOf(connection)] === connection) yield connection;
     }
   }
 
   /** The one of them that was given this id, whatever its property says by now. */
   find(id) {
-    const connection = this.#connections[this.native.findConnection(id) ?? -1];
-    return connection !== undefined && internals.isReady(connection) ? connection : undefined;
+    const slot = this.native.findConnection(id);
+    return slot === null ? undefined : this.#connections[slot];
   }
 
   /** The members of a room. */
   membersOf(room) {
-    return Array.from(this.native.members(room), (slot) => this.#connections[slot]);
+    return this.#at(this.native.members(room));
+  }
+
+  #at(slots) {
+    return Array.from(slots, (slot) => this.#connections[slot]);
   }
 
   /**
@@ -125,15 +113,17 @@ class Engine {
    * its route, if it has one. Without `fd` its bytes are pumped through `socket`. Throws where that
    * fails.
    */
-  adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
+  adopt(fd, handshake, handOff) {
+    const { socket, protocol, headers, replay } = handOff;
     // A bridge leaves the pump as it is.
     const pump = fd === undefined ? undefined : pumpOf(socket, this);
-    const [id, slot, generation, agreed, route, bridge, responseBytes] = inThisRealm(() => {
+    const adopted = inThisRealm(() => {
       if (!this.#isRunning) this.#start();
       const descriptor = pump === undefined ? fd : { fd, pump };
       return this.native.adopt(descriptor, handshake, protocol, headers, replay);
     });
-    const connection = new Connection(this, id, slot, generation, url, agreed ?? '');
+    const [, slot, generation, , route, bridge, responseBytes] = adopted;
+    const connection = new Connection(this, adopted, handOff);
     this.#connections[slot] = connection;
     this.#open += 1;
     // Its pump is over.
@@ -294,8 +284,9 @@ class Engine {
           internals.receive(connection, shared.subarray(start, start + (value % 65536)));
           break;
         }
-        case KIND_CLOSED:
-          this.#end(connection, Number(value.slice(0, 4)), value.slice(4));
+        case KIND_NEWS:
+          if (typeof value !== 'string') internals.onNews(connection, value);
+          else this.#end(connection, Number(value.slice(0, 4)), value.slice(4));
           break;
         default:
           internals.receive(connection, value);
@@ -315,7 +306,6 @@ class Engine {
   }
 
   #end(connection, code, reason) {
-    if (internals.isReady(connection)) this.#ready -= 1;
     internals.end(connection, code, reason);
     const slot = internals.slotOf(connection);
     this.#connections[slot] = undefined;
@@ -330,6 +320,12 @@ class Engine {
     }
   }
 
+  /** Has the native half told with the next flush which messages a connection has taken. */
+  tellTaken(connection) {
+    this.#takers.push(connection);
+    this.scheduleFlush();
+  }
+
   scheduleFlush() {
     if (this.#flushDue) return;
     this.#flushDue = true;
@@ -338,6 +334,7 @@ class Engine {
 
   #flush = () => {
     this.#flushDue = false;
+    if (this.#takers.length > 0) this.#takers.splice(0).forEach(internals.tellTaken);
     this.hot?.flush();
     // Members here come first.
     if (this.#hasPublished) {

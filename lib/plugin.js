@@ -17,7 +17,7 @@ const {
   checkString,
   wrongType,
 } = require('./check.js');
-const { internals } = require('./connection.js');
+const { internals } = require('./connection/connection.js');
 const { Connections } = require('./connections.js');
 const {
   publishClose,

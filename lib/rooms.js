@@ -1,7 +1,7 @@
 'use strict';
 
 const { checkClose, checkMessage, checkOptions, checkString, wrongType } = require('./check.js');
-const { Connection, internals } = require('./connection.js');
+const { Connection, internals } = require('./connection/connection.js');
 const { Emitter } = require('./emitter.js');
 
 /** What stands before its errors: most callers have it from `ctx`. */
@@ -60,8 +60,9 @@ class RoomManager extends Emitter {
     const method = `${NAME}.close`;
     checkString(method, 'room', room);
     checkClose(method, code, reason);
-    const members = this.#engine.membersOf(room);
-    return members.filter((member) => internals.close(member, code, reason)).length;
+    const open = this.#engine.membersOf(room).filter(internals.isOpen);
+    for (const member of open) internals.close(member, code, reason);
+    return open.length;
   }
 
   getRooms() {

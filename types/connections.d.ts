@@ -8,8 +8,8 @@ import type { WSSocket, WSSocketData } from './socket.js';
  * middleware, as for broadcasts to everyone, until its `onClose` listeners are called. One that is being
  * closed is still there.
  *
- * A loop over them may take its time, with an `await` in it as well: who has ended meanwhile does not come,
- * nobody comes twice, and of those who connect meanwhile some may come.
+ * A loop over them goes over those who are there when it begins, without who has ended meanwhile. It may take
+ * its time, with an `await` in it as well.
  *
  * @typeParam Data The type of {@link WSSocket.data}.
  *

@@ -654,17 +654,25 @@ impl NativePlugin {
         destroyed
     }
 
-    /// The slot of the connection that has this id, until its end has been delivered.
+    /// The slot of the connection that has this id, from when it has passed all middleware until its end has
+    /// been delivered.
     #[napi]
     pub fn find_connection(&self, id: String) -> Option<u32> {
         let id = self.public_ids.find(&id)?;
-        self.with_engine(|engine| engine.has(id)).filter(|has| *has).map(|_| id.slot)
+        let is_ready = self.with_engine(|engine| engine.is_ready(id)).unwrap_or(false);
+        is_ready.then_some(id.slot)
     }
 
-    /// Names of the rooms that a connection is in, in no order.
+    /// How many connections have passed all middleware.
     #[napi]
-    pub fn rooms_of(&self, slot: u32, generation: u32) -> Vec<Utf16String> {
-        to_strings(self.with_engine(|engine| engine.rooms_of(ConnectionId { slot, generation })))
+    pub fn ready_count(&self) -> u32 {
+        self.with_engine(Engine::ready_count).unwrap_or(0) as u32
+    }
+
+    /// The slots of those.
+    #[napi]
+    pub fn ready_slots(&self) -> Uint32Array {
+        Uint32Array::new(self.with_engine(Engine::ready_slots).unwrap_or_default())
     }
 
     /// The slots of a room's members.
@@ -772,6 +780,59 @@ impl NativePlugin {
     pub fn close(&self, slot: u32, generation: u32, code: u32, reason: String) {
         let frame = CloseFrame { code: code as u16, reason: reason.into() };
         self.with_engine(|engine| engine.close(ConnectionId { slot, generation }, frame));
+    }
+
+    /// Ends a connection at once, without a close handshake.
+    #[napi]
+    pub fn terminate(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.terminate(ConnectionId { slot, generation }));
+    }
+
+    /// Has it told when nothing waits to be written to a connection any more, if a send has said that
+    /// something does.
+    #[napi]
+    pub fn watch_drain(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.watch_drain(ConnectionId { slot, generation }));
+    }
+
+    /// The facade says from now on which messages of a connection it has taken, by `took`: an event
+    /// says from where on it counts, and is the first that it takes.
+    #[napi]
+    pub fn pace(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.pace(ConnectionId { slot, generation }));
+    }
+
+    /// It holds so many bytes of messages that came before that event.
+    #[napi]
+    pub fn holds(&self, slot: u32, generation: u32, bytes: f64) {
+        let id = ConnectionId { slot, generation };
+        self.with_engine(|engine| engine.holds(id, bytes as usize));
+    }
+
+    /// It has taken so many messages more.
+    #[napi]
+    pub fn took(&self, slot: u32, generation: u32, count: u32) {
+        self.with_engine(|engine| engine.took(ConnectionId { slot, generation }, count));
+    }
+
+    /// Has it told how long answers to pings take, or no longer.
+    #[napi]
+    pub fn time_pongs(&self, slot: u32, generation: u32, wanted: bool) {
+        self.with_engine(|engine| engine.time_pongs(ConnectionId { slot, generation }, wanted));
+    }
+
+    /// Names of the rooms that a connection is in.
+    #[napi]
+    pub fn rooms_of(&self, slot: u32, generation: u32) -> Vec<Utf16String> {
+        let id = ConnectionId { slot, generation };
+        to_strings(self.with_engine(|engine| engine.rooms_of(id)))
+    }
+
+    /// What a route names in a request target: names and values in turn.
+    #[napi]
+    pub fn params(&self, route: u32, url: String) -> Vec<String> {
+        let params = self.routes.borrow().params(route, &url);
+        params.into_iter().flat_map(|(name, value)| [name, value]).collect()
     }
 
     /// Sends a ping.

@@ -146,14 +146,18 @@ impl Sender {
     }
 
     /// Queues a frame that JavaScript has counted, after having asked [`Account::admits`]; `shared`
-    /// is the same frame where it has its own memory. Returns its length as it leaves.
+    /// is the same frame where it has its own memory. Only if it `may_compress`, it is compressed where
+    /// that was agreed on (RFC 7692 §6: each message may be compressed or not). Returns its length as it
+    /// leaves.
     pub fn send(
         &mut self,
         frame: EncodedFrame<'_>,
         shared: Option<&Bytes>,
+        may_compress: bool,
         resources: &mut Resources,
     ) -> usize {
-        if let Some(params) = self.deflate.filter(|_| resources.is_worth_compressing(frame)) {
+        let compresses = |_: &_| may_compress && resources.is_worth_compressing(frame);
+        if let Some(params) = self.deflate.filter(compresses) {
             let compressed = self.compress(params, std::iter::once(frame), resources);
             self.account.remove(frame.len());
             self.queue_shared(compressed.bytes(), resources);
@@ -223,7 +227,7 @@ impl Sender {
             self.account.add(frame.len());
             *fitting += 1;
             delivered.messages += 1;
-            delivered.bytes += self.send(frame, None, resources) as u64;
+            delivered.bytes += self.send(frame, None, true, resources) as u64;
         }
         delivered
     }
@@ -265,7 +269,7 @@ impl Sender {
         if self.blocked {
             return false;
         }
-        let Some(ping) = liveness.unanswered.take() else { return false };
+        let Some(ping) = liveness.take_ping() else { return false };
         self.queue_control(Opcode::Pong, &ping, resources);
         true
     }
@@ -295,12 +299,14 @@ impl Sender {
     /// The transport takes no more for now.
     pub fn block(&mut self) {
         self.blocked = true;
+        self.account.set_blocked(true);
         self.outbox.settle();
     }
 
     /// The transport has taken everything.
     pub fn unblock(&mut self) {
         self.blocked = false;
+        self.account.set_blocked(false);
     }
 
     /// Drops what has not begun to leave, except the response. Returns how many bytes that were.
