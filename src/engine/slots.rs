@@ -39,6 +39,18 @@ struct Slot {
     connection: Option<SlotConnection>,
 }
 
+/// No limit of its own counts a connection. An `Option` would take eight bytes of each.
+pub(super) const NOT_COUNTED: u32 = u32::MAX;
+
+/// What a connection was that has left its slot.
+#[derive(Default)]
+pub(super) struct Vacated {
+    /// JavaScript pumped its bytes.
+    pub bridged: bool,
+    /// The number of the limit of its own that counts it.
+    pub counted: Option<u32>,
+}
+
 /// A connection as the JavaScript thread sees it.
 pub(super) struct SlotConnection {
     pub account: Arc<Account>,
@@ -49,6 +61,8 @@ pub(super) struct SlotConnection {
     pub deflates: bool,
     /// It has passed all middleware.
     pub is_ready: bool,
+    /// The number of the limit of its own that counts it, or [`NOT_COUNTED`].
+    pub counted: u32,
     /// Where this thread may write to it.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
@@ -91,16 +105,16 @@ impl Slots {
         Some(ConnectionId { slot, generation: entry.generation })
     }
 
-    /// Frees the slot of a connection. Returns `true` if JavaScript pumped its bytes.
-    pub fn vacate(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = self.get(id) else { return false };
-        let SlotConnection { bridged, is_ready, .. } = *connection;
+    /// Frees the slot of a connection, if it has one.
+    pub fn vacate(&mut self, id: ConnectionId) -> Option<Vacated> {
+        let SlotConnection { bridged, counted, is_ready, .. } = *self.get(id)?;
         self.ready -= usize::from(is_ready);
+        let counted = (counted != NOT_COUNTED).then_some(counted);
         let entry = &mut self.entries[id.slot as usize];
         entry.connection = None;
         let threads = self.shares.len() as u32;
         self.shares[id.thread(threads)].free.push(id.slot);
-        bridged
+        Some(Vacated { bridged, counted })
     }
 
     /// A connection has passed all middleware.
@@ -150,6 +164,7 @@ mod tests {
             rooms: Memberships::default(),
             bridged: false,
             deflates: false,
+            counted: NOT_COUNTED,
             is_ready: false,
             #[cfg(unix)]
             socket: None,
