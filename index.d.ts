@@ -23,6 +23,7 @@ export type {
   WSClusterTlsOptions,
 } from './types/cluster.js';
 export type { WSConnection } from './types/connection.js';
+export type { WSConnections } from './types/connections.js';
 export type {
   WSHandler,
   WSListener,
@@ -56,7 +57,7 @@ export type {
 } from './types/plugin.js';
 export { WebSocketPlugin } from './types/plugin.js';
 export type { WSHeaderValue, WSRefusal } from './types/refusal.js';
-export type { WSRoomEvents, WSRoomManager } from './types/rooms.js';
+export type { WSBroadcastOptions, WSRoomEvents, WSRoomManager } from './types/rooms.js';
 export type { WSRouteOptions } from './types/routes.js';
 export type {
   WSSendOptions,
@@ -65,7 +66,7 @@ export type {
   WSSocketData,
   WSSocketEvents,
 } from './types/socket.js';
-export type { WSRejectReason, WSStats } from './types/stats.js';
+export type { WSNumbers, WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 
 /**

@@ -84,6 +84,31 @@ class Engine {
   }
 
   /**
+   * The connections that have passed all middleware, one by one, as they are when the first is asked for:
+   * nobody who comes meanwhile, and nobody who has ended by then.
+   */
+  *readyConnections() {
+    for (const connection of this.#at(this.native.readySlots())) {
+      if (this.#connections[internals.slotOf(connection)] === connection) yield connection;
+    }
+  }
+
+  /** The one of them that was given this id, whatever its property says by now. */
+  find(id) {
+    const slot = this.native.findConnection(id);
+    return slot === null ? undefined : this.#connections[slot];
+  }
+
+  /** The members of a room. */
+  membersOf(room) {
+    return this.#at(this.native.members(room));
+  }
+
+  #at(slots) {
+    return Array.from(slots, (slot) => this.#connections[slot]);
+  }
+
+  /**
    * Makes a connection of a handshake, which is named by its number, and returns it with the number of
    * its route, if it has one. Without `fd` its bytes are pumped through `socket`. Throws where that
    * fails.
@@ -374,6 +399,20 @@ class Engine {
       const slot = internals.slotOf(except);
       this.native.wsBroadcast(message, room, slot, internals.generationOf(except));
     }
+    this.#broadcasted();
+  }
+
+  /** Sends a checked message to several rooms, except some connections. Nobody gets it twice. */
+  broadcastToRooms(message, rooms, except) {
+    const numbers = except.flatMap((each) => [
+      internals.slotOf(each),
+      internals.generationOf(each),
+    ]);
+    this.native.broadcastToRooms(message, rooms, numbers);
+    this.#broadcasted();
+  }
+
+  #broadcasted() {
     this.#hasPublished = this.#cluster !== null;
     this.scheduleFlush();
   }

@@ -9,8 +9,16 @@ const { rejectReasons, requestHeaders } = require('./constants.js');
 const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
-const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
+const {
+  checkCount,
+  checkFunction,
+  checkMessage,
+  checkOptions,
+  checkString,
+  wrongType,
+} = require('./check.js');
 const { internals } = require('./connection/connection.js');
+const { Connections } = require('./connections.js');
 const {
   publishClose,
   publishConnection,
@@ -46,6 +54,7 @@ class WebSocketPlugin extends Emitter {
   #native;
   #engine;
   #rooms;
+  #connections;
   #report;
   /** By what it was installed: `install`, `attach`, or `null`. */
   #installed = null;
@@ -105,6 +114,7 @@ class WebSocketPlugin extends Emitter {
       onRoomDestroyed: (room) => this.#tellRoom('room:destroyed', room),
     });
     this.#rooms = new RoomManager(this.#engine, this.#native);
+    this.#connections = new Connections(this.#engine);
     this.#routes = new Routes(this.#native, options);
     this.#internals = this.#makeInternals();
     this.#guest = this.#makeGuest();
@@ -127,6 +137,14 @@ class WebSocketPlugin extends Emitter {
 
   get description() {
     return DESCRIPTION;
+  }
+
+  get rooms() {
+    return this.#rooms;
+  }
+
+  get connections() {
+    return this.#connections;
   }
 
   install(app) {
@@ -186,16 +204,7 @@ class WebSocketPlugin extends Emitter {
   #tlsOfAttach(options) {
     if (options === undefined) return undefined;
     const where = `${NAME}.attach`;
-    if (options === null || typeof options !== 'object') {
-      throw wrongType(where, 'options', 'an object with the options as properties', options);
-    }
-    const unknown = Object.keys(options).find((name) => name !== 'tls');
-    if (unknown !== undefined) {
-      throw new TypeError(
-        `${where}: unknown option ${JSON.stringify(printable(unknown))}; accepted is "tls"`,
-      );
-    }
-    const { tls } = options;
+    const { tls } = checkOptions(where, options, ['tls']);
     return tls === undefined ? undefined : this.#readTls(tls, where);
   }
 
@@ -325,12 +334,12 @@ class WebSocketPlugin extends Emitter {
     };
   }
 
-  getStats() {
-    const { rooms, transports, memory, ...counts } = this.#native.stats();
+  getStats(options) {
+    const { transports, memory, ...counts } = this.#native.stats();
     // Copies, as those of the native half are of another realm where a test runner has several.
     return {
       ...counts,
-      rooms: [...rooms],
+      ...(wantsRooms(options) && { rooms: this.#rooms.getRooms() }),
       transports: { ...transports },
       memory: { ...memory },
       rejected: { ...this.#native.rejections() },
@@ -654,6 +663,16 @@ class WebSocketPlugin extends Emitter {
       this.#report.emit('rejected', [rejection]);
     });
   }
+}
+
+/** Whether the names of all rooms are to be in the statistics, by the options of `getStats`. */
+function wantsRooms(options) {
+  if (options === undefined) return true;
+  const { rooms } = checkOptions(`${NAME}.getStats`, options, ['rooms']);
+  if (rooms !== undefined && typeof rooms !== 'boolean') {
+    throw wrongType(`${NAME}.getStats`, 'option "rooms"', 'a boolean', rooms);
+  }
+  return rooms !== false;
 }
 
 /** An object that has no properties to be options: its content is elsewhere. */

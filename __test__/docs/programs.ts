@@ -243,8 +243,34 @@ export const programs: Record<string, Expectation> = {
     const bob = await run.connect('/lobby?name=Bob');
     expect(await ada.nextJson()).toEqual(['Ada', 'Bob']);
     expect(await bob.nextJson()).toEqual(['Ada', 'Bob']);
+    const numbers = async () => (await run.http('/numbers')).json();
+    expect(await numbers()).toEqual({ connections: 2, rooms: ['lobby'] });
     bob.close();
     expect(await ada.nextJson()).toEqual(['Ada']);
+    expect(await numbers()).toEqual({ connections: 1, rooms: ['lobby'] });
+  },
+
+  [guide('rooms', 'Several rooms at once')]: async (run) => {
+    const [bridge, both] = [await run.connect('/ships/1'), await run.connect('/ships/2')];
+    both.send('captain');
+    expect(await both.next()).toBe('aye');
+    bridge.send('iceberg');
+    expect(await both.next()).toBe('iceberg');
+    both.send('marker');
+    expect([await bridge.next(), ...both.waiting]).toEqual(['marker']);
+  },
+
+  [guide('rooms', 'Sending somebody away')]: async (run) => {
+    const one = await run.connect('/table/7');
+    const id = (await one.next()).toString();
+    const other = await run.connect('/table/7');
+    await other.next();
+    expect((await run.http('/kick/lobby', post())).status).toBe(404);
+    expect((await run.http(`/kick/${id}`, post())).status).toBe(200);
+    expect(await one.closed).toEqual({ code: 4003, reason: 'sent away' });
+    const closed = await run.http('/close/7', post());
+    expect(await closed.json()).toEqual({ closed: 1 });
+    expect(await other.closed).toEqual({ code: 4000, reason: 'the table is closed' });
   },
 
   [guide('rooms', 'Who is there (2)')]: async (run) => {
@@ -517,7 +543,7 @@ export const programs: Record<string, Expectation> = {
     expect(health.status).toBe(200);
     expect(await health.json()).toMatchObject({ installed: true, connections: 1 });
     const numbers = await run.http('/numbers');
-    expect(await numbers.json()).toMatchObject({ totalConnections: 1, rooms: 0 });
+    expect(await numbers.json()).toMatchObject({ totalConnections: 1, roomCount: 0 });
   },
 
   [guide('several-machines', 'Redis and Valkey')]: async (run) => {

@@ -556,6 +556,7 @@ class Connection {
       slotOf: (connection) => connection.#slot,
       generationOf: (connection) => connection.#generation,
       receive: (connection, data) => connection.#receive(data),
+      isOpen: (connection) => connection.#isOpen,
       close: (connection, code, reason) => connection.#close(code, reason),
       fail: (connection, error) => connection.#fail(error),
       startDelivery: (connection) => connection.#startDelivery(),

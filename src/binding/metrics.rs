@@ -115,7 +115,7 @@ impl Metrics {
     fn plugin(&mut self, plugin: &NativePlugin) {
         let PluginStats {
             total_connections,
-            rooms,
+            room_count,
             handlers,
             messages_received,
             messages_sent,
@@ -184,7 +184,7 @@ impl Metrics {
             "Time from the arrival of a request until it was a connection",
             tally.upgrades.borrow().clone(),
         );
-        self.gauge("rooms", "Rooms with members", rooms.len() as u32);
+        self.gauge("rooms", "Rooms with members", room_count);
         self.gauge("routes", "Routes added with ws", handlers);
 
         self.counter("messages_received", "Messages received", messages_received as u64);

@@ -13,8 +13,10 @@ mod ids;
 pub mod inbox;
 pub mod oplog;
 mod places;
+mod public_ids;
 
 pub use common::{Common, Pressure, Settings};
 pub use counters::{Counters, Totals};
 pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};
 pub use places::{Ledger, Places};
+pub use public_ids::PublicIds;
