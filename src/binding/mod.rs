@@ -12,11 +12,14 @@ mod cluster;
 mod constants;
 mod describe;
 mod hot;
-mod metrics;
 mod option_names;
 mod option_table;
 mod options;
 mod plugin;
+mod waker;
+
+// Parts of the class of `plugin`, which has to be read first: otherwise napi takes the name of the type
+// for that of the class.
+mod metrics;
 #[cfg(unix)]
 mod tls;
-mod waker;
