@@ -74,7 +74,7 @@ test('a peer that goes on sending is slowed down, and everything arrives', async
   // What it is kept for counts, and is a small part of what was sent.
   await until(() => plugin.getStats().messagesReceived >= 3);
   await new Promise((resolve) => setTimeout(resolve, 50));
-  expect(client.tcp.writableLength).toBeGreaterThan(0);
+  expect(client.socket.writableLength).toBeGreaterThan(0);
   expect(plugin.getStats().memory.used).toBeGreaterThan(0);
   expect(plugin.getStats().memory.used).toBeLessThan(2 << 20);
   rich(socket).resume();
