@@ -158,4 +158,4 @@ function attempt(act) {
   }
 }
 
-module.exports = { MAX_LOGGED, Reporter, read };
+module.exports = { Reporter, read };

@@ -213,10 +213,29 @@ impl Metrics {
     }
 
     fn cluster(&mut self, cluster: ClusterStats) {
-        let node = vec![("node_id", cluster.node_id)];
+        let ClusterStats {
+            state,
+            node_id,
+            nodes,
+            published,
+            received,
+            delivered,
+            dropped,
+            ignored,
+            missed,
+            gaps,
+            subscriptions,
+            refused,
+            reconnects,
+            bytes_published,
+            bytes_received,
+            waiting_bytes,
+            oldest_waiting_ms,
+        } = cluster;
+        let node = vec![("node_id", node_id)];
         self.0.register("cluster", "This server in the cluster", Info::new(node));
         let states = ["connecting", "up", "down", "closed"]
-            .map(|state| (state.to_owned(), u64::from(state == cluster.state)));
+            .map(|each| (each.to_owned(), u64::from(each == state)));
         self.labelled(
             "cluster_state",
             "State of the cluster: 1 for the one it is in",
@@ -224,29 +243,29 @@ impl Metrics {
             "state",
             states.to_vec(),
         );
-        self.gauge("cluster_nodes", "Other servers", cluster.nodes);
-        self.gauge("cluster_subscriptions", "Channels subscribed to", cluster.subscriptions);
-        self.gauge("cluster_channels_refused", "Channels that the broker refuses", cluster.refused);
+        self.gauge("cluster_nodes", "Other servers", nodes);
+        self.gauge("cluster_subscriptions", "Channels subscribed to", subscriptions);
+        self.gauge("cluster_channels_refused", "Channels that the broker refuses", refused);
         for (name, help, count) in [
-            ("cluster_messages_published", "Broadcasts handed to the broker", cluster.published),
-            ("cluster_messages_received", "Broadcasts of other servers", cluster.received),
-            ("cluster_messages_delivered", "Those that members here were sent", cluster.delivered),
-            ("cluster_messages_dropped", "Broadcasts dropped", cluster.dropped),
-            ("cluster_messages_ignored", "Messages that could not be read", cluster.ignored),
-            ("cluster_messages_missed", "Broadcasts known to be missing", cluster.missed),
-            ("cluster_gaps", "Events cluster:gap", cluster.gaps),
-            ("cluster_reconnects", "Lost connections made again", cluster.reconnects),
+            ("cluster_messages_published", "Broadcasts handed to the broker", published),
+            ("cluster_messages_received", "Broadcasts of other servers", received),
+            ("cluster_messages_delivered", "Those that members here were sent", delivered),
+            ("cluster_messages_dropped", "Broadcasts dropped", dropped),
+            ("cluster_messages_ignored", "Messages that could not be read", ignored),
+            ("cluster_messages_missed", "Broadcasts known to be missing", missed),
+            ("cluster_gaps", "Events cluster:gap", gaps),
+            ("cluster_reconnects", "Lost connections made again", reconnects),
         ] {
             self.counter(name, help, count as u64);
         }
-        self.bytes_counted("cluster_published", "Bytes published", cluster.bytes_published);
-        self.bytes_counted("cluster_received", "Bytes received", cluster.bytes_received);
-        self.bytes("cluster_waiting", "Bytes that wait for the broker", cluster.waiting_bytes);
+        self.bytes_counted("cluster_published", "Bytes published", bytes_published);
+        self.bytes_counted("cluster_received", "Bytes received", bytes_received);
+        self.bytes("cluster_waiting", "Bytes that wait for the broker", waiting_bytes);
         self.0.register_with_unit(
             "cluster_oldest_waiting",
             "For how long the oldest of them has waited",
             Unit::Seconds,
-            ConstGauge::new(cluster.oldest_waiting_ms / 1000.0),
+            ConstGauge::new(oldest_waiting_ms / 1000.0),
         );
     }
 
