@@ -157,6 +157,16 @@ describe('the end', () => {
     expect(messages.waiting).toEqual([]);
   });
 
+  test('by the peer is told when the plugin cleans up, although it is not resumed', async () => {
+    const { client, socket, ends, plugin, messages } = await rawPair();
+    rich(socket).pause();
+    client.write(Buffer.concat([frame(TEXT, 'a'), frame(CLOSE, closePayload(4001))]));
+    await until(() => plugin.getStats().totalConnections === 0);
+    await plugin.cleanup();
+    expect((await ends.next()).code).toBe(4001);
+    expect(messages.waiting).toEqual([]);
+  });
+
   test('a connection that has ended can be paused and resumed, and nothing comes of it', async () => {
     const { client, socket, ends } = await pair();
     client.close();
