@@ -335,6 +335,7 @@ describe('tables', () => {
   test.each([
     'WebSocketPlugin',
     'WSConnection',
+    'WSSocket',
     'WSRoomManager',
     'WSConnections',
     'WSStats',

@@ -57,6 +57,8 @@ class Engine {
   #turnFlushSince = 0;
   /** There is something in the log that was not there at the end of the last turn. */
   #hasNews = false;
+  /** Connections that have ended, and whose listeners have not been told, as messages come before. */
+  #untold = new Set();
   /** Connections that have taken messages of which the native half wants to know. */
   #takers = [];
   #onEmpty = null;
@@ -313,7 +315,11 @@ class Engine {
     const destroyed = this.native.release(slot, internals.generationOf(connection), code);
     this.scheduleTurnFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
-    internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
+    this.#untold.add(connection);
+    internals.announceEnd(connection, () => {
+      this.#untold.delete(connection);
+      this.#host.onEnd(connection, code, reason);
+    });
     if (this.#open === 0) {
       this.#connections.length = 0;
       this.#onEmpty?.();
@@ -427,6 +433,7 @@ class Engine {
     for (const connection of this.#connections) {
       if (connection !== undefined) internals.close(connection, code, reason);
     }
+    this.#untold.forEach(internals.endPause);
   }
 
   /** Lets the native half end. A later connection starts it again. */

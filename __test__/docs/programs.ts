@@ -135,6 +135,14 @@ export const programs: Record<string, Expectation> = {
     expect(await client.next()).toEqual(Buffer.from('\x02ab'));
   },
 
+  [guide('getting-started', 'Messages (2)')]: async (run) => {
+    const client = await run.connect('/sums');
+    for (const number of ['1', '2', '3']) client.send(number);
+    for (const sum of [1, 3, 6]) expect(await client.nextJson()).toEqual({ sum });
+    client.close();
+    expect(await run.line()).toBe('the last sum was 6');
+  },
+
   [guide('getting-started', 'Closing')]: async (run) => {
     const client = await run.connect('/session');
     client.send('stay');
@@ -144,11 +152,16 @@ export const programs: Record<string, Expectation> = {
   },
 
   [guide('getting-started', 'Data of a connection')]: async (run) => {
+    expect(await (await run.connect('/greetings/fr?name=Ada')).next()).toBe('Bonjour Ada');
+    expect(await (await run.connect('/greetings/en')).next()).toBe('Hello somebody');
+  },
+
+  [guide('getting-started', 'Data of a connection (2)')]: async (run) => {
     expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
     expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
   },
 
-  [guide('getting-started', 'Data of a connection (2)')]: async (run) => {
+  [guide('getting-started', 'Data of a connection (3)')]: async (run) => {
     expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
     expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
   },
@@ -459,6 +472,25 @@ export const programs: Record<string, Expectation> = {
   },
 
   [guide('limits', 'Backpressure (2)')]: async (run) => {
+    const client = await run.connect('/positions');
+    expect(Object.keys(await client.nextJson())).toEqual(['x', 'y']);
+  },
+
+  [guide('limits', 'Backpressure (4)')]: async (run) => {
+    const client = await run.connect('/jobs');
+    for (const job of ['a', 'b', 'c']) client.send(job);
+    for (const job of ['a', 'b', 'c']) expect(await client.next()).toBe(`done: ${job}`);
+  },
+
+  [guide('limits', 'Backpressure (5)')]: async (run) => {
+    const client = await run.connect('/batches');
+    for (let count = 0; count < 25; count += 1) client.send(`${count}`);
+    for (let round = 0; round < 2; round += 1) {
+      expect(await client.nextJson()).toEqual({ stored: 10 });
+    }
+  },
+
+  [guide('limits', 'Backpressure (3)')]: async (run) => {
     const client = await run.connect('/download');
     let bytes = 0;
     client.ws.on('message', (data: Buffer) => {

@@ -443,8 +443,7 @@ class Connection {
       inflow.isPassing = true;
       inNoContext(() => {
         do {
-          const data = inflow.take();
-          if (data !== undefined) this.#callAll(this.#messageListeners, data);
+          this.#callAll(this.#messageListeners, inflow.take());
         } while (this.#mayPass(inflow));
       });
       inflow.isPassing = false;
@@ -575,6 +574,10 @@ class Connection {
         if (!connection.#end?.isOver) connection.#seldomUsed.socket = socket;
         // The listener that this is about is not there yet.
         else process.nextTick(() => connection.#emitClose(socket));
+      },
+      /** Whoever has paused a connection that has ended does not resume. */
+      endPause(connection) {
+        if (connection.#inflow?.isPaused) connection.#dropRest();
       },
       /** There will be no handler. */
       giveUp(connection) {
