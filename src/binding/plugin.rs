@@ -12,9 +12,9 @@ use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
 use uuid::Uuid;
 
-use super::cluster::ClusterNode;
+use super::cluster::{ClusterNode, ClusterStats};
 use super::hot::{EngineHandle, text_frame};
-use super::metrics::Tally;
+use super::metrics::{self, Tally};
 use super::options::{Options, pending};
 use super::waker::Waker;
 use crate::cluster::Node;
@@ -777,6 +777,13 @@ impl NativePlugin {
             object.set(reason.name(), rejected[reason as usize])?;
         }
         Ok(object)
+    }
+
+    /// Everything that is counted, as OpenMetrics text. `cluster` is what `getStats` says of the cluster,
+    /// where there is one.
+    #[napi]
+    pub fn metrics(&self, cluster: Option<ClusterStats>) -> Result<String> {
+        metrics::text_of(self, cluster)
     }
 
     /// Numbers about the plugin; `rejections` has the rest.
