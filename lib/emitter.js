@@ -45,10 +45,7 @@ for (const method of ADD) {
 }
 
 function bound(listener) {
-  if (typeof listener !== 'function') return listener;
-  const inContext = bind(listener);
-  if (inContext !== listener) inContext.listener = listener;
-  return inContext;
+  return typeof listener === 'function' ? bind(listener) : listener;
 }
 
 /**

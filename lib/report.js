@@ -48,7 +48,7 @@ class Reporter {
   /**
    * Emits an event of a connection, or of none, on the plugin and on the application.
    *
-   * @param {import('./connection.js').Connection} [connection] whose event it is: an error of a
+   * @param {import('./connection/connection.js').Connection} [connection] whose event it is: an error of a
    *   listener is reported with it
    */
   emit(event, args, connection) {

@@ -13,8 +13,8 @@ use nextrush_websocket::protocol::{
     CloseFrame, DeflateParams, EncodedFrame, Frames, Opcode, close, encode_frame,
 };
 use nextrush_websocket::session::{
-    Account, Appetite, Course, Deadline, Effects, Events, Limits, Memory, Outgoing, Overflow,
-    Resources, Session,
+    Account, Appetite, Compression, Course, Deadline, Effects, Events, Limits, Memory, Outgoing,
+    Overflow, Resources, Session, Terms,
 };
 
 const MAX_MESSAGE: usize = 1 << 16;
@@ -37,6 +37,8 @@ struct Heard {
     messages: usize,
     full: bool,
     over: bool,
+    /// When the last ping was sent whose answer is timed.
+    last_ping: Option<u64>,
 }
 
 impl Events for Heard {
@@ -49,6 +51,10 @@ impl Events for Heard {
 
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
         self.message(is_text, &payload);
+    }
+
+    fn pong(&mut self, pinged_at: u64) {
+        assert!(self.last_ping.is_some_and(|last| pinged_at <= last), "an answer to no ping");
     }
 
     fn is_full(&self) -> bool {
@@ -108,12 +114,9 @@ struct Dialogue {
 impl Dialogue {
     fn new(settings: u8) -> Self {
         let limits = Limits {
-            max_message_size: MAX_MESSAGE as u64,
             max_backpressure: MAX_BACKPRESSURE,
             overflow: if settings & 1 == 0 { Overflow::Close } else { Overflow::Drop },
             pong_timeout: PONG_TIMEOUT,
-            deflate_threshold: 16,
-            deflate_level: 1,
         };
         let deflate = (settings & 2 != 0).then_some(DeflateParams {
             server_no_context_takeover: settings & 4 != 0,
@@ -121,11 +124,13 @@ impl Dialogue {
             server_max_window_bits: 9,
             client_max_window_bits: 15,
         });
+        let compression = deflate.map(|params| Compression { params, threshold: 16, level: 1 });
+        let terms = Terms { max_message_size: MAX_MESSAGE as u32, compression };
         let pumped = settings & 16 != 0;
         let memory = Arc::new(Memory::new(1 << 20));
         let mut resources = Resources::new(limits, memory.clone());
         let account = Arc::new(Account::default());
-        let session = Session::new(account.clone(), RESPONSE, deflate, pumped, &mut resources);
+        let session = Session::new(account.clone(), RESPONSE, terms, pumped, &mut resources);
         Self {
             session,
             resources,
@@ -147,9 +152,9 @@ impl Dialogue {
     }
 
     fn step(&mut self, steps: &mut Steps<'_>) {
-        let kind = steps.byte() % 19;
+        let kind = steps.byte() % 23;
         // What JavaScript does goes through the log as well, behind the rest of a frame.
-        if matches!(kind, 5..=11 | 18) {
+        if matches!(kind, 5..=11 | 18..) {
             self.bring_rest();
         }
         let Self { session, resources, account, heard, .. } = self;
@@ -170,8 +175,7 @@ impl Dialogue {
             }
             4 => session.go_on(heard, resources),
             5 => {
-                session.handler_is_ready(resources);
-                Effects::default()
+                session.handler_is_ready(self.now, resources)
             }
             6 => {
                 let frame = encoded(steps.number());
@@ -179,7 +183,8 @@ impl Dialogue {
                     account.add(frame.len());
                     let shared = Bytes::from(frame.clone());
                     let shared = (frame.len() > 100).then_some(&shared);
-                    session.send(EncodedFrame::new(&frame), shared, resources);
+                    let may_compress = frame.len() % 3 > 0;
+                    session.send(EncodedFrame::new(&frame), shared, may_compress, resources);
                 }
                 Effects::default()
             }
@@ -230,6 +235,20 @@ impl Dialogue {
                 self.write_alone(frame, steps.number());
                 Effects::default()
             }
+            19 => {
+                session.pace(resources);
+                Effects::default()
+            }
+            // As much as JavaScript may have been sent before it counts.
+            20 => {
+                session.holds(steps.number(), resources);
+                Effects::default()
+            }
+            21 => session.took(usize::from(steps.byte()), self.now, resources),
+            22 => {
+                session.time_pongs(steps.byte() % 4 > 0);
+                Effects::default()
+            }
             _ => Effects::default(),
         };
         self.follow(effects);
@@ -259,7 +278,7 @@ impl Dialogue {
             }
         };
         if written == 0 {
-            session.send(EncodedFrame::new(&frame), None, resources);
+            session.send(EncodedFrame::new(&frame), None, true, resources);
         }
     }
 
@@ -289,6 +308,10 @@ impl Dialogue {
             assert!(sendable || [close::ABNORMAL, close::NO_STATUS].contains(&report.code));
         }
         self.courses.extend(effects.course);
+        if effects.pinged {
+            self.heard.last_ping = Some(self.now);
+            self.session.pinged(self.now);
+        }
         if !self.stuck {
             self.write(usize::MAX);
         } else if !self.blocked && self.session.may_write() && !self.session.slices().is_empty() {

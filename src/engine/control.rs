@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +10,16 @@ use bytes::Bytes;
 
 use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms};
-use super::slots::{SlotConnection, Slots};
+use super::slots::{NOT_COUNTED, SlotConnection, Slots, Vacated};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::histograms::{SizeTotals, Times};
-use crate::exchange::inbox::Wake;
+use crate::exchange::inbox::{Batch, Wake, What};
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
-use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
-use crate::protocol::{CloseFrame, DeflateParams};
-use crate::session::{Account, Memory, Overflow};
+use crate::exchange::{Common, ConnectionId, Generations, Ledger, Settings, Totals};
+use crate::protocol::CloseFrame;
+use crate::session::{Account, Memory, Overflow, Terms};
 #[cfg(unix)]
 use crate::tls::config::TlsConfig;
 #[cfg(unix)]
@@ -35,8 +34,8 @@ pub struct Engine {
     pub(super) slots: RefCell<Slots>,
     /// Open connections whose bytes JavaScript pumps.
     bridged: Cell<u32>,
-    /// Connections since the start.
-    adopted: Rc<Cell<u64>>,
+    /// Its connections by their descriptors.
+    ledger: Ledger,
     next_bridge: Cell<u32>,
     /// How long batches of events have waited for the JavaScript thread.
     waits: RefCell<Times>,
@@ -45,23 +44,24 @@ pub struct Engine {
 /// Keys of bridges fill what event codes leave beside the kind.
 const MAX_BRIDGES: u32 = 1 << 30;
 
-/// The connections of an engine by their descriptors.
-pub struct Ledger {
-    adopted: Rc<Cell<u64>>,
-    counters: Vec<Arc<Counters>>,
+/// What an I/O thread is told of a new connection.
+pub struct Welcome {
+    /// The 101 response.
+    pub response: Vec<u8>,
+    /// Bytes that Node had read.
+    pub replay: Vec<u8>,
+    /// What holds for the connection.
+    pub terms: Terms,
+    /// Milliseconds between pings; zero means none.
+    pub heartbeat: u32,
 }
 
-impl Ledger {
-    /// Connections that have a descriptor or a stream at this moment: those that are open, and those
-    /// that have ended and are being seen out.
-    pub fn living(&self) -> u64 {
-        let gone: u64 = self.counters.iter().map(|counters| counters.gone()).sum();
-        self.adopted.get().saturating_sub(gone)
-    }
-
-    /// Those of them that make room when their place is wanted.
-    pub fn making_room(&self) -> u64 {
-        self.counters.iter().map(|counters| u64::from(counters.making_room())).sum()
+#[cfg(test)]
+impl Welcome {
+    /// For tests.
+    pub fn of(response: &[u8]) -> Self {
+        let terms = Terms { max_message_size: 1024, compression: None };
+        Self { response: response.to_vec(), replay: Vec::new(), terms, heartbeat: 0 }
     }
 }
 
@@ -69,11 +69,24 @@ impl Ledger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     /// It is in the log.
+    OnItsWay,
+    /// It is in the log, and has to wait: [`Account::waits`].
     Queued,
     /// The connection is gone.
     Gone,
     /// The queue is full; what happens is up to `Limits::overflow`.
     Full,
+    /// It would have had to wait, and was of no use then.
+    Late,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SendOptions {
+    /// It is of no use where it has to wait.
+    pub volatile: bool,
+    /// It is not to be compressed.
+    pub uncompressed: bool,
 }
 
 impl Engine {
@@ -102,7 +115,7 @@ impl Engine {
             threads,
             slots: RefCell::new(Slots::new(count, generations)),
             bridged: Cell::new(0),
-            adopted: Rc::default(),
+            ledger: Ledger::new((0..count).map(|_| Arc::default())),
             next_bridge: Cell::new(0),
             waits: RefCell::default(),
         })
@@ -147,8 +160,7 @@ impl Engine {
 
     /// How many connections have a descriptor or a stream, also after this engine has gone.
     pub fn ledger(&self) -> Ledger {
-        let counters = self.threads.iter().map(|thread| thread.counters.clone()).collect();
-        Ledger { adopted: self.adopted.clone(), counters }
+        self.ledger.clone()
     }
 
     /// Open connections whose bytes JavaScript pumps.
@@ -193,14 +205,16 @@ impl Engine {
     }
 
     /// Hands a connection over to the I/O thread that has the fewest, at the operation's place in
-    /// its log. Returns `None` when every slot is taken.
+    /// its log. Where a limit of its own counts it, `counted` says by which number [`Self::release`] is to
+    /// name that, and has a [part](Ledger::part) of the engine's ledger. Returns `None` when every slot is
+    /// taken.
     pub fn adopt(
         &self,
         source: Source,
-        response: Vec<u8>,
-        replay: Vec<u8>,
-        deflate: Option<DeflateParams>,
+        welcome: Welcome,
+        counted: Option<(u32, &Ledger)>,
     ) -> Option<ConnectionId> {
+        let Welcome { response, replay, terms, heartbeat } = welcome;
         let account = Arc::new(Account::default());
         let bridged = matches!(source, Source::Stream(_));
         let thread = match &source {
@@ -212,20 +226,31 @@ impl Engine {
         #[cfg(unix)]
         let socket = match &source {
             // A compressor has to see every message, in order.
-            Source::Descriptor(socket) if deflate.is_none() => Some(LentSocket::of(socket)),
+            Source::Descriptor(socket) if terms.compression.is_none() => {
+                Some(LentSocket::of(socket))
+            }
             _ => None,
         };
         let connection = SlotConnection {
             account: account.clone(),
             rooms: Memberships::default(),
             bridged,
+            deflates: terms.compression.is_some(),
+            counted: counted.map_or(NOT_COUNTED, |(number, _)| number),
             #[cfg(unix)]
             socket,
         };
         let id = self.slots.borrow_mut().occupy(connection, thread)?;
         self.bridged.set(self.bridged.get() + u32::from(bridged));
-        self.adopted.set(self.adopted.get() + 1);
-        let adoption = Adoption { id, account, source, response, replay, deflate };
+        let thread = self.thread_number(id.slot);
+        let places = match counted {
+            None => self.ledger.adopt(thread),
+            Some((_, part)) => {
+                self.ledger.count();
+                part.adopt(thread)
+            }
+        };
+        let adoption = Adoption { id, account, source, response, replay, terms, heartbeat, places };
         self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)
     }
@@ -256,11 +281,13 @@ impl Engine {
     }
 
     /// Frees the slot of a connection whose end has been delivered. What was sent before this is
-    /// still on its way; the peer's close frame is answered after it.
-    pub fn release(&self, id: ConnectionId) {
-        let bridged = self.slots.borrow_mut().vacate(id);
+    /// still on its way; the peer's close frame is answered after it. Returns the number of the limit of
+    /// its own that counts it, if there is one.
+    pub fn release(&self, id: ConnectionId) -> Option<u32> {
+        let Vacated { bridged, counted } = self.slots.borrow_mut().vacate(id).unwrap_or_default();
         self.bridged.set(self.bridged.get() - u32::from(bridged));
         self.append(id, Op::Release(id));
+        counted
     }
 
     /// Bytes have come over the stream behind a bridge, whose connection is or was `slot`.
@@ -288,7 +315,29 @@ impl Engine {
 
     /// A stream of JavaScript's has written so many bytes of a connection's queue.
     pub fn written(&self, id: ConnectionId, count: usize) {
-        self.account(id, |account| account.remove(count));
+        let drained = self.account(id, |account| {
+            account.remove(count);
+            account.take_drained()
+        });
+        if drained == Some(true) {
+            self.tell_drained(id.slot);
+        }
+    }
+
+    /// JavaScript wants to hear when a connection's queue is empty, if a send has said that something
+    /// waits.
+    pub fn watch_drain(&self, id: ConnectionId) {
+        if self.account(id, Account::watch_drain) == Some(true) {
+            self.tell_drained(id.slot);
+        }
+    }
+
+    /// From here, so that it comes to JavaScript in a turn of its own, as it does from an I/O thread.
+    fn tell_drained(&self, slot: u32) {
+        let mut batch = Batch::default();
+        batch.push_news(slot, What::Drained);
+        let thread = (slot % self.settings().io_threads) as usize;
+        self.common.inbox.post(thread, batch);
     }
 
     fn account<R>(&self, id: ConnectionId, read: impl FnOnce(&Account) -> R) -> Option<R> {
@@ -320,13 +369,19 @@ impl Engine {
     pub fn send(
         &self,
         id: ConnectionId,
+        options: SendOptions,
         encode: impl FnOnce(&mut Vec<u8>) -> std::ops::Range<usize>,
     ) -> Sent {
+        if options.uncompressed && self.deflates(id) {
+            let mut frame = Vec::new();
+            let start = encode(&mut frame).start;
+            return self.send_owned(id, options, self.own_frame(frame, start));
+        }
         let mut pending = self.thread(id.slot).pending.borrow_mut();
         let before = pending.bytes.len();
         let range = encode(&mut pending.bytes);
-        let sent = self.count(id, range.len());
-        if sent == Sent::Queued {
+        let sent = self.count(id, options, range.len());
+        if matches!(sent, Sent::OnItsWay | Sent::Queued) {
             pending.push(Op::Frame(id, range));
         } else {
             pending.bytes.truncate(before);
@@ -336,35 +391,49 @@ impl Engine {
     }
 
     /// As [`Self::send`], for a frame with its own allocation.
-    pub fn send_owned(&self, id: ConnectionId, frame: Bytes) -> Sent {
-        let sent = self.count(id, frame.len());
-        if sent == Sent::Queued {
-            self.append(id, Op::SharedFrame(id, frame));
+    pub fn send_owned(&self, id: ConnectionId, options: SendOptions, frame: Bytes) -> Sent {
+        let sent = self.count(id, options, frame.len());
+        if matches!(sent, Sent::OnItsWay | Sent::Queued) {
+            let uncompressed = options.uncompressed && self.deflates(id);
+            let op = if uncompressed { Op::UncompressedFrame } else { Op::SharedFrame };
+            self.append(id, op(id, frame));
         }
         self.settle(id, sent)
     }
 
+    fn deflates(&self, id: ConnectionId) -> bool {
+        self.slots.borrow().get(id).is_some_and(|connection| connection.deflates)
+    }
+
     /// Counts `len` bytes against the connection's limit.
-    fn count(&self, id: ConnectionId, len: usize) -> Sent {
+    fn count(&self, id: ConnectionId, options: SendOptions, len: usize) -> Sent {
         let slots = self.slots.borrow();
         let Some(SlotConnection { account, .. }) = slots.get(id) else { return Sent::Gone };
         if !account.is_alive() {
             return Sent::Gone;
         }
-        if !account.admits(len, self.settings().limits.max_backpressure) {
-            return Sent::Full;
+        let max = self.settings().limits.max_backpressure;
+        let waits = account.waits(max);
+        let sent = match waits {
+            true if options.volatile => Sent::Late,
+            _ if !account.admits(len, max) => Sent::Full,
+            true => Sent::Queued,
+            false => Sent::OnItsWay,
+        };
+        account.told(sent != Sent::OnItsWay);
+        if matches!(sent, Sent::OnItsWay | Sent::Queued) {
+            account.add(len);
         }
-        account.add(len);
-        Sent::Queued
+        sent
     }
 
     fn settle(&self, id: ConnectionId, sent: Sent) -> Sent {
         let thread = self.thread(id.slot);
-        if sent == Sent::Full {
+        if matches!(sent, Sent::Full | Sent::Late) {
             thread.counters.dropped(1);
-            if self.settings().limits.overflow == Overflow::Close {
-                thread.append(Op::Overflow(id));
-            }
+        }
+        if sent == Sent::Full && self.settings().limits.overflow == Overflow::Close {
+            thread.append(Op::Overflow(id));
         }
         thread.hand_over_if_full();
         sent
@@ -393,6 +462,11 @@ impl Engine {
         self.slots.borrow().get(id).map_or(0, |connection| {
             connection.rooms.count() + usize::from(!connection.rooms.contains(room))
         })
+    }
+
+    /// The rooms that a connection is in, in no order.
+    pub fn rooms_of(&self, id: ConnectionId) -> Vec<RoomName> {
+        self.slots.borrow().get(id).map_or_else(Vec::new, |entry| entry.rooms.names())
     }
 
     /// Adds a connection to a room. Returns whether that created the room.
@@ -427,6 +501,31 @@ impl Engine {
         self.append(id, Op::Close(id, Box::new(frame)));
     }
 
+    /// Ends a connection at once, without a handshake; it is still reported.
+    pub fn terminate(&self, id: ConnectionId) {
+        self.append(id, Op::Terminate(id));
+    }
+
+    /// From now on JavaScript says which messages it has taken, by [`Self::took`].
+    pub fn pace(&self, id: ConnectionId) {
+        self.append(id, Op::Pace(id));
+    }
+
+    /// JavaScript holds so many bytes of the messages that came before it was told that it is paced.
+    pub fn holds(&self, id: ConnectionId, bytes: usize) {
+        self.append(id, Op::Holds(id, bytes));
+    }
+
+    /// JavaScript has taken so many messages more.
+    pub fn took(&self, id: ConnectionId, count: u32) {
+        self.append(id, Op::Took(id, count));
+    }
+
+    /// JavaScript wants to hear how long the answers to pings take from now on, or no longer.
+    pub fn time_pongs(&self, id: ConnectionId, wanted: bool) {
+        self.append(id, Op::TimePongs(id, wanted));
+    }
+
     /// Sends a ping.
     pub fn ping(&self, id: ConnectionId) {
         self.append(id, Op::Ping(id));
@@ -456,11 +555,14 @@ impl Engine {
         self.flush();
     }
 
-    /// Has a connection make room that has nothing to write any more, if there is one.
-    pub fn make_room(&self) {
-        let threads = self.threads.iter().map(|thread| (thread.can_make_room(), thread));
-        if let Some((1.., thread)) = threads.max_by_key(|(count, _)| *count) {
-            thread.make_room();
+    /// Has a connection make room that has nothing to write any more, if there is one of `ledger`, which
+    /// is this engine's or a part of it.
+    pub fn make_room(&self, ledger: &Ledger) {
+        if let Some((thread, places)) = ledger.most_roomy() {
+            places.ask();
+            let thread = &self.threads[thread];
+            thread.append(Op::MakeRoom(places.clone()));
+            thread.flush();
         }
     }
 
@@ -475,7 +577,11 @@ impl Engine {
 
     /// The I/O thread that has a slot.
     fn thread(&self, slot: u32) -> &Thread {
-        &self.threads[(slot % self.settings().io_threads) as usize]
+        &self.threads[self.thread_number(slot)]
+    }
+
+    fn thread_number(&self, slot: u32) -> usize {
+        (slot % self.settings().io_threads) as usize
     }
 
     fn append(&self, id: ConnectionId, op: Op) {
@@ -499,7 +605,7 @@ impl Engine {
     fn write_lone(&self) {
         #[cfg(unix)]
         for thread in &self.threads {
-            thread.write_lone(&self.slots.borrow());
+            thread.write_lone(&self.slots.borrow(), |slot| self.tell_drained(slot));
         }
     }
 }
@@ -514,17 +620,9 @@ mod tests {
 
     const SETTINGS: Settings = Settings {
         io_threads: 2,
-        heartbeat: Duration::ZERO,
         close_timeout: Duration::from_secs(1),
         max_buffered_bytes: 1 << 20,
-        limits: Limits {
-            max_message_size: 1024,
-            max_backpressure: 1024,
-            overflow: Overflow::Close,
-            pong_timeout: 0,
-            deflate_threshold: 1024,
-            deflate_level: 6,
-        },
+        limits: Limits { max_backpressure: 1024, overflow: Overflow::Close, pong_timeout: 0 },
     };
 
     fn start(generations: &Generations) -> Engine {
@@ -533,7 +631,7 @@ mod tests {
 
     fn adopt(engine: &Engine) -> ConnectionId {
         let source = Source::Stream(engine.new_bridge());
-        engine.adopt(source, Vec::new(), Vec::new(), None).unwrap()
+        engine.adopt(source, Welcome::of(b""), None).unwrap()
     }
 
     #[test]
@@ -562,8 +660,9 @@ mod tests {
         let new = adopt(&second);
         assert_eq!(new.slot, old.slot);
         let frame = || Bytes::from_static(b"\x81\x01a");
-        assert_eq!(second.send_owned(old, frame()), Sent::Gone);
-        assert_eq!(second.send_owned(new, frame()), Sent::Queued);
+        let options = SendOptions::default();
+        assert_eq!(second.send_owned(old, options, frame()), Sent::Gone);
+        assert_eq!(second.send_owned(new, options, frame()), Sent::OnItsWay);
         assert!(!second.is_alive(old) && second.is_alive(new));
         assert!(!second.join(old, &[1]));
         assert!(second.rooms().names().is_empty());

@@ -21,8 +21,9 @@ const LONE_BYTES: usize = 4 << 10;
 
 impl Thread {
     /// Writes what is pending, if that is next to nothing and all before it has been carried out. What
-    /// cannot be written, and all that follows it, goes through the log.
-    pub fn write_lone(&self, slots: &Slots) {
+    /// cannot be written, and all that follows it, goes through the log. `on_drained` is called with the
+    /// slots of connections of whose queue JavaScript wants to hear that it is empty.
+    pub fn write_lone(&self, slots: &Slots, on_drained: impl Fn(u32)) {
         let mut pending = self.pending.borrow_mut();
         let Segment { ops, bytes, .. } = &mut *pending;
         if ops.len() > LONE_FRAMES || !ops.iter().all(is_lone) || !self.has_caught_up() {
@@ -40,6 +41,9 @@ impl Thread {
             let Some(connection) = slots.get(*id) else { break };
             let Written { whole, begun } = self.write(connection, &frames);
             let all = whole == frames.len();
+            if connection.account.take_drained() {
+                on_drained(id.slot);
+            }
             done += whole;
             if let Some(written) = begun
                 && let Op::Frame(id, range) = &ops[done]
@@ -111,7 +115,7 @@ mod tests {
 
     use rustix::net::sockopt;
 
-    use crate::engine::Engine;
+    use crate::engine::{Engine, SendOptions, Welcome};
     use crate::exchange::oplog::Source;
     use crate::exchange::{ConnectionId, Generations, Settings};
     use crate::protocol::{CloseFrame, Opcode, encode_frame};
@@ -119,17 +123,9 @@ mod tests {
 
     const SETTINGS: Settings = Settings {
         io_threads: 1,
-        heartbeat: Duration::ZERO,
         close_timeout: Duration::from_secs(20),
         max_buffered_bytes: 1 << 30,
-        limits: Limits {
-            max_message_size: 1024,
-            max_backpressure: 1 << 20,
-            overflow: Overflow::Close,
-            pong_timeout: 0,
-            deflate_threshold: 1024,
-            deflate_level: 6,
-        },
+        limits: Limits { max_backpressure: 1 << 20, overflow: Overflow::Close, pong_timeout: 0 },
     };
 
     const RESPONSE: &[u8] = b"101";
@@ -146,7 +142,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         sockopt::set_socket_send_buffer_size(&ours, send_buffer).unwrap();
         let source = Source::Descriptor(Arc::new(ours.into()));
-        let id = engine.adopt(source, RESPONSE.to_vec(), Vec::new(), None).unwrap();
+        let id = engine.adopt(source, Welcome::of(RESPONSE), None).unwrap();
         engine.deliver(id);
         engine.flush();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -156,7 +152,7 @@ mod tests {
     }
 
     fn send(engine: &Engine, id: ConnectionId, payload: &[u8]) {
-        engine.send(id, |bytes| {
+        engine.send(id, SendOptions::default(), |bytes| {
             let start = bytes.len();
             encode_frame(bytes, Opcode::Binary, payload);
             start..bytes.len()

@@ -67,6 +67,13 @@ pub enum What {
     },
     /// A binary message that has its own allocation.
     OwnedBinary(Vec<u8>),
+    /// The connection's queue is empty again, after JavaScript was told that something waits there. May
+    /// come late, when the slot has another connection.
+    Drained,
+    /// From here on JavaScript says which messages it has taken.
+    Paced,
+    /// A ping was answered after so many microseconds.
+    Pong(u32),
     /// The connection ended. The last event of its slot.
     Closed(Box<CloseFrame>),
     /// Something for the stream behind a bridge to do, which may go on after [`What::Closed`].
@@ -131,6 +138,11 @@ impl Batch {
     /// The end of a connection.
     pub fn push_closed(&mut self, slot: u32, frame: CloseFrame) {
         self.events.push(Event { slot, what: What::Closed(Box::new(frame)) });
+    }
+
+    /// Something about a connection that is no message, and not its end.
+    pub fn push_news(&mut self, slot: u32, what: What) {
+        self.events.push(Event { slot, what });
     }
 
     /// Something for the stream behind a bridge to do.
