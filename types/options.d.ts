@@ -31,7 +31,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for an empty list, and for a path that is empty or
    * not valid.
    */
-  path?: string | string[];
+  path?: string | string[] | undefined;
 
   /**
    * Milliseconds between two ping frames to a connection (RFC 6455 §5.5.2), at most 2147483647.
@@ -39,7 +39,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 30000
    */
-  heartbeatMs?: number;
+  heartbeatMs?: number | undefined;
 
   /**
    * Milliseconds after which a connection that has not answered a ping is ended, with code 1001
@@ -48,7 +48,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 45000
    */
-  pongTimeoutMs?: number;
+  pongTimeoutMs?: number | undefined;
 
   /**
    * Upper limit of connections open at the same time, those still being verified included. One
@@ -56,7 +56,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
 
   /**
    * Upper limit of one incoming message in bytes, counted over all of its fragments and before
@@ -65,7 +65,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 1048576
    */
-  maxMessageSize?: number;
+  maxMessageSize?: number | undefined;
 
   /**
    * Accepted values of the `Origin` header (RFC 6455 §10.2): origins (`scheme://host[:port]`),
@@ -80,7 +80,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for a text that no browser sends as an origin: without a
    * scheme, or with a path.
    */
-  allowOrigins?: (string | RegExp)[];
+  allowOrigins?: (string | RegExp)[] | undefined;
 
   /**
    * Decides whether a client may connect, after all the cheaper checks. `true` lets it in, and so
@@ -94,7 +94,9 @@ export interface WebSocketPluginOptions {
    *
    * @default () => true
    */
-  verifyClient?: (req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal;
+  verifyClient?:
+    | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
+    | undefined;
 
   /**
    * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to
@@ -102,7 +104,7 @@ export interface WebSocketPluginOptions {
    *
    * @default false
    */
-  debug?: boolean;
+  debug?: boolean | undefined;
 
   /**
    * Takes what is printed otherwise: errors that nobody listens to, and with
@@ -125,7 +127,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
 
   /**
    * Milliseconds that the peer has to answer a close frame (RFC 6455 §7.1.1) before the
@@ -133,7 +135,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 5000
    */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
 
   /**
    * Upper limit of the bytes queued for one connection that reads more slowly than it is written
@@ -142,7 +144,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 16777216
    */
-  maxBackpressure?: number;
+  maxBackpressure?: number | undefined;
 
   /**
    * What happens to a message that does not fit into
@@ -151,7 +153,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 'close'
    */
-  backpressurePolicy?: 'close' | 'drop';
+  backpressurePolicy?: 'close' | 'drop' | undefined;
 
   /**
    * Upper limit of the bytes that the server keeps for all connections together: messages that have
@@ -163,7 +165,7 @@ export interface WebSocketPluginOptions {
    *
    * @default os.totalmem() / 4
    */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
 
   /**
    * Threads that read, parse, compress and write. A connection stays on one of them. One is best up
@@ -171,7 +173,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 1
    */
-  ioThreads?: number;
+  ioThreads?: number | undefined;
 
   /**
    * Which subprotocol a connection speaks (RFC 6455 §1.9), out of those that the client offers in
@@ -183,7 +185,7 @@ export interface WebSocketPluginOptions {
    *
    * @default undefined
    */
-  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
+  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false) | undefined;
 
   /**
    * Compression by permessage-deflate (RFC 7692), for clients that offer it. `true` means all
@@ -193,7 +195,7 @@ export interface WebSocketPluginOptions {
    *
    * @default false
    */
-  perMessageDeflate?: boolean | PerMessageDeflateOptions;
+  perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
 
   /**
    * Speaks TLS with the clients of a plain `http.Server`, on the I/O threads: neither HTTP requests nor
@@ -205,7 +207,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for PEM that cannot be read, a key that does not belong to
    * its certificate or is of a kind that is not supported, and for an option of its that does not exist.
    */
-  tls?: WebSocketTlsOptions;
+  tls?: WebSocketTlsOptions | undefined;
 
   /**
    * Most rooms that one connection may be in; {@link WSConnection.join} throws a RangeError beyond.
@@ -213,7 +215,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  maxRoomsPerConnection?: number;
+  maxRoomsPerConnection?: number | undefined;
 
   /**
    * Longest name of a room in UTF-16 units, as `length` counts them; {@link WSConnection.join}
@@ -221,7 +223,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 65536
    */
-  maxRoomNameLength?: number;
+  maxRoomNameLength?: number | undefined;
 
   /**
    * Joins this server with others: what is broadcast on one of them reaches the members on all of
@@ -230,7 +232,7 @@ export interface WebSocketPluginOptions {
    *
    * @default undefined
    */
-  cluster?: WSClusterOptions | WSClusterAdapter;
+  cluster?: WSClusterOptions | WSClusterAdapter | undefined;
 }
 
 /** Parameters of permessage-deflate (RFC 7692 §7). */
@@ -240,14 +242,14 @@ export interface PerMessageDeflateOptions {
    *
    * @default 1024
    */
-  threshold?: number;
+  threshold?: number | undefined;
 
   /**
    * Compression level, from 0 (none) to 9 (smallest).
    *
    * @default 6
    */
-  level?: number;
+  level?: number | undefined;
 
   /**
    * Compress each message on its own: worse compression, but no compressor per connection, and a
@@ -255,21 +257,21 @@ export interface PerMessageDeflateOptions {
    *
    * @default false
    */
-  serverNoContextTakeover?: boolean;
+  serverNoContextTakeover?: boolean | undefined;
 
   /**
    * Ask clients to compress each message on its own, so that nothing is kept per connection.
    *
    * @default false
    */
-  clientNoContextTakeover?: boolean;
+  clientNoContextTakeover?: boolean | undefined;
 
   /**
    * Base-2 logarithm of the largest window that this side compresses with, 9 to 15.
    *
    * @default 15
    */
-  serverMaxWindowBits?: number;
+  serverMaxWindowBits?: number | undefined;
 
   /**
    * Base-2 logarithm of the largest window that clients may compress with, 9 to 15. Clients that
@@ -277,7 +279,7 @@ export interface PerMessageDeflateOptions {
    *
    * @default undefined
    */
-  clientMaxWindowBits?: number;
+  clientMaxWindowBits?: number | undefined;
 }
 
 /** What {@link WebSocketPlugin.attach} can be told. */
@@ -287,5 +289,5 @@ export interface WebSocketAttachOptions {
    *
    * @default the option of the plugin
    */
-  tls?: WebSocketTlsOptions;
+  tls?: WebSocketTlsOptions | undefined;
 }

@@ -173,6 +173,16 @@ export const programs: Record<string, Expectation> = {
     expect(await client.next()).toMatch(/^\d+$/);
   },
 
+  [guide('getting-started', 'TypeScript (2)')]: async (run) => {
+    const client = await run.connect('/rooms/blue?name=ada');
+    expect(JSON.parse(`${await client.next()}`)).toEqual({ room: 'blue', user: 'ada' });
+  },
+  [guide('getting-started', 'TypeScript (3)')]: async (run) => {
+    const client = await run.connect('/ws');
+    client.close(4000);
+    expect(await run.line()).toMatch(/^[\w-]{36} closed with 4000$/);
+  },
+
   [guide('rooms', 'Rooms')]: async (run) => {
     const ada = await run.connect('/chat');
     const bob = await run.connect('/chat');
@@ -335,6 +345,29 @@ export const programs: Record<string, Expectation> = {
     }
   },
 
+  [guide('access', 'Words of your own')]: async (run) => {
+    const stranger = await run.refused('/devices');
+    expect(stranger.status).toBe(401);
+    expect(stranger.headers['www-authenticate']).toBe('Bearer realm="devices"');
+    const expired = await run.refused('/devices', bearer('forged'));
+    expect(expired).toMatchObject({ status: 403, body: '{"code":"expired"}' });
+    await run.connect('/devices', bearer('ada-token'));
+  },
+
+  [guide('access', 'One route and another')]: async (run) => {
+    const page = { origin: 'https://example.com' };
+    expect(await (await run.connect('/chat', page)).next()).toBe('chat');
+    expect(await run.refused('/chat')).toMatchObject({ status: 403 });
+    const bob = await run.connect('/admin?token=bob-token', page);
+    expect(await bob.closed).toEqual({ code: 4403, reason: 'for admins only' });
+    expect(await (await run.connect('/admin?token=ada-token', page)).next()).toBe('admin');
+    const program = await run.connect('/import');
+    expect(await program.next()).toBe('import');
+    program.send('x'.repeat(1024 * 1024));
+    program.close();
+    expect(await program.closed).toMatchObject({ code: 1005 });
+  },
+
   [guide('access', 'Middleware')]: async (run) => {
     const stranger = await run.connect('/chat?token=forged');
     expect(await stranger.closed).toEqual({ code: 4401, reason: 'no valid token' });
@@ -369,6 +402,17 @@ export const programs: Record<string, Expectation> = {
     const client = await run.connect('/chat');
     client.send('x'.repeat(16 * 1024 + 1));
     expect(await client.closed).toEqual({ code: 1009, reason: 'message exceeds maxMessageSize' });
+  },
+
+  [guide('limits', 'Sizes and numbers (2)')]: async (run) => {
+    const upload = await run.connect('/upload');
+    expect(await upload.next()).toBe('ready');
+    upload.send('x'.repeat(16 * 1024 + 1));
+    upload.close();
+    expect(await upload.closed).toMatchObject({ code: 1005 });
+    const chat = await run.connect('/chat');
+    chat.send('x'.repeat(16 * 1024 + 1));
+    expect(await chat.closed).toMatchObject({ code: 1009 });
   },
 
   [guide('limits', 'Rates')]: async (run) => {

@@ -8,6 +8,7 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
+  type WSRefusal,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -59,27 +60,32 @@ new WebSocketPlugin({ path: undefined, heartbeatMs: undefined, verifyClient: und
 const all: Same<
   WebSocketPluginOptions,
   {
-    path?: string | string[];
-    heartbeatMs?: number;
-    pongTimeoutMs?: number;
-    maxConnections?: number;
-    maxMessageSize?: number;
-    allowOrigins?: (string | RegExp)[];
-    verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
-    debug?: boolean;
+    path?: string | string[] | undefined;
+    heartbeatMs?: number | undefined;
+    pongTimeoutMs?: number | undefined;
+    maxConnections?: number | undefined;
+    maxMessageSize?: number | undefined;
+    allowOrigins?: (string | RegExp)[] | undefined;
+    verifyClient?:
+      | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
+      | undefined;
+    debug?: boolean | undefined;
     logger?: WSLogger | undefined;
-    handshakeTimeoutMs?: number;
-    closeTimeoutMs?: number;
-    maxBackpressure?: number;
-    backpressurePolicy?: 'close' | 'drop';
-    maxBufferedBytes?: number;
-    ioThreads?: number;
-    protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
-    perMessageDeflate?: boolean | PerMessageDeflateOptions;
-    tls?: WebSocketTlsOptions;
-    maxRoomsPerConnection?: number;
-    maxRoomNameLength?: number;
-    cluster?: WSClusterOptions | WSClusterAdapter;
+    handshakeTimeoutMs?: number | undefined;
+    closeTimeoutMs?: number | undefined;
+    maxBackpressure?: number | undefined;
+    backpressurePolicy?: 'close' | 'drop' | undefined;
+    maxBufferedBytes?: number | undefined;
+    ioThreads?: number | undefined;
+    protocols?:
+      | string[]
+      | ((offered: string[], req: IncomingMessage) => string | false)
+      | undefined;
+    perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
+    tls?: WebSocketTlsOptions | undefined;
+    maxRoomsPerConnection?: number | undefined;
+    maxRoomNameLength?: number | undefined;
+    cluster?: WSClusterOptions | WSClusterAdapter | undefined;
   }
 > = true;
 
@@ -90,26 +96,26 @@ const tls: Same<
   {
     cert: Pem;
     key: Pem;
-    passphrase?: string;
-    sni?: Record<string, WebSocketTlsIdentity>;
-    minVersion?: 'TLSv1.2' | 'TLSv1.3';
-    maxVersion?: 'TLSv1.2' | 'TLSv1.3';
-    ciphers?: string;
-    requestCert?: boolean;
-    rejectUnauthorized?: boolean;
-    ca?: Pem;
+    passphrase?: string | undefined;
+    sni?: Record<string, WebSocketTlsIdentity> | undefined;
+    minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+    maxVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+    ciphers?: string | undefined;
+    requestCert?: boolean | undefined;
+    rejectUnauthorized?: boolean | undefined;
+    ca?: Pem | undefined;
   }
 > = true;
 
 const deflate: Same<
   PerMessageDeflateOptions,
   {
-    threshold?: number;
-    level?: number;
-    serverNoContextTakeover?: boolean;
-    clientNoContextTakeover?: boolean;
-    serverMaxWindowBits?: number;
-    clientMaxWindowBits?: number;
+    threshold?: number | undefined;
+    level?: number | undefined;
+    serverNoContextTakeover?: boolean | undefined;
+    clientNoContextTakeover?: boolean | undefined;
+    serverMaxWindowBits?: number | undefined;
+    clientMaxWindowBits?: number | undefined;
   }
 > = true;
 
