@@ -13,9 +13,9 @@ use napi_derive::napi;
 use rustc_hash::FxHashMap;
 
 use super::capacity::{Capacity, Room};
-use super::cluster::ClusterNode;
+use super::cluster::{ClusterNode, ClusterStats};
 use super::hot::{EngineHandle, text_frame};
-use super::metrics::Tally;
+use super::metrics::{self, Tally};
 use super::options::{Options, pending};
 use super::rules::{RouteOptions, RouteRules, Rules};
 use super::waker::Waker;
@@ -975,6 +975,13 @@ impl NativePlugin {
             object.set(reason.name(), rejected[reason as usize])?;
         }
         Ok(object)
+    }
+
+    /// Everything that is counted, as OpenMetrics text. `cluster` is what `getStats` says of the cluster,
+    /// where there is one.
+    #[napi]
+    pub fn metrics(&self, cluster: Option<ClusterStats>) -> Result<String> {
+        metrics::text_of(self, cluster)
     }
 
     /// Numbers about the plugin; `rejections` has the rest, and `rooms` the names of the rooms.
