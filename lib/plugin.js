@@ -6,7 +6,6 @@ const { types } = require('node:util');
 
 const binding = require('./native.js');
 const { rejectReasons, requestHeaders } = require('./constants.js');
-const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
 const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
@@ -24,6 +23,7 @@ const { suggestUpgrade } = require('./suggest-upgrade.js');
 const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
 const { Upgrade } = require('./upgrade/upgrade.js');
+const { version } = require('./version.js');
 
 const NAME = 'WebSocketPlugin';
 const DESCRIPTION = 'WebSocket server with rooms, middleware and heartbeat, on a native engine';
