@@ -36,6 +36,8 @@ function resolutionsOf(version) {
 
 export async function tryCompilers({ work, packed }) {
   const project = path.join(work, 'typescript');
+  const compilerOf = (version) =>
+    path.join(project, 'node_modules', `typescript-${version}`, 'bin', 'tsc');
   await step('npm install, of compilers', () => {
     const compilers = TYPESCRIPTS.map((version) => [
       `typescript-${version}`,
@@ -51,31 +53,26 @@ export async function tryCompilers({ work, packed }) {
     for (const [resolution, options] of Object.entries(resolutionsOf(version))) {
       // With the declarations checked: without, a compiler has less to say.
       await step(`TypeScript ${version}, ${resolution}`, () =>
-        compile(project, version, { ...STRICT, ...options, skipLibCheck: false }),
+        compile(project, compilerOf(version), { ...STRICT, ...options, skipLibCheck: false }),
       );
     }
   }
-  // Without the types of Node.
   const bare = path.join(work, 'typescript-bare');
-  for (const name of ['src', 'node_modules']) {
-    cpSync(path.join(project, name), path.join(bare, name), {
-      recursive: true,
-      verbatimSymlinks: true,
-      filter: (source) => !/@types\/node/.test(source),
-    });
+  const main = path.join('node_modules', 'nextrush-websocket');
+  for (const name of ['src', main]) {
+    cpSync(path.join(project, name), path.join(bare, name), { recursive: true });
   }
   for (const version of TYPESCRIPTS) {
     await step(`TypeScript ${version} names what is missing without @types/node`, () => {
       const options = { ...STRICT, ...resolutionsOf(version).nodenext };
       const words = /nextrush-websocket\/index\.d\.ts.*Cannot find type definition file for 'node'/;
-      assert.throws(() => compile(bare, version, options), words);
+      assert.throws(() => compile(bare, compilerOf(version), options), words);
     });
   }
 }
 
-function compile(project, version, compilerOptions) {
+function compile(project, compiler, compilerOptions) {
   const config = { compilerOptions, include: ['src'] };
   writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(config));
-  const compiler = path.join(project, 'node_modules', `typescript-${version}`, 'bin', 'tsc');
   node([compiler, '--project', '.', '--pretty', 'false'], { cwd: project });
 }
