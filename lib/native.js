@@ -140,8 +140,8 @@ function attemptsOf(error) {
   if (errors.length === 0) errors.push(error);
   const attempts = [];
   for (const attempt of errors) {
-    // The loader also looks for a WebAssembly build, and there is none.
-    if (!/wasm32|\.wasi\./.test(attempt.message)) add(attempts, attempt, root);
+    // The loader also looks for a WebAssembly build, and there is none; a single executable has no resolve.
+    if (!/wasm32|\.wasi\.|require\.resolve/.test(attempt.message)) add(attempts, attempt, root);
   }
   return attempts;
 }
