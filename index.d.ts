@@ -1,3 +1,4 @@
+// Where this cannot be found: npm install --save-dev @types/node
 /// <reference types="node" />
 
 import type { WebSocketApplication, WebSocketMethods, WithWebSocket } from './types/application.js';

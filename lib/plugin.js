@@ -6,7 +6,6 @@ const { types } = require('node:util');
 
 const binding = require('./native.js');
 const { rejectReasons, requestHeaders } = require('./constants.js');
-const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
 const {
@@ -40,6 +39,7 @@ const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
 const { rejectionOf } = require('./upgrade/rejection.js');
 const { Upgrade } = require('./upgrade/upgrade.js');
+const { version } = require('./version.js');
 const { Waves, readWaves } = require('./waves.js');
 
 const NAME = 'WebSocketPlugin';
