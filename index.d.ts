@@ -31,10 +31,11 @@ export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
   WebSocketPluginOptions,
+  WSMessageRate,
 } from './types/options.js';
 export { WebSocketPlugin } from './types/plugin.js';
 export type { WSRoomManager } from './types/rooms.js';
-export type { WSRejectReason, WSStats } from './types/stats.js';
+export type { WSRateLimitedStats, WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 
 // In both of these the plugin's methods come first, so that they win over those of the same name

@@ -90,13 +90,16 @@ class Engine {
    * its route, if it has one. Without `fd` its bytes are pumped through `socket`. Throws where that
    * fails.
    */
-  adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
+  adopt(fd, handshake, { socket, protocol, headers, replay, url, address }) {
     // A bridge leaves the pump as it is.
     const pump = fd === undefined ? undefined : pumpOf(socket, this);
     const [id, slot, generation, agreed, route, bridge, responseBytes] = inThisRealm(() => {
       if (!this.#isRunning) this.#start();
       const descriptor = pump === undefined ? fd : { fd, pump };
-      return this.native.adopt(descriptor, handshake, protocol, headers, replay);
+      // A plain descriptor is asked when somebody wants to know.
+      const isKnown = fd !== undefined && pump === undefined;
+      const told = isKnown ? undefined : address;
+      return this.native.adopt(descriptor, handshake, protocol, headers, replay, told);
     });
     const connection = new Connection(this, id, slot, generation, url, agreed ?? '');
     this.#connections[slot] = connection;

@@ -97,14 +97,17 @@ function stopReading(socket) {
 
 /**
  * Keeps what user code reads from `req.socket` after Node's socket is gone: Node remembers the
- * remote end once it has been read, but not the local one.
+ * remote end once it has been read, but not the local one. Returns the address of the remote end, if
+ * there is one.
  */
 function rememberAddresses(socket) {
-  void socket.remoteAddress;
+  const { remoteAddress } = socket;
   // Only Node's own sockets have it, and only those forget.
-  if (typeof socket._getsockname !== 'function') return;
-  socket[LOCAL_NAME] = socket._getsockname();
-  socket._getsockname = rememberedName;
+  if (typeof socket._getsockname === 'function') {
+    socket[LOCAL_NAME] = socket._getsockname();
+    socket._getsockname = rememberedName;
+  }
+  return typeof remoteAddress === 'string' ? remoteAddress : undefined;
 }
 
 const LOCAL_NAME = Symbol('nextrush-websocket local address');

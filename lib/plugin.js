@@ -288,13 +288,14 @@ class WebSocketPlugin extends Emitter {
   }
 
   getStats() {
-    const { rooms, transports, memory, ...counts } = this.#native.stats();
+    const { rooms, transports, memory, rateLimited, ...counts } = this.#native.stats();
     // Copies, as those of the native half are of another realm where a test runner has several.
     return {
       ...counts,
       rooms: [...rooms],
       transports: { ...transports },
       memory: { ...memory },
+      rateLimited: { ...rateLimited },
       rejected: { ...this.#native.rejections() },
       ...this.#clusterNumbers(),
     };
@@ -455,7 +456,15 @@ class WebSocketPlugin extends Emitter {
        */
       admit: (req) => {
         const hosts = countOf(req.rawHeaders, 'host');
-        const admission = native.admit(req.url, headOf(req), hosts, matchesPattern);
+        const { peer, forwarded } = native.asksForAddress ? addressesOf(req) : NO_ADDRESSES;
+        const admission = native.admit(
+          req.url,
+          headOf(req),
+          hosts,
+          matchesPattern,
+          peer,
+          forwarded,
+        );
         if (typeof admission !== 'number') this.#logRejection(req, admission);
         return admission;
       },
@@ -654,6 +663,18 @@ function headOf({ method, httpVersion, headers }) {
   }
   return head;
 }
+
+/** What says which address the client of a request has; user code may have put anything there. */
+function addressesOf({ socket, headers }) {
+  const peer = socket?.remoteAddress;
+  const forwarded = headers['x-forwarded-for'];
+  return {
+    peer: typeof peer === 'string' ? peer : undefined,
+    forwarded: typeof forwarded === 'string' ? forwarded : undefined,
+  };
+}
+
+const NO_ADDRESSES = {};
 
 /** How often a header occurs: Node drops all but the first of some. */
 function countOf(rawHeaders, name) {

@@ -43,6 +43,11 @@ const TABLES = {
       cells,
     },
     {
+      head: ['field', 'type', 'unit', 'default', 'accepted', 'meaning'],
+      group: 'messageRate',
+      cells,
+    },
+    {
       head: ['setting', 'type', 'unit', 'default', 'accepted', 'meaning'],
       group: 'cluster',
       cells,

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { WSConnection } from './connection.js';
-import type { PerMessageDeflateOptions } from './options.js';
+import type { PerMessageDeflateOptions, WebSocketPluginOptions } from './options.js';
 
 /**
  * What became of a message, as far as that is known when `send` returns: `'sent'` is on its way with
@@ -60,7 +60,11 @@ export interface WSSocket<
    */
   readonly request: IncomingMessage | undefined;
 
-  /** The address of the peer, and `undefined` once the connection has ended or where there is none. */
+  /**
+   * The IP address of the client: that of its socket, as `req.socket.remoteAddress` has it, or what a
+   * proxy says that {@link WebSocketPluginOptions.trustProxy} trusts. `undefined` once the connection has
+   * ended, and where there is none, as for a unix socket.
+   */
   readonly remoteAddress: string | undefined;
 
   /** Names of the rooms that the connection is in, in no order. */

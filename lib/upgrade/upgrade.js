@@ -231,8 +231,8 @@ class Upgrade {
         headers: headersOf(this.#response),
         replay: null,
         url: req.url,
+        address: rememberAddresses(socket),
       };
-      rememberAddresses(socket);
     } catch (error) {
       return this.#onUserError(error);
     }

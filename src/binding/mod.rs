@@ -16,6 +16,7 @@ mod option_names;
 mod option_table;
 mod options;
 mod plugin;
+mod proxy_protocol;
 #[cfg(unix)]
 mod tls;
 mod waker;

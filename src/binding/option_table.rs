@@ -21,6 +21,9 @@ const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 /// The largest limit that is kept as a number of 32 bits.
 const MAX_LIMIT: f64 = u32::MAX as f64;
 
+/// More messages a second than one thread can parse; also most of a burst.
+const MAX_RATE: f64 = 1_000_000.0;
+
 /// More threads than this cannot be fed by one JavaScript thread on any machine there is.
 const MAX_IO_THREADS: f64 = 64.0;
 
@@ -61,12 +64,12 @@ pub(super) struct Number {
     /// What is counted; empty for a bare number.
     unit: &'static str,
     pub default: Option<f64>,
-    /// Where the default depends on the machine: how JavaScript would write it.
+    /// Where the default depends on the machine or another option: how JavaScript would write it.
     derived: Option<&'static str>,
 }
 
 /// The options of `WebSocketPlugin`, in the order in which they are read, documented and listed.
-pub(super) static OPTIONS: [OptionRow; 20] = [
+pub(super) static OPTIONS: [OptionRow; 24] = [
     other(
         "path",
         "string or string[]",
@@ -87,6 +90,19 @@ pub(super) static OPTIONS: [OptionRow; 20] = [
     .by_default(10_000.0)
     .or_infinity(),
     number(
+        "maxConnectionsPerIp",
+        1.0,
+        MAX_LIMIT,
+        "connections",
+        "most at a time from one address; one more gets HTTP 429",
+    )
+    .by_default(f64::INFINITY)
+    .or_infinity()
+    .see("Addresses"),
+    other("trustProxy", "any of several", "false", "whose `X-Forwarded-For` is believed")
+        .accepts("a boolean, a whole number of proxies, or addresses such as 'loopback' or '10.0.0.0/8' in a string or an array")
+        .see("Addresses"),
+    number(
         "maxMessageSize",
         1.0,
         MAX_MESSAGE,
@@ -94,6 +110,9 @@ pub(super) static OPTIONS: [OptionRow; 20] = [
         "longest incoming; a longer one ends with 1009",
     )
     .by_default(1_048_576.0),
+    other("messageRate", "object", "undefined", "how many messages a connection may send")
+        .accepts("an object with perSecond, burst and policy")
+        .see("Floods"),
     other("allowOrigins", "(string or RegExp)[]", "[]", "accepted origins; empty accepts all")
         .accepts("an array of strings and regular expressions")
         .see("Origins"),
@@ -131,6 +150,9 @@ pub(super) static OPTIONS: [OptionRow; 20] = [
         .accepts("a boolean or an object")
         .see("Compression"),
     other("tls", "object", "undefined", "speaks TLS for a plain `http.Server`").see("TLS"),
+    other("proxyProtocol", "boolean or object", "false", "connections begin with a PROXY header")
+        .accepts("a boolean or an object with trusted")
+        .see("Addresses"),
     number("maxRoomsPerConnection", 1.0, MAX_LIMIT, "rooms", "most rooms of one connection")
         .by_default(10_000.0)
         .or_infinity(),
@@ -154,6 +176,24 @@ pub(super) static DEFLATE_OPTIONS: [OptionRow; 6] = [
         .by_default(DeflateOptions::DEFAULT.server_max_window_bits as f64),
     number("clientMaxWindowBits", 9.0, 15.0, "bits", "the same for clients"),
 ];
+
+/// The options of `messageRate`.
+pub(super) static MESSAGE_RATE_OPTIONS: [OptionRow; 3] = [
+    number("perSecond", 1.0, MAX_RATE, "messages", "so many a second in the long run")
+        .by_default_of("required"),
+    number("burst", 1.0, MAX_RATE, "messages", "so many at once, after a silence")
+        .by_default_of("perSecond"),
+    OptionRow::new(
+        "policy",
+        Accepts::OneOf(&["close", "drop", "pause"]),
+        "what a message meets that comes too early",
+    ),
+];
+
+/// The options of `proxyProtocol`.
+pub(super) static PROXY_PROTOCOL_OPTIONS: [OptionRow; 1] =
+    [other("trusted", "string or string[]", "everybody", "load balancers that send the header")
+        .accepts("addresses such as 'loopback' or '10.0.0.0/8' in a string or a non-empty array")];
 
 /// The options of `tls`, which the facade reads.
 pub(super) static TLS_OPTIONS: [OptionRow; 10] = [
@@ -327,6 +367,8 @@ pub struct OptionTables {
     pub options: Vec<DocumentedOption>,
     /// Those of `perMessageDeflate`.
     pub per_message_deflate: Vec<DocumentedOption>,
+    /// Those of `messageRate`.
+    pub message_rate: Vec<DocumentedOption>,
     /// Those of `tls`.
     pub tls: Vec<DocumentedOption>,
     /// Those of `cluster`.
@@ -339,16 +381,22 @@ pub fn option_tables() -> OptionTables {
     OptionTables {
         options: OPTIONS.iter().map(OptionRow::documented).collect(),
         per_message_deflate: DEFLATE_OPTIONS.iter().map(OptionRow::documented).collect(),
+        message_rate: MESSAGE_RATE_OPTIONS.iter().map(OptionRow::documented).collect(),
         tls: TLS_OPTIONS.iter().map(OptionRow::documented).collect(),
         cluster: CLUSTER_OPTIONS.iter().map(OptionRow::documented).collect(),
     }
+}
+
+/// A number as JavaScript writes it.
+fn in_javascript(number: f64) -> String {
+    if number.is_infinite() { "Infinity".to_owned() } else { number.to_string() }
 }
 
 impl OptionRow {
     fn documented(&self) -> DocumentedOption {
         let (kind, default) = match &self.accepts {
             Accepts::Number(Number { default: Some(default), .. }) => {
-                ("number", default.to_string())
+                ("number", in_javascript(*default))
             }
             Accepts::Number(number) => ("number", number.derived.unwrap_or("undefined").to_owned()),
             Accepts::Flag => ("boolean", "false".to_owned()),

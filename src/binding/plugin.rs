@@ -4,12 +4,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::cluster::ClusterNode;
@@ -23,10 +25,11 @@ use crate::engine::{Engine, Ledger};
 #[cfg(unix)]
 use crate::exchange::oplog::Pumped;
 use crate::exchange::oplog::Source;
-use crate::exchange::{ConnectionId, Generations, Totals};
+use crate::exchange::{AddressPlace, Addresses, ConnectionId, Generations, Totals};
 use crate::handshake::{
     Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
-    RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
+    RouteTable, SubprotocolRule, TrustedProxies, UpgradeRequest, address_of, normalised, origin,
+    shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame, payload_of};
 #[cfg(unix)]
@@ -44,6 +47,10 @@ pub struct NativePlugin {
     routes: RefCell<RouteTable>,
     /// Admitted requests that have not become connections. They count against the limit.
     handshakes: RefCell<Pending>,
+    /// What is known of the clients of those of them, where something is. Usually empty.
+    clients: RefCell<FxHashMap<u64, Client>>,
+    /// Counts connections by address, where there is a limit.
+    addresses: Option<Arc<Addresses>>,
     /// Adopted connections whose end has not been delivered.
     pub(super) open: Cell<u32>,
     /// Something else than open connections keeps the process alive.
@@ -61,6 +68,15 @@ pub struct NativePlugin {
     ledgers: RefCell<Vec<Ledger>>,
     /// This server's place in a cluster, while it has one.
     cluster: RefCell<Option<Arc<Node>>>,
+}
+
+/// What is known of a client from the admission of its request on.
+#[derive(Clone, Default)]
+struct Client {
+    /// Its place among those of its address.
+    place: Option<Arc<AddressPlace>>,
+    /// Its address, where a proxy said it.
+    address: Option<IpAddr>,
 }
 
 /// Why an upgrade request is refused, with the HTTP response that says so.
@@ -102,6 +118,8 @@ pub struct PluginStats {
     pub bytes_sent: f64,
     /// Messages dropped because of backpressure.
     pub dropped_messages: f64,
+    /// What has become of peers that sent more messages than they may.
+    pub rate_limited: RateLimitedStats,
     /// Bytes queued for all connections together.
     pub buffered_amount: f64,
     /// Connections whose peer reads more slowly than it is written to, at this moment.
@@ -112,6 +130,17 @@ pub struct PluginStats {
     pub memory: MemoryStats,
     /// How the bytes of the open connections get in and out.
     pub transports: TransportStats,
+}
+
+/// What `messageRate` has done.
+#[napi(object)]
+pub struct RateLimitedStats {
+    /// Connections that were closed.
+    pub closed: f64,
+    /// Messages that were dropped.
+    pub dropped: f64,
+    /// How often a connection was not read for a while.
+    pub paused: f64,
 }
 
 /// What is kept for all connections together, in bytes.
@@ -140,8 +169,12 @@ impl NativePlugin {
     /// is what the process may use, in bytes, where that is known.
     #[napi(constructor)]
     pub fn new(env: Env, options: Unknown<'_>, memory: Option<f64>) -> Result<Self> {
+        let options = Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?;
+        let limit = options.max_connections_per_ip;
         Ok(Self {
-            options: Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?,
+            addresses: limit.map(|limit| Arc::new(Addresses::new(limit))),
+            clients: RefCell::default(),
+            options,
             routes: RefCell::default(),
             handshakes: RefCell::default(),
             open: Cell::new(0),
@@ -172,6 +205,12 @@ impl NativePlugin {
     #[napi(getter)]
     pub fn debug(&self) -> bool {
         self.options.debug
+    }
+
+    /// Whether `admit` has to know the address of a client.
+    #[napi(getter)]
+    pub fn asks_for_address(&self) -> bool {
+        self.addresses.is_some() || self.options.trusted_proxies != TrustedProxies::Nobody
     }
 
     /// Indices of `allowOrigins` whose RegExp the facade has to run.
@@ -241,7 +280,8 @@ impl NativePlugin {
     /// `constants().requestHeaders` nothing where it is missing, or `=` and its value. It is one text, as
     /// each value that is fetched from JavaScript costs some 100 ns. `hosts` counts the header lines
     /// `Host`, of which Node only keeps the first. `by_regexp` tells whether a RegExp that only
-    /// JavaScript can run matches an origin.
+    /// JavaScript can run matches an origin. Where `asksForAddress`, `peer` is the address that the request's
+    /// socket has, if any, and `forwarded` its `X-Forwarded-For`.
     #[napi]
     pub fn admit(
         &self,
@@ -249,6 +289,8 @@ impl NativePlugin {
         head: String,
         hosts: u32,
         by_regexp: Function<'_, FnArgs<(String,)>, bool>,
+        peer: Option<String>,
+        forwarded: Option<String>,
     ) -> Result<Either<f64, UpgradeRejection>> {
         let Some(request) = UpgradeRequest::from_lines(&head, hosts) else {
             // User code has put a line break into a header: no client can.
@@ -256,8 +298,22 @@ impl NativePlugin {
             let rejection = Rejection::new(RejectReason::BadRequest, message);
             return Ok(Either::B(self.count_rejection(&rejection, "GET")));
         };
-        Ok(match self.decide(&url, &request, &by_regexp)? {
-            Ok(handshake) => Either::A(self.handshakes.borrow_mut().add(handshake) as f64),
+        let peer = peer.as_deref().and_then(address_of);
+        let client = self.options.trusted_proxies.client_of(peer, forwarded.as_deref());
+        let mut known = Client { place: None, address: client.filter(|_| client != peer) };
+        let decision = self.decide(&url, &request, &by_regexp)?;
+        let decision = match decision {
+            Ok(handshake) => self.find_place(client, &mut known).map(|()| handshake),
+            refused => refused,
+        };
+        Ok(match decision {
+            Ok(handshake) => {
+                let number = self.handshakes.borrow_mut().add(handshake);
+                if known.place.is_some() || known.address.is_some() {
+                    self.clients.borrow_mut().insert(number, known);
+                }
+                Either::A(number as f64)
+            }
             Err(rejection) => Either::B(self.count_rejection(&rejection, request.method)),
         })
     }
@@ -289,6 +345,22 @@ impl NativePlugin {
             return reject(RejectReason::Limit, message);
         }
         Ok(Ok(handshake))
+    }
+
+    /// Takes a place among those of a client's address. Who has none is not counted.
+    fn find_place(
+        &self,
+        client: Option<IpAddr>,
+        known: &mut Client,
+    ) -> std::result::Result<(), Rejection> {
+        let Some((addresses, client)) = self.addresses.as_ref().zip(client) else { return Ok(()) };
+        known.place = addresses.take(client);
+        if known.place.is_some() {
+            return Ok(());
+        }
+        let message =
+            "too many WebSocket connections from this address: maxConnectionsPerIp is reached";
+        Err(Rejection::new(RejectReason::Address, message))
     }
 
     /// Whether `maxConnections` allows one more. What counts against it: requests being verified, and
@@ -395,6 +467,7 @@ impl NativePlugin {
     #[napi]
     pub fn withdraw(&self, handshake: f64) {
         self.handshakes.borrow_mut().take(handshake as u64);
+        self.clients.borrow_mut().remove(&(handshake as u64));
     }
 
     /// Starts the engine and returns its hot functions. `on_wake` is called whenever events wait
@@ -500,6 +573,8 @@ impl NativePlugin {
     /// bridge where there is none, writes the 101 response and replays `replay`, the bytes that Node
     /// has read already. Where that throws, the handshake is as it was, unless it was over before.
     ///
+    /// `address` is that of the client, where a descriptor of its does not say it.
+    ///
     /// `protocol` is what a function of the application chose from the handshake's choices, and means
     /// nothing where there is no such function; `headers` alternates names and values of further
     /// response headers.
@@ -520,6 +595,7 @@ impl NativePlugin {
         protocol: Option<String>,
         headers: Vec<String>,
         replay: &[u8],
+        address: Option<String>,
     ) -> Result<Array<'env>> {
         let descriptor = fd.map(descriptor).transpose()?;
         let headers: Vec<(String, String)> =
@@ -536,6 +612,8 @@ impl NativePlugin {
         let response = handshake.response(protocol.as_deref(), &headers);
         let response_bytes = response.len() as u32;
         let deflate = handshake.deflate();
+        let client = self.clients.borrow().get(&number).cloned().unwrap_or_default();
+        let address = client.address.or_else(|| address_of(address.as_deref()?));
         let engine = self.engine.borrow();
         let handle =
             engine.as_ref().ok_or_else(|| Error::from_reason("the engine has not been started"))?;
@@ -547,7 +625,12 @@ impl NativePlugin {
                     (Source::Stream(key), Some(key))
                 }
             };
-            Some((engine.adopt(source, response, replay.to_vec(), deflate)?, bridge))
+            let replay = replay.to_vec();
+            let id = engine.adopt(source, response, replay, deflate, client.place)?;
+            if let Some(address) = address {
+                engine.set_remote_address(id, address);
+            }
+            Some((id, bridge))
         };
         let (id, bridge) = handle
             .with(adopt)
@@ -555,6 +638,7 @@ impl NativePlugin {
             .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
         // From now on it counts as a connection.
         handshakes.take(number);
+        self.clients.borrow_mut().remove(&number);
         if self.open.replace(self.open.get() + 1) == 0 {
             handle.waker.keep_alive(env, true)?;
         }
@@ -732,6 +816,14 @@ impl NativePlugin {
             .unwrap_or(0) as f64
     }
 
+    /// The address of the peer. `null` where it has none, or is gone.
+    #[napi]
+    pub fn remote_address(&self, slot: u32, generation: u32) -> Option<String> {
+        self.with_engine(|engine| engine.remote_address(ConnectionId { slot, generation }))
+            .flatten()
+            .map(|address| address.to_string())
+    }
+
     /// Whether connections can be served.
     #[napi]
     pub fn is_healthy(&self) -> bool {
@@ -767,6 +859,11 @@ impl NativePlugin {
             bytes_received: totals.bytes_received as f64,
             bytes_sent: totals.bytes_sent as f64,
             dropped_messages: totals.dropped as f64,
+            rate_limited: RateLimitedStats {
+                closed: totals.rate_limited.closed as f64,
+                dropped: totals.rate_limited.dropped as f64,
+                paused: totals.rate_limited.paused as f64,
+            },
             buffered_amount: self.with_engine(Engine::total_buffered_amount).unwrap_or(0) as f64,
             backpressured_connections: self.with_engine(Engine::backpressured).unwrap_or(0),
             closing_connections: u32::try_from(closing).unwrap_or(u32::MAX),

@@ -1,6 +1,7 @@
 //! What the JavaScript thread asks of an engine.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms};
@@ -18,7 +20,9 @@ use crate::exchange::inbox::Wake;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
-use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
+use crate::exchange::{
+    AddressPlace, Common, ConnectionId, Counters, Generations, Settings, Totals,
+};
 use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::{Account, Memory, Overflow};
 #[cfg(unix)]
@@ -38,6 +42,9 @@ pub struct Engine {
     /// Connections since the start.
     adopted: Rc<Cell<u64>>,
     next_bridge: Cell<u32>,
+    /// Addresses of peers, by slot, that their descriptor does not have: of those behind a proxy, and of
+    /// those whose bytes come another way.
+    addresses: RefCell<FxHashMap<u32, IpAddr>>,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
@@ -102,6 +109,7 @@ impl Engine {
             bridged: Cell::new(0),
             adopted: Rc::default(),
             next_bridge: Cell::new(0),
+            addresses: RefCell::default(),
         })
     }
 
@@ -180,6 +188,7 @@ impl Engine {
         response: Vec<u8>,
         replay: Vec<u8>,
         deflate: Option<DeflateParams>,
+        address_place: Option<Arc<AddressPlace>>,
     ) -> Option<ConnectionId> {
         let account = Arc::new(Account::default());
         let bridged = matches!(source, Source::Stream(_));
@@ -191,8 +200,7 @@ impl Engine {
         };
         #[cfg(unix)]
         let socket = match &source {
-            // A compressor has to see every message, in order.
-            Source::Descriptor(socket) if deflate.is_none() => Some(LentSocket::of(socket)),
+            Source::Descriptor(socket) => Some(LentSocket::of(socket)),
             _ => None,
         };
         let connection = SlotConnection {
@@ -205,17 +213,23 @@ impl Engine {
         let id = self.slots.borrow_mut().occupy(connection, thread)?;
         self.bridged.set(self.bridged.get() + u32::from(bridged));
         self.adopted.set(self.adopted.get() + 1);
-        let adoption = Adoption { id, account, source, response, replay, deflate };
+        let adoption = Adoption { id, account, source, response, replay, deflate, address_place };
         self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)
     }
 
     /// Has an I/O thread speak TLS with a client. Returns the key of the pump, which the event says
-    /// that comes once the handshake is over.
+    /// that comes once the handshake is over. `expects_header` says that a PROXY header comes first.
     #[cfg(unix)]
-    pub fn secure(&self, socket: OwnedFd, config: Arc<TlsConfig>, limit: Duration) -> u32 {
+    pub fn secure(
+        &self,
+        socket: OwnedFd,
+        config: Arc<TlsConfig>,
+        expects_header: bool,
+        limit: Duration,
+    ) -> u32 {
         let key = self.new_bridge();
-        let securing = Securing { key, socket, config, limit };
+        let securing = Securing { key, socket, config, expects_header, limit };
         self.threads[self.thread_of_pump(key)].append(Op::Secure(Box::new(securing)));
         key
     }
@@ -239,6 +253,7 @@ impl Engine {
     /// still on its way; the peer's close frame is answered after it.
     pub fn release(&self, id: ConnectionId) {
         let bridged = self.slots.borrow_mut().vacate(id);
+        self.addresses.borrow_mut().remove(&id.slot);
         self.bridged.set(self.bridged.get() - u32::from(bridged));
         self.append(id, Op::Release(id));
     }
@@ -293,6 +308,21 @@ impl Engine {
     /// Bytes queued for the peer.
     pub fn buffered_amount(&self, id: ConnectionId) -> usize {
         self.account(id, Account::buffered).unwrap_or(0)
+    }
+
+    /// From now on the peer of a connection has this address, whatever its descriptor says.
+    pub fn set_remote_address(&self, id: ConnectionId, address: IpAddr) {
+        self.addresses.borrow_mut().insert(id.slot, address);
+    }
+
+    /// The address of the peer; `None` where it has none, or is gone.
+    pub fn remote_address(&self, id: ConnectionId) -> Option<IpAddr> {
+        let slots = self.slots.borrow();
+        let connection = slots.get(id)?;
+        let known = self.addresses.borrow().get(&id.slot).copied();
+        #[cfg(unix)]
+        let known = known.or_else(|| connection.socket.as_ref()?.peer_address());
+        known.filter(|_| connection.account.is_alive())
     }
 
     /// Appends the frame that `encode` writes behind the bytes of the log and whose range it
@@ -499,6 +529,7 @@ mod tests {
         max_buffered_bytes: 1 << 20,
         limits: Limits {
             max_message_size: 1024,
+            message_rate: None,
             max_backpressure: 1024,
             overflow: Overflow::Close,
             pong_timeout: 0,
@@ -513,7 +544,7 @@ mod tests {
 
     fn adopt(engine: &Engine) -> ConnectionId {
         let source = Source::Stream(engine.new_bridge());
-        engine.adopt(source, Vec::new(), Vec::new(), None).unwrap()
+        engine.adopt(source, Vec::new(), Vec::new(), None, None).unwrap()
     }
 
     #[test]

@@ -71,6 +71,7 @@ mod tests {
         max_buffered_bytes: 1 << 30,
         limits: Limits {
             max_message_size: 1024,
+            message_rate: None,
             max_backpressure: 1 << 30,
             overflow: Overflow::Close,
             pong_timeout: 0,
@@ -90,7 +91,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let source = Source::Descriptor(Arc::new(ours.into()));
-        (engine.adopt(source, b"101".to_vec(), Vec::new(), None).unwrap(), peer)
+        (engine.adopt(source, b"101".to_vec(), Vec::new(), None, None).unwrap(), peer)
     }
 
     fn send(engine: &Engine, id: ConnectionId, text: &[u8]) {

@@ -120,6 +120,7 @@ mod tests {
         max_buffered_bytes: 1 << 30,
         limits: Limits {
             max_message_size: 1024,
+            message_rate: None,
             max_backpressure: 1 << 20,
             overflow: Overflow::Close,
             pong_timeout: 0,
@@ -142,7 +143,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         sockopt::set_socket_send_buffer_size(&ours, send_buffer).unwrap();
         let source = Source::Descriptor(Arc::new(ours.into()));
-        let id = engine.adopt(source, RESPONSE.to_vec(), Vec::new(), None).unwrap();
+        let id = engine.adopt(source, RESPONSE.to_vec(), Vec::new(), None, None).unwrap();
         engine.deliver(id);
         engine.flush();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();

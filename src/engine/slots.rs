@@ -43,7 +43,8 @@ pub(super) struct SlotConnection {
     pub rooms: Memberships,
     /// JavaScript pumps its bytes.
     pub bridged: bool,
-    /// Where this thread may write to it.
+    /// Where this thread writes to it when it has the [token](Account::writer), which it never gets where
+    /// messages are compressed; and who the peer is.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
 }

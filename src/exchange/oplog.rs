@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::addresses::AddressPlace;
 use super::ids::{ConnectionId, Members};
 use crate::protocol::{CloseFrame, DeflateParams};
 use crate::session::Account;
@@ -63,7 +64,9 @@ pub struct Securing {
     pub socket: std::os::fd::OwnedFd,
     /// What it is shown.
     pub config: Arc<crate::tls::config::TlsConfig>,
-    /// How long the handshake may take.
+    /// A PROXY header stands before the client's first byte.
+    pub expects_header: bool,
+    /// How long the handshake may take, the header included.
     pub limit: std::time::Duration,
 }
 
@@ -92,6 +95,8 @@ pub struct Adoption {
     pub replay: Vec<u8>,
     /// What was agreed on compression, if anything.
     pub deflate: Option<DeflateParams>,
+    /// Its place among those of its address, where these are counted.
+    pub address_place: Option<Arc<AddressPlace>>,
 }
 
 /// One request to an I/O thread.

@@ -31,6 +31,8 @@ pub enum RejectReason {
     Origin,
     /// As many connections as allowed are open already.
     Limit,
+    /// As many connections as allowed are open already from this address.
+    Address,
     /// `verifyClient` said no.
     Unauthorized,
     /// `verifyClient` threw, or its promise was rejected.
@@ -45,13 +47,14 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason, in declaration order.
-    pub const ALL: [RejectReason; 11] = [
+    pub const ALL: [RejectReason; 12] = [
         RejectReason::Method,
         RejectReason::BadRequest,
         RejectReason::Version,
         RejectReason::Path,
         RejectReason::Origin,
         RejectReason::Limit,
+        RejectReason::Address,
         RejectReason::Unauthorized,
         RejectReason::VerifyError,
         RejectReason::ShuttingDown,
@@ -68,6 +71,7 @@ impl RejectReason {
             RejectReason::Path => "path",
             RejectReason::Origin => "origin",
             RejectReason::Limit => "limit",
+            RejectReason::Address => "address",
             RejectReason::Unauthorized => "unauthorized",
             RejectReason::VerifyError => "verifyError",
             RejectReason::ShuttingDown => "shuttingDown",
@@ -88,6 +92,7 @@ impl RejectReason {
             RejectReason::Path => 404,
             RejectReason::Method => 405,
             RejectReason::Version => 426,
+            RejectReason::Address => 429,
             RejectReason::VerifyError => 500,
             RejectReason::Limit | RejectReason::ShuttingDown | RejectReason::Timeout => 503,
         }
@@ -102,6 +107,7 @@ impl RejectReason {
             RejectReason::Path => "Not Found",
             RejectReason::Method => "Method Not Allowed",
             RejectReason::Version => "Upgrade Required",
+            RejectReason::Address => "Too Many Requests",
             RejectReason::VerifyError => "Internal Server Error",
             RejectReason::Limit | RejectReason::ShuttingDown | RejectReason::Timeout => {
                 "Service Unavailable"

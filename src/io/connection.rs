@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use tokio::task::AbortHandle;
 
-use crate::exchange::{ConnectionId, Counters};
+use crate::exchange::{AddressPlace, ConnectionId, Counters};
 use crate::session::Session;
 use crate::transport::Transport;
 
@@ -79,15 +79,18 @@ impl Resumed {
     }
 }
 
-/// What a connection takes up as long as it has a descriptor.
+/// What a connection takes up as long as it has a descriptor. An enum, so that a place among those of an
+/// address takes no room where these are not counted.
 #[derive(Debug)]
-pub(super) struct Place {
-    counters: Arc<Counters>,
-    lingers: Cell<Lingers>,
+pub(super) enum Place {
+    /// Counted with the connections of the thread.
+    Plain { lingers: Cell<Lingers>, counters: Arc<Counters> },
+    /// And with those of its address.
+    OfAddress { lingers: Cell<Lingers>, both: Box<(Arc<Counters>, Arc<AddressPlace>)> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lingers {
+pub(super) enum Lingers {
     No,
     Yes,
     /// It did, until its place was wanted.
@@ -95,31 +98,59 @@ enum Lingers {
 }
 
 impl Place {
-    pub fn taken(counters: &Arc<Counters>) -> Self {
-        Self { counters: counters.clone(), lingers: Cell::new(Lingers::No) }
+    pub fn taken(counters: &Arc<Counters>, of_address: Option<Arc<AddressPlace>>) -> Self {
+        let (lingers, counters) = (Cell::new(Lingers::No), counters.clone());
+        match of_address {
+            None => Self::Plain { lingers, counters },
+            Some(place) => Self::OfAddress { lingers, both: Box::new((counters, place)) },
+        }
+    }
+
+    fn lingers(&self) -> &Cell<Lingers> {
+        let (Self::Plain { lingers, .. } | Self::OfAddress { lingers, .. }) = self;
+        lingers
+    }
+
+    fn counters(&self) -> &Counters {
+        match self {
+            Self::Plain { counters, .. } => counters,
+            Self::OfAddress { both, .. } => &both.0,
+        }
+    }
+
+    fn tell_address(&self, lingers: bool) {
+        if let Self::OfAddress { both, .. } = self {
+            both.1.set_lingers(lingers);
+        }
     }
 
     /// The connection makes room from now on when its place is wanted.
     pub fn linger(&self) {
-        if self.lingers.get() == Lingers::No {
-            self.lingers.set(Lingers::Yes);
-            self.counters.linger_began();
+        if self.lingers().get() == Lingers::No {
+            self.lingers().set(Lingers::Yes);
+            self.counters().linger_began();
+            self.tell_address(true);
         }
     }
 
     /// It has something to write after all.
     pub fn stop_lingering(&self) {
-        let before = self.lingers.replace(Lingers::No);
+        self.forget_lingering();
+        self.tell_address(false);
+    }
+
+    fn forget_lingering(&self) {
+        let before = self.lingers().replace(Lingers::No);
         if before != Lingers::No {
-            self.counters.linger_ended(before == Lingers::CutShort);
+            self.counters().linger_ended(before == Lingers::CutShort);
         }
     }
 
     /// Returns `true` if it has to make room now.
     pub fn cut_short(&self) -> bool {
-        let lingers = self.lingers.get() == Lingers::Yes;
+        let lingers = self.lingers().get() == Lingers::Yes;
         if lingers {
-            self.lingers.set(Lingers::CutShort);
+            self.lingers().set(Lingers::CutShort);
         }
         lingers
     }
@@ -128,9 +159,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // In this order: somebody who asks in between may let in one too many for a moment, but turns
-        // nobody away.
-        self.counters.connection_went();
-        self.stop_lingering();
+        // nobody away. The place among those of an address goes behind this, at once.
+        self.counters().connection_went();
+        self.forget_lingering();
     }
 }
 

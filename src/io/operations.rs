@@ -101,8 +101,9 @@ impl IoThread {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { id, account, source, response, mut replay, deflate } = adoption;
-        let place = Place::taken(&self.counters);
+        let Adoption { id, account, source, response, mut replay, deflate, address_place } =
+            adoption;
+        let place = Place::taken(&self.counters, address_place);
         let transport = match self.transport(source, &mut replay) {
             Ok(transport) => transport,
             Err(error) => {

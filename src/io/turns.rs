@@ -164,6 +164,7 @@ mod tests {
         max_buffered_bytes: 1 << 30,
         limits: Limits {
             max_message_size: 1 << 20,
+            message_rate: None,
             max_backpressure: 1 << 20,
             overflow: Overflow::Close,
             pong_timeout: 0,
@@ -195,7 +196,7 @@ mod tests {
             Session::new(Arc::<Account>::default(), b"", None, false, resources)
         };
         let transport = Transport::Bridged(Rc::new(Bridge::new(slot, Box::new(|_| {}))));
-        Rc::new(Connection::new(id, session, transport, Place::taken(&io.counters)))
+        Rc::new(Connection::new(id, session, transport, Place::taken(&io.counters, None)))
     }
 
     /// As if a message of this connection were read.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::memory::Memory;
 use super::outbox::BufferPool;
+use super::rate::MessageRate;
 use crate::protocol::{DeflateParams, Deflater, EncodedFrame, Frames};
 
 /// Window sizes are 9 to 15 bits.
@@ -26,6 +27,8 @@ pub enum Overflow {
 pub struct Limits {
     /// Longest message in bytes, over all its fragments.
     pub max_message_size: u64,
+    /// How many messages a peer may send; `None` is no limit.
+    pub message_rate: Option<MessageRate>,
     /// Most bytes queued for one connection.
     pub max_backpressure: usize,
     /// What happens beyond that.
