@@ -63,6 +63,26 @@ function takeAccepted(socket) {
   return { peer: socket._getpeername(), own: socket._getsockname() };
 }
 
+/** Has the getters of a socket say that its peer is another one than the one that it is connected to. */
+function showPeer(socket, { address, family, port }) {
+  // What Node remembers of the one that it has asked for.
+  socket._peername = { address, family, port };
+  socket[PEER_IS_SHOWN] = true;
+}
+
+/** Whether {@link showPeer} has been called for a socket. */
+function isPeerShown(socket) {
+  return socket[PEER_IS_SHOWN] === true;
+}
+
+const PEER_IS_SHOWN = Symbol('nextrush-websocket peer');
+
+/** Has the getters of a socket that encrypts say what those of the socket below it do. */
+function showPeerOfBelow(socket) {
+  const below = socket._parent;
+  if (below && isPeerShown(below)) showPeer(socket, below._peername);
+}
+
 /**
  * Closes Node's descriptor of a connection that its server has accepted and that goes on without it. The
  * server goes on counting it, until {@link giveToServer} or {@link leavePlace}.
@@ -391,6 +411,7 @@ module.exports = {
   giveToServer,
   hasConnections,
   isCutShort,
+  isPeerShown,
   leavePlace,
   leaveToEngine,
   mayLackHeaders,
@@ -399,6 +420,8 @@ module.exports = {
   responseTo,
   serveAsHttp,
   showAsUpgraded,
+  showPeer,
+  showPeerOfBelow,
   stopReading,
   takeAccepted,
   takeBackHead,

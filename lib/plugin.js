@@ -10,20 +10,29 @@ const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
 const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
-const { internals } = require('./connection.js');
+const { internals } = require('./connection/connection.js');
+const {
+  publishClose,
+  publishConnection,
+  publishRejection,
+  wantsRejections,
+} = require('./diagnostics.js');
 const { Emitter } = require('./emitter.js');
 const { Engine } = require('./engine.js');
 const { inThisRealm } = require('./errors.js');
 const { Host, isServer } = require('./host.js');
 const { runPipeline } = require('./pipeline.js');
 const { Reporter, read } = require('./report.js');
+const { ProxyHeaders } = require('./proxy-protocol.js');
 const { RoomManager } = require('./rooms.js');
 const { readTls } = require('./tls/options.js');
 const { Terminator } = require('./tls/terminator.js');
 const { suggestUpgrade } = require('./suggest-upgrade.js');
 const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
+const { rejectionOf } = require('./upgrade/rejection.js');
 const { Upgrade } = require('./upgrade/upgrade.js');
+const { Waves, readWaves } = require('./waves.js');
 
 const NAME = 'WebSocketPlugin';
 const DESCRIPTION = 'WebSocket server with rooms, middleware and heartbeat, on a native engine';
@@ -56,6 +65,8 @@ class WebSocketPlugin extends Emitter {
   #ownTls;
   /** What a terminator of TLS sees of it. */
   #speaker;
+  /** What takes PROXY headers sees of it. */
+  #proxied;
   /** How other servers are found, as option `cluster` says; `null` where there are none. */
   #clusterOptions;
   /** The other servers, between an installation and its clean-up. */
@@ -66,6 +77,8 @@ class WebSocketPlugin extends Emitter {
   #firstSegments = new Set();
   /** The clean-up under way or done. */
   #cleaning = null;
+  /** Those whom it closes one after the other. */
+  #waves = null;
   /** Only until the server listens again. */
   #mayReopen = false;
   /** The clean-up is done. */
@@ -76,13 +89,16 @@ class WebSocketPlugin extends Emitter {
     if (isData(options))
       throw wrongType(NAME, 'options', 'an object with the options as properties', options);
     this.#native = inThisRealm(() => new binding.WebSocketPlugin(options, memoryOfProcess()));
-    this.#report = new Reporter(NAME, this, this.#native.debug);
+    this.#report = new Reporter(NAME, this, this.#native.debug, options?.logger);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
         this.#report.log(
+          'debug',
           () => read(connection, 'url'),
           () => `closed with ${code}${reason && `: ${printable(reason)}`}`,
+          () => ({ connection: read(connection, 'id'), code, reason: printable(reason) }),
         );
+        publishClose(this, connection, code, reason);
         this.#report.emit('close', [connection, code, reason], connection);
       },
       onError: (error, connection) => this.#report.error(error, connection),
@@ -93,6 +109,7 @@ class WebSocketPlugin extends Emitter {
     this.#internals = this.#makeInternals(options);
     this.#guest = this.#makeGuest();
     this.#speaker = this.#makeSpeaker();
+    this.#proxied = this.#makeProxied();
     const tls = options?.tls;
     this.#ownTls = tls === undefined ? null : this.#readTls(tls, NAME);
     const cluster = options?.cluster;
@@ -135,7 +152,10 @@ class WebSocketPlugin extends Emitter {
       this.#internals.hasGate = host.addMiddleware(this.#internals, this.#rooms, (ctx) => {
         if (this.#isAskedInVain(ctx.req)) suggestUpgrade(ctx.res, () => host.hasRoute(ctx));
       });
-      host.onShutdown(() => this.#cleanUpInBackground());
+      host.onShutdown(() => {
+        this.#waves?.hasten();
+        this.#cleanUpInBackground();
+      });
       this.#startCluster();
     } catch (error) {
       this.#leave();
@@ -215,14 +235,23 @@ class WebSocketPlugin extends Emitter {
     const options = this.#clusterOptions;
     if (options === null || this.#cluster !== null) return;
     const cluster = new Cluster(options, this.#clusterStats.nodeId, {
-      onUp: () => this.#report.emit('cluster:up', []),
-      onDown: (reason) => this.#report.emit('cluster:down', [reason]),
-      onGap: (gap) => this.#report.emit('cluster:gap', [gap]),
+      onUp: () => this.#tellCluster('info', 'up'),
+      onDown: (reason) => this.#tellCluster('warn', 'down', reason),
+      onGap: (gap) => this.#tellCluster('warn', 'gap', gap),
       onError: (error) => this.#report.error(error),
     });
     cluster.start(options);
     this.#cluster = cluster;
     this.#engine.cluster = cluster;
+  }
+
+  #tellCluster(level, event, ...args) {
+    this.#report.log(
+      level,
+      () => 'cluster',
+      () => [event, ...args.map((arg) => printable(JSON.stringify(arg)))].join(' '),
+    );
+    this.#report.emit(`cluster:${event}`, args);
   }
 
   async #stopCluster() {
@@ -253,9 +282,11 @@ class WebSocketPlugin extends Emitter {
 
   init() {}
 
-  async cleanup() {
+  async cleanup(options) {
+    const waves = readWaves(options, `${NAME}.cleanup`);
+    if (waves.overMs === 0) this.#waves?.hasten();
     // Begun by the server or the application, it waits for them to start again.
-    if (this.#cleaning === null) this.#cleaning = this.#cleanUp();
+    this.#cleaning ??= this.#cleanUp(waves);
     await this.#cleaning;
   }
 
@@ -299,6 +330,10 @@ class WebSocketPlugin extends Emitter {
       rejected: { ...this.#native.rejections() },
       ...this.#clusterNumbers(),
     };
+  }
+
+  metrics() {
+    return this.#native.metrics(this.#clusterNumbers().cluster);
   }
 
   #clusterNumbers() {
@@ -370,6 +405,7 @@ class WebSocketPlugin extends Emitter {
     const hub = Hub.of(server);
     if (this.#hubs.has(hub)) return;
     this.#refuseTaken(`${NAME}.${this.#installed}`, hub, this.#native.shapes());
+    if (this.#native.speaksProxyProtocol) this.#takeProxyHeaders(server);
     if (this.#tls !== null) this.#speakTls(server);
     // Those of servers that an application has made, closed and will not use again.
     for (const closed of [...this.#hubs].filter((each) => !each.server.listening)) {
@@ -379,6 +415,19 @@ class WebSocketPlugin extends Emitter {
     this.#hubs.add(hub);
     hub.add(this.#guest);
     if (server.listening) this.#guest.serverListens();
+  }
+
+  #takeProxyHeaders(server) {
+    const where = `${NAME}.${this.#installed}`;
+    if (typeof server.setSecureContext === 'function') {
+      throw new Error(
+        `${where}: option "proxyProtocol" is for a plain http.Server, as the header stands before TLS; give the certificate to option "tls" instead`,
+      );
+    }
+    if (process.versions.bun) {
+      throw new Error(`${where}: option "proxyProtocol" needs Node`);
+    }
+    ProxyHeaders.begin(server, this.#proxied);
   }
 
   #speakTls(server) {
@@ -392,6 +441,25 @@ class WebSocketPlugin extends Emitter {
       throw new Error(`${where}: option "tls" needs Node; in Bun, attach to an https.Server`);
     }
     Terminator.begin(server, this.#speaker, this.#tls);
+    ProxyHeaders.stayFirst(server);
+  }
+
+  #makeProxied() {
+    const native = this.#native;
+    return {
+      handshakeTimeoutMs: native.handshakeTimeoutMs,
+      expects: (address) => native.expectsProxyHeader(address),
+      isClosed: (server) => this.#isClosed(server),
+      refuse: (message) => {
+        native.countRefusedHeader();
+        this.#report.log(() => 'PROXY', message);
+      },
+    };
+  }
+
+  /** It does not serve on a server any more. */
+  #isClosed(server) {
+    return this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server);
   }
 
   #makeSpeaker() {
@@ -400,9 +468,9 @@ class WebSocketPlugin extends Emitter {
       handshakeTimeoutMs: this.#native.handshakeTimeoutMs,
       secure: SPEAKS_TLS ? (...args) => engine.secure(...args) : null,
       socketOf: (client, addresses) => engine.socketOf(client, addresses),
-      isClosed: (server) =>
-        this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server),
-      log: (message) => this.#report.log(() => 'TLS', message),
+      isClosed: (server) => this.#isClosed(server),
+      countRefusedHeader: () => this.#native.countRefusedHeader(),
+      log: (message) => this.#report.log('info', () => 'TLS', message),
       reportError: (error) => this.#report.error(error),
     };
   }
@@ -465,13 +533,16 @@ class WebSocketPlugin extends Emitter {
           peer,
           forwarded,
         );
-        if (typeof admission !== 'number') this.#logRejection(req, admission);
+        if (typeof admission !== 'number') this.#tellRejection(req, admission);
         return admission;
       },
-      /** Counts a rejection, by a key of the statistics, and returns it. */
-      refuse: (req, reason, message, { status, phrase, method } = {}) => {
+      /**
+       * Counts a rejection, by a key of the statistics, and returns it. `answered` is the status where
+       * somebody else has answered.
+       */
+      refuse: (req, reason, message, { status, phrase, method, answered } = {}) => {
         const rejection = native.reject(rejectReasons[reason], message, status, phrase, method);
-        this.#logRejection(req, rejection);
+        this.#tellRejection(req, rejection, answered);
         return rejection;
       },
       /** What the application's function chooses, where there is one; undefined for none. */
@@ -495,6 +566,7 @@ class WebSocketPlugin extends Emitter {
       reportError: (error) => this.#report.error(error),
       log: (url, message) =>
         this.#report.log(
+          'info',
           () => url,
           () => message,
         ),
@@ -503,15 +575,18 @@ class WebSocketPlugin extends Emitter {
 
   #connected({ connection, req, route, bridged }) {
     this.#report.log(
+      'debug',
       () => req.url,
       () => `accepted as ${read(connection, 'id')}${bridged ? ' over a bridge' : ''}`,
+      () => ({ connection: read(connection, 'id'), bridged }),
     );
+    publishConnection(this, connection, req);
     this.#report.emit('connection', [connection, req], connection);
     const { handshakeTimeoutMs } = this.#internals;
     runPipeline(connection, req, [...this.#middleware], this.#handlers[route], handshakeTimeoutMs);
   }
 
-  async #cleanUp() {
+  async #cleanUp({ overMs, code, reason }) {
     this.#native.setShuttingDown(true);
     for (const upgrade of [...this.#internals.upgrades]) {
       try {
@@ -521,13 +596,22 @@ class WebSocketPlugin extends Emitter {
         this.#report.error(error);
       }
     }
-    this.#engine.closeAll(1001, 'server is shutting down');
+    if (overMs > 0) await this.#closeInWaves(overMs, code, reason);
+    this.#engine.closeAll(code, reason);
     // The engine ends what does not answer within closeTimeoutMs; this is the net below it.
     await this.#engine.whenEmpty(this.#native.closeTimeoutMs + CLOSE_MARGIN_MS);
     this.#engine.stop();
     await this.#stopCluster();
     this.#isClean = true;
     if (!this.#mayReopen) this.#leave();
+  }
+
+  async #closeInWaves(overMs, code, reason) {
+    const close = (connection) => internals.close(connection, code, reason);
+    this.#waves = new Waves(this.#engine.connections, overMs, close);
+    await Promise.race([this.#waves.done, this.#engine.whenEmpty()]);
+    this.#waves.hasten();
+    this.#waves = null;
   }
 
   /** The response for a request to a path that nobody serves, or served when it came. */
@@ -588,6 +672,7 @@ class WebSocketPlugin extends Emitter {
 
   #tellRoom(event, room) {
     this.#report.log(
+      'debug',
       () => room,
       () => event,
     );
@@ -595,11 +680,21 @@ class WebSocketPlugin extends Emitter {
     this.#report.emit(event, [room]);
   }
 
-  #logRejection(req, { reason, message }) {
+  /** @param {number} [answered] the status, where it is not that of the rejection */
+  #tellRejection(req, { reason, message, status }, answered = status) {
     this.#report.log(
+      'info',
       () => req.url,
       () => `rejected (${reason}): ${message}`,
+      () => ({ reason, status: answered }),
     );
+    if (!this.#report.hears('rejected') && !wantsRejections()) return;
+    const rejection = rejectionOf(req, reason, answered);
+    // Later, as whoever hears it may do anything, and the request is just being decided on.
+    process.nextTick(() => {
+      publishRejection(this, rejection);
+      this.#report.emit('rejected', [rejection]);
+    });
   }
 }
 

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
 import type { WSConnection } from './connection.js';
+import type { WSLogger } from './observability.js';
 import type { WebSocketPlugin } from './plugin.js';
 import type { WSSocket } from './socket.js';
 import type { WSMemoryStats, WSStats } from './stats.js';
@@ -131,11 +132,24 @@ export interface WebSocketPluginOptions {
   verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
 
   /**
-   * Logs each decision (accepted, rejected and why, closed with which code) in one line.
+   * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to
+   * {@link WebSocketPluginOptions.logger}.
    *
    * @default false
    */
   debug?: boolean;
+
+  /**
+   * Takes what is printed otherwise: errors that nobody listens to, and with
+   * {@link WebSocketPluginOptions.debug} the decisions. A function is called with level, message and
+   * fields; of an object the method of the level is, with fields and message as pino takes them, or with
+   * one text where the object has a method `log`, as the console. Every message is one printable line.
+   * A logger that throws or rejects harms nobody: an error that it does not take is printed on stderr.
+   *
+   * @default console
+   * @throws {TypeError} from the constructor for anything else.
+   */
+  logger?: WSLogger | undefined;
 
   /**
    * Milliseconds from the arrival of an upgrade request for the HTTP middleware and
@@ -229,6 +243,21 @@ export interface WebSocketPluginOptions {
   tls?: WebSocketTlsOptions;
 
   /**
+   * Whether connections begin with a header of the PROXY protocol, version 1 or 2, by which a load
+   * balancer says who the client is: `true` for all of them, or `trusted` for those from the addresses of
+   * the load balancers. `req.socket.remoteAddress` and {@link WSSocket.remoteAddress} are the client's
+   * then, for HTTP requests as well. A connection without the header, or whose header has not come within
+   * {@link WebSocketPluginOptions.handshakeTimeoutMs}, is closed and counted in
+   * {@link WSStats.refusedProxyHeaders}. The server goes on to take headers, whatever becomes of the
+   * plugin.
+   *
+   * For a plain `http.Server`, also with option `tls`; not for a server of `node:https`, and not in Bun.
+   *
+   * @default false
+   */
+  proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
+
+  /**
    * Most rooms that one connection may be in; {@link WSConnection.join} throws a RangeError beyond.
    * At least 1; `Infinity` means no limit.
    *
@@ -278,6 +307,17 @@ export interface WSMessageRate {
    * @default 'close'
    */
   policy?: 'close' | 'drop' | 'pause' | undefined;
+}
+
+/** Which connections begin with a PROXY header. */
+export interface WSProxyProtocolOptions {
+  /**
+   * Those from these addresses: addresses, subnets such as `10.0.0.0/8`, or `loopback`, `linklocal` and
+   * `uniquelocal`. Whoever connects from elsewhere is served without a header.
+   *
+   * @default everybody's
+   */
+  trusted?: string | string[] | undefined;
 }
 
 /** Parameters of permessage-deflate (RFC 7692 §7). */

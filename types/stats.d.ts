@@ -79,6 +79,8 @@ export interface WSStats {
   droppedMessages: number;
   /** What became of peers that sent more messages than they may. */
   rateLimited: WSRateLimitedStats;
+  /** Connections refused because they did not begin with the PROXY header that they had to. */
+  refusedProxyHeaders: number;
   /** Bytes queued for all connections together, at this moment. */
   bufferedAmount: number;
   /** Connections whose peer reads more slowly than it is written to, at this moment. */

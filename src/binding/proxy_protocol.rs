@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
 use super::plugin::NativePlugin;
@@ -64,6 +63,12 @@ impl NativePlugin {
     #[napi(getter)]
     pub fn speaks_proxy_protocol(&self) -> bool {
         self.options.load_balancers.is_some()
+    }
+
+    /// A connection was refused that did not begin with its header.
+    #[napi]
+    pub fn count_refused_header(&self) {
+        self.refused_headers.set(self.refused_headers.get().saturating_add(1));
     }
 
     /// Whether a connection from this address has to begin with a PROXY header. One without an address

@@ -43,6 +43,8 @@ pub(super) struct SlotConnection {
     pub rooms: Memberships,
     /// JavaScript pumps its bytes.
     pub bridged: bool,
+    /// Its messages may be compressed.
+    pub deflates: bool,
     /// Where this thread writes to it when it has the [token](Account::writer), which it never gets where
     /// messages are compressed; and who the peer is.
     #[cfg(unix)]
@@ -125,6 +127,7 @@ mod tests {
                 account: Arc::default(),
                 rooms: Memberships::default(),
                 bridged: false,
+                deflates: false,
                 #[cfg(unix)]
                 socket: None,
             };

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::histograms::{SizeTotals, Sizes};
 use crate::session::RatePolicy;
 
 /// Totals since the engine was made, of one I/O thread. Only that thread adds to them, unless it says
@@ -16,6 +17,12 @@ pub struct Counters {
     /// The same of what the JavaScript thread has written. Only that one adds to them.
     messages_sent_alone: AtomicU64,
     bytes_sent_alone: AtomicU64,
+    /// Payloads of whole data messages received.
+    pub sizes_received: Sizes,
+    /// Payloads of data messages sent, before they are compressed.
+    pub sizes_sent: Sizes,
+    /// The same of what the JavaScript thread has written. Only that one adds to them.
+    pub sizes_sent_alone: Sizes,
     dropped: AtomicU64,
     /// Connections closed, messages dropped and pauses begun because peers sent too fast.
     too_fast_closed: AtomicU64,
@@ -190,6 +197,11 @@ impl Counters {
     /// Connections that have gone since the start.
     pub fn gone(&self) -> u64 {
         self.gone.load(Relaxed)
+    }
+
+    /// Payloads of data messages sent, by whichever thread.
+    pub fn sizes_of_all_sent(&self) -> SizeTotals {
+        self.sizes_sent.read() + self.sizes_sent_alone.read()
     }
 
     /// The totals now.
