@@ -1,7 +1,6 @@
 /** Peers that send more than they may, stopped before JavaScript sees it. */
 
 import { describe, expect, test } from 'vitest';
-import type { WebSocketPluginOptions } from '../index.js';
 import { connect } from './support/client.js';
 import { pair, rawPair, serveRecorded } from './support/pair.js';
 import { CLOSE, CONTINUATION, frame, PING, PONG, type RawClient, TEXT } from './support/raw.js';

@@ -31,9 +31,7 @@ class ProxyHeaders {
   /** Has headers taken from now on. */
   static begin(server, listener) {
     const headers = server[PROXY_HEADERS] ?? new ProxyHeaders(server);
-    const others = headers.#listeners.filter(
-      (each) => each !== listener && !each.isClosed(server),
-    );
+    const others = headers.#listeners.filter((each) => each !== listener && !each.isClosed(server));
     headers.#listeners = [...others, listener];
   }
 

@@ -43,7 +43,7 @@ const TABLES = {
       cells,
     },
     {
-      head: ['field', 'type', 'unit', 'default', 'accepted', 'meaning'],
+      head: ['limit', 'type', 'unit', 'default', 'accepted', 'meaning'],
       group: 'messageRate',
       cells,
     },
