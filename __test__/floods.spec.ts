@@ -3,7 +3,17 @@
 import { describe, expect, test } from 'vitest';
 import { connect } from './support/client.js';
 import { pair, rawPair, serveRecorded } from './support/pair.js';
-import { CLOSE, CONTINUATION, frame, PING, PONG, type RawClient, TEXT } from './support/raw.js';
+import {
+  CLOSE,
+  CONTINUATION,
+  frame,
+  PING,
+  PONG,
+  type RawClient,
+  rawUpgrade,
+  TEXT,
+} from './support/raw.js';
+import { serve } from './support/server.js';
 import { until } from './support/until.js';
 
 /** So slow that a test sees nothing of what comes again, however long it takes. */
@@ -86,6 +96,22 @@ describe('messages above messageRate', () => {
     other.send('from another');
     await until(() => messages.waiting.includes('from another'));
   });
+});
+
+test('a route has a rate of its own', async () => {
+  const { url, port, plugin } = await serve({ messageRate: SLOW }, ({ wsApp }) => {
+    wsApp.ws('/slow', (socket) => socket.onMessage((data) => socket.send(data)));
+    wsApp.ws('/fast', { messageRate: { perSecond: 1_000_000 } }, (socket) =>
+      socket.onMessage((data) => socket.send(data)),
+    );
+  });
+  const fast = await connect(url('/fast'));
+  for (let index = 0; index < 100; index++) fast.send(`${index}`);
+  for (let index = 0; index < 100; index++) expect(await fast.next()).toBe(`${index}`);
+  const slow = await rawUpgrade(port, '/slow');
+  slow.write(flood(100));
+  expect((await end(slow)).code).toBe(1008);
+  expect(plugin.getStats().rateLimited.closed).toBe(1);
 });
 
 describe('a peer that is made to wait', () => {

@@ -13,9 +13,8 @@ use nextrush_websocket::protocol::{
     CloseFrame, DeflateParams, EncodedFrame, Frames, Opcode, close, encode_frame,
 };
 use nextrush_websocket::session::{
-    Account, Appetite, Course, Deadline, Effects, Events, Limits, Memory, MessageRate, Outgoing,
-    Overflow, RatePolicy,
-    Resources, Session,
+    Account, Appetite, Compression, Course, Deadline, Effects, Events, Limits, Memory, MessageRate,
+    Outgoing, Overflow, RatePolicy, Resources, Session, Terms,
 };
 
 const MAX_MESSAGE: usize = 1 << 16;
@@ -113,6 +112,7 @@ struct Dialogue {
     begun: Option<(Vec<u8>, usize)>,
     /// It may do so at all.
     writes_alone: bool,
+    is_limited: bool,
     /// Bytes of the response that have not been written. They are in no account.
     response_left: usize,
     ends: usize,
@@ -124,21 +124,9 @@ struct Dialogue {
 impl Dialogue {
     fn new(settings: u8) -> Self {
         let limits = Limits {
-            max_message_size: MAX_MESSAGE as u64,
-            message_rate: (settings & 32 != 0).then_some(MessageRate {
-                per_second: PER_SECOND,
-                burst: BURST,
-                policy: match settings >> 6 {
-                    0 => RatePolicy::Close,
-                    1 => RatePolicy::Drop,
-                    _ => RatePolicy::Pause,
-                },
-            }),
             max_backpressure: MAX_BACKPRESSURE,
             overflow: if settings & 1 == 0 { Overflow::Close } else { Overflow::Drop },
             pong_timeout: PONG_TIMEOUT,
-            deflate_threshold: 16,
-            deflate_level: 1,
         };
         let deflate = (settings & 2 != 0).then_some(DeflateParams {
             server_no_context_takeover: settings & 4 != 0,
@@ -146,11 +134,23 @@ impl Dialogue {
             server_max_window_bits: 9,
             client_max_window_bits: 15,
         });
+        let compression = deflate.map(|params| Compression { params, threshold: 16, level: 1 });
+        let message_rate = (settings & 32 != 0).then_some(MessageRate {
+            per_second: PER_SECOND,
+            burst: BURST,
+            policy: match settings >> 6 {
+                0 => RatePolicy::Close,
+                1 => RatePolicy::Drop,
+                _ => RatePolicy::Pause,
+            },
+        });
+        let max_message_size = MAX_MESSAGE as u32;
+        let terms = Terms { max_message_size, message_rate, compression };
         let pumped = settings & 16 != 0;
         let memory = Arc::new(Memory::new(1 << 20));
         let mut resources = Resources::new(limits, memory.clone());
         let account = Arc::new(Account::default());
-        let session = Session::new(account.clone(), RESPONSE, deflate, pumped, &mut resources);
+        let session = Session::new(account.clone(), RESPONSE, terms, pumped, &mut resources);
         Self {
             session,
             resources,
@@ -164,6 +164,7 @@ impl Dialogue {
             blocked: false,
             begun: None,
             writes_alone: deflate.is_none() && !pumped,
+            is_limited: message_rate.is_some(),
             response_left: RESPONSE.len(),
             ends: 0,
             courses: Vec::new(),
@@ -390,7 +391,7 @@ impl Dialogue {
         assert!(self.courses.is_empty() || self.ends == 1, "nobody was told that it left");
         assert!(!(self.session.is_open() && self.heard.over));
         // Messages come no faster than they may.
-        if self.resources.limits.message_rate.is_some() {
+        if self.is_limited {
             let most = BURST as usize + (self.now as usize * PER_SECOND as usize).div_ceil(1000);
             assert!(self.heard.messages <= most, "{} messages", self.heard.messages);
         } else {

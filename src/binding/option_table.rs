@@ -68,6 +68,54 @@ pub(super) struct Number {
     derived: Option<&'static str>,
 }
 
+/// Those that a route may have of its own.
+const HEARTBEAT_MS: OptionRow =
+    milliseconds("heartbeatMs", 0.0, 30_000.0, "time between two pings; `0` turns them off");
+
+const MAX_CONNECTIONS: OptionRow = number(
+    "maxConnections",
+    0.0,
+    MAX_LIMIT,
+    "connections",
+    "most at a time; one more gets HTTP 503",
+)
+.by_default(10_000.0)
+.or_infinity();
+
+const MAX_MESSAGE_SIZE: OptionRow = number(
+    "maxMessageSize",
+    1.0,
+    MAX_MESSAGE,
+    "bytes",
+    "longest incoming; a longer one ends with 1009",
+)
+.by_default(1_048_576.0);
+
+const MESSAGE_RATE: OptionRow =
+    other("messageRate", "object", "undefined", "how many messages a connection may send")
+        .accepts("an object with perSecond, burst and policy")
+        .see("Floods");
+
+const ALLOW_ORIGINS: OptionRow =
+    other("allowOrigins", "(string or RegExp)[]", "[]", "accepted origins; empty accepts all")
+        .accepts("an array of strings and regular expressions")
+        .see("Origins");
+
+const VERIFY_CLIENT: OptionRow =
+    other("verifyClient", "function", "() => true", "decides on a request, last of all checks")
+        .accepts("a function")
+        .see("What verifyClient returns");
+
+const PROTOCOLS: OptionRow =
+    other("protocols", "string[] or function", "undefined", "which subprotocol is spoken")
+        .accepts("a function or a non-empty array of distinct subprotocol names (HTTP tokens)")
+        .see("Subprotocols");
+
+const PER_MESSAGE_DEFLATE: OptionRow =
+    other("perMessageDeflate", "boolean or object", "false", "compression of messages")
+        .accepts("a boolean or an object")
+        .see("Compression");
+
 /// The options of `WebSocketPlugin`, in the order in which they are read, documented and listed.
 pub(super) static OPTIONS: [OptionRow; 25] = [
     other(
@@ -78,17 +126,9 @@ pub(super) static OPTIONS: [OptionRow; 25] = [
     )
     .accepts("a path such as '/ws' or a non-empty array of paths")
     .see("Paths"),
-    milliseconds("heartbeatMs", 0.0, 30_000.0, "time between two pings; `0` turns them off"),
+    HEARTBEAT_MS,
     milliseconds("pongTimeoutMs", 0.0, 45_000.0, "longest silence after a ping; `0` is for ever"),
-    number(
-        "maxConnections",
-        0.0,
-        MAX_LIMIT,
-        "connections",
-        "most at a time; one more gets HTTP 503",
-    )
-    .by_default(10_000.0)
-    .or_infinity(),
+    MAX_CONNECTIONS,
     number(
         "maxConnectionsPerIp",
         1.0,
@@ -102,23 +142,10 @@ pub(super) static OPTIONS: [OptionRow; 25] = [
     other("trustProxy", "any of several", "false", "whose `X-Forwarded-For` is believed")
         .accepts("a boolean, a whole number of proxies, or addresses such as 'loopback' or '10.0.0.0/8' in a string or an array")
         .see("Addresses"),
-    number(
-        "maxMessageSize",
-        1.0,
-        MAX_MESSAGE,
-        "bytes",
-        "longest incoming; a longer one ends with 1009",
-    )
-    .by_default(1_048_576.0),
-    other("messageRate", "object", "undefined", "how many messages a connection may send")
-        .accepts("an object with perSecond, burst and policy")
-        .see("Floods"),
-    other("allowOrigins", "(string or RegExp)[]", "[]", "accepted origins; empty accepts all")
-        .accepts("an array of strings and regular expressions")
-        .see("Origins"),
-    other("verifyClient", "function", "() => true", "decides on a request, last of all checks")
-        .accepts("a function")
-        .see("What verifyClient returns"),
+    MAX_MESSAGE_SIZE,
+    MESSAGE_RATE,
+    ALLOW_ORIGINS,
+    VERIFY_CLIENT,
     flag("debug", "logs one line per decision"),
     other("logger", "object or function", "console", "where lines and errors go")
         .accepts(
@@ -148,12 +175,8 @@ pub(super) static OPTIONS: [OptionRow; 25] = [
     .or_infinity()
     .see("Backpressure"),
     number("ioThreads", 1.0, MAX_IO_THREADS, "threads", "threads of the engine").by_default(1.0),
-    other("protocols", "string[] or function", "undefined", "which subprotocol is spoken")
-        .accepts("a function or a non-empty array of distinct subprotocol names (HTTP tokens)")
-        .see("Subprotocols"),
-    other("perMessageDeflate", "boolean or object", "false", "compression of messages")
-        .accepts("a boolean or an object")
-        .see("Compression"),
+    PROTOCOLS,
+    PER_MESSAGE_DEFLATE,
     other("tls", "object", "undefined", "speaks TLS for a plain `http.Server`").see("TLS"),
     other("proxyProtocol", "boolean or object", "false", "connections begin with a PROXY header")
         .accepts("a boolean or an object with trusted")
@@ -167,6 +190,21 @@ pub(super) static OPTIONS: [OptionRow; 25] = [
     other("cluster", "object", "undefined", "joins servers on several machines")
         .accepts("an object with url, or an adapter")
         .see("Cluster"),
+];
+
+/// The options of `ws`, in the order in which they are read, documented and listed.
+pub(super) static ROUTE_OPTIONS: [OptionRow; 9] = [
+    HEARTBEAT_MS.of_route(),
+    OptionRow { meaning: "most at a time on this route", ..MAX_CONNECTIONS }
+        .by_default_of("Infinity"),
+    MAX_MESSAGE_SIZE.of_route(),
+    MESSAGE_RATE.of_route(),
+    ALLOW_ORIGINS.of_route(),
+    VERIFY_CLIENT.of_route(),
+    PROTOCOLS.of_route(),
+    PER_MESSAGE_DEFLATE.of_route(),
+    other("use", "function[]", "[]", "middleware of this route, after that of `wsUse`")
+        .accepts("an array of functions"),
 ];
 
 /// The options of `perMessageDeflate`.
@@ -297,7 +335,21 @@ impl OptionRow {
 
     const fn by_default_of(mut self, expression: &'static str) -> Self {
         if let Accepts::Number(number) = &mut self.accepts {
+            number.default = None;
             number.derived = Some(expression);
+        }
+        self
+    }
+
+    /// The same for a route: undefined is what the plugin has.
+    const fn of_route(mut self) -> Self {
+        match &mut self.accepts {
+            Accepts::Number(number) => {
+                number.default = None;
+                number.derived = Some("the plugin's");
+            }
+            Accepts::Other { default, .. } => *default = "the plugin's",
+            Accepts::Flag | Accepts::OneOf(_) => {}
         }
         self
     }
@@ -370,6 +422,8 @@ pub struct DocumentedOption {
 pub struct OptionTables {
     /// The options of `WebSocketPlugin`.
     pub options: Vec<DocumentedOption>,
+    /// Those of `ws`.
+    pub ws: Vec<DocumentedOption>,
     /// Those of `perMessageDeflate`.
     pub per_message_deflate: Vec<DocumentedOption>,
     /// Those of `messageRate`.
@@ -385,6 +439,7 @@ pub struct OptionTables {
 pub fn option_tables() -> OptionTables {
     OptionTables {
         options: OPTIONS.iter().map(OptionRow::documented).collect(),
+        ws: ROUTE_OPTIONS.iter().map(OptionRow::documented).collect(),
         per_message_deflate: DEFLATE_OPTIONS.iter().map(OptionRow::documented).collect(),
         message_rate: MESSAGE_RATE_OPTIONS.iter().map(OptionRow::documented).collect(),
         tls: TLS_OPTIONS.iter().map(OptionRow::documented).collect(),

@@ -13,8 +13,10 @@ pub mod histograms;
 mod ids;
 pub mod inbox;
 pub mod oplog;
+mod places;
 
 pub use addresses::{AddressPlace, Addresses};
 pub use common::{Common, Pressure, Settings};
 pub use counters::{Counters, Totals};
 pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};
+pub use places::{Ledger, Places};

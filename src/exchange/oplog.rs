@@ -14,8 +14,9 @@ use tokio::sync::Notify;
 
 use super::addresses::AddressPlace;
 use super::ids::{ConnectionId, Members};
-use crate::protocol::{CloseFrame, DeflateParams};
-use crate::session::Account;
+use super::places::Places;
+use crate::protocol::CloseFrame;
+use crate::session::{Account, Terms};
 
 /// A segment is handed over early when it holds this many operations or bytes, so that a long
 /// synchronous loop of sends starts to leave before it ends.
@@ -93,8 +94,12 @@ pub struct Adoption {
     pub response: Vec<u8>,
     /// Bytes that had been read before the take-over, parsed before anything else.
     pub replay: Vec<u8>,
-    /// What was agreed on compression, if anything.
-    pub deflate: Option<DeflateParams>,
+    /// What holds for it.
+    pub terms: Terms,
+    /// Milliseconds between pings; zero means none.
+    pub heartbeat: u32,
+    /// What it takes up as long as it has a descriptor.
+    pub places: Arc<Places>,
     /// Its place among those of its address, where these are counted.
     pub address_place: Option<Arc<AddressPlace>>,
 }
@@ -149,8 +154,8 @@ pub enum Op {
     /// Node has closed its end of a pump, by key.
     #[cfg(unix)]
     NodeLeft(u32, Leave),
-    /// Has a connection make room that has nothing to write any more.
-    MakeRoom,
+    /// Has a connection with one of these places make room that has nothing to write any more.
+    MakeRoom(Arc<Places>),
     /// Ends every connection without a handshake.
     TerminateAll,
     /// Ends the thread once connections that are winding down have finished.

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod extensions;
+mod fields;
 pub mod forwarded;
 mod host;
 pub mod opening;
@@ -27,7 +28,7 @@ pub use origin::{OriginError, OriginProblem, OriginRules, OriginVerdict, RegExpS
 pub use path::{PatternError, PatternProblem, RouteError, RouteTable, shape_of};
 pub use pending::Pending;
 pub use proxy_protocol::ProxyHeader;
-pub use reject::{RejectReason, Rejection, SHOWN_CHARS, quoted, shown};
+pub use reject::{Content, RejectReason, Rejection, SHOWN_CHARS, quoted, shown};
 pub use request::{REQUEST_HEADERS, UpgradeRequest};
 pub use subprotocol::{SubprotocolRule, offered_protocols};
 pub use target::{PathError, normalised};

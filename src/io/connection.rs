@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use tokio::task::AbortHandle;
 
-use crate::exchange::{AddressPlace, ConnectionId, Counters};
+use crate::exchange::{AddressPlace, ConnectionId, Places};
 use crate::session::Session;
 use crate::transport::Transport;
 
@@ -83,10 +83,10 @@ impl Resumed {
 /// address takes no room where these are not counted.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// Counted with the connections of the thread.
-    Plain { lingers: Cell<Lingers>, counters: Arc<Counters> },
+    /// Counted with the connections of the thread and its route.
+    Plain { lingers: Cell<Lingers>, places: Arc<Places> },
     /// And with those of its address.
-    OfAddress { lingers: Cell<Lingers>, both: Box<(Arc<Counters>, Arc<AddressPlace>)> },
+    OfAddress { lingers: Cell<Lingers>, both: Box<(Arc<Places>, Arc<AddressPlace>)> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +98,11 @@ pub(super) enum Lingers {
 }
 
 impl Place {
-    pub fn taken(counters: &Arc<Counters>, of_address: Option<Arc<AddressPlace>>) -> Self {
-        let (lingers, counters) = (Cell::new(Lingers::No), counters.clone());
+    pub fn taken(places: Arc<Places>, of_address: Option<Arc<AddressPlace>>) -> Self {
+        let lingers = Cell::new(Lingers::No);
         match of_address {
-            None => Self::Plain { lingers, counters },
-            Some(place) => Self::OfAddress { lingers, both: Box::new((counters, place)) },
+            None => Self::Plain { lingers, places },
+            Some(place) => Self::OfAddress { lingers, both: Box::new((places, place)) },
         }
     }
 
@@ -111,9 +111,9 @@ impl Place {
         lingers
     }
 
-    fn counters(&self) -> &Counters {
+    fn places(&self) -> &Places {
         match self {
-            Self::Plain { counters, .. } => counters,
+            Self::Plain { places, .. } => places,
             Self::OfAddress { both, .. } => &both.0,
         }
     }
@@ -128,7 +128,7 @@ impl Place {
     pub fn linger(&self) {
         if self.lingers().get() == Lingers::No {
             self.lingers().set(Lingers::Yes);
-            self.counters().linger_began();
+            self.places().linger_began();
             self.tell_address(true);
         }
     }
@@ -142,15 +142,16 @@ impl Place {
     fn forget_lingering(&self) {
         let before = self.lingers().replace(Lingers::No);
         if before != Lingers::No {
-            self.counters().linger_ended(before == Lingers::CutShort);
+            self.places().linger_ended(before == Lingers::CutShort);
         }
     }
 
-    /// Returns `true` if it has to make room now.
-    pub fn cut_short(&self) -> bool {
-        let lingers = self.lingers().get() == Lingers::Yes;
+    /// Returns `true` if it has to make room now, where one of `wanted` is.
+    pub fn cut_short(&self, wanted: &Places) -> bool {
+        let lingers = self.lingers().get() == Lingers::Yes && self.places().are_among(wanted);
         if lingers {
             self.lingers().set(Lingers::CutShort);
+            self.places().cut_short();
         }
         lingers
     }
@@ -160,7 +161,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         // In this order: somebody who asks in between may let in one too many for a moment, but turns
         // nobody away. The place among those of an address goes behind this, at once.
-        self.counters().connection_went();
+        self.places().connection_went();
         self.forget_lingering();
     }
 }

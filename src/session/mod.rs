@@ -13,6 +13,7 @@ mod receiving;
 mod resources;
 mod sending;
 mod state;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,4 +26,5 @@ pub use receiving::{Appetite, Events};
 pub use resources::{Limits, Overflow, Resources};
 pub use sending::{Delivered, Outgoing};
 pub use state::{Course, Effects, Session};
+pub use terms::{Compression, Terms};
 pub use writer::{Taken, WriterToken};
