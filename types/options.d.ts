@@ -5,8 +5,8 @@ import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
 import type { WSConnection } from './connection.js';
 import type { WSLogger } from './observability.js';
 import type { WebSocketPlugin } from './plugin.js';
-import type { WSSocket } from './socket.js';
 import type { WSRefusal } from './refusal.js';
+import type { WSSocket } from './socket.js';
 import type { WSMemoryStats, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 

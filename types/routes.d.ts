@@ -3,11 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocketMethods } from './application.js';
 import type { WSSocketMiddleware } from './handlers.js';
-import type {
-  PerMessageDeflateOptions,
-  WebSocketPluginOptions,
-  WSMessageRate,
-} from './options.js';
+import type { PerMessageDeflateOptions, WebSocketPluginOptions, WSMessageRate } from './options.js';
 import type { WSRefusal } from './refusal.js';
 import type { WSSocketData } from './socket.js';
 

@@ -89,6 +89,8 @@ const stats: Same<
     bytesReceived: number;
     bytesSent: number;
     droppedMessages: number;
+    rateLimited: { closed: number; dropped: number; paused: number };
+    refusedProxyHeaders: number;
     bufferedAmount: number;
     backpressuredConnections: number;
     closingConnections: number;
