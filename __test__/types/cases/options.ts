@@ -8,6 +8,8 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
+  type WSMessageRate,
+  type WSProxyProtocolOptions,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -63,7 +65,10 @@ const all: Same<
     heartbeatMs?: number;
     pongTimeoutMs?: number;
     maxConnections?: number;
+    maxConnectionsPerIp?: number | undefined;
+    trustProxy?: boolean | number | string | string[] | undefined;
     maxMessageSize?: number;
+    messageRate?: WSMessageRate | undefined;
     allowOrigins?: (string | RegExp)[];
     verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
     debug?: boolean;
@@ -77,6 +82,7 @@ const all: Same<
     protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
     perMessageDeflate?: boolean | PerMessageDeflateOptions;
     tls?: WebSocketTlsOptions;
+    proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
     maxRoomsPerConnection?: number;
     maxRoomNameLength?: number;
     cluster?: WSClusterOptions | WSClusterAdapter;

@@ -109,6 +109,7 @@ const reasons: Same<
   | 'path'
   | 'origin'
   | 'limit'
+  | 'address'
   | 'unauthorized'
   | 'verifyError'
   | 'shuttingDown'
