@@ -497,6 +497,7 @@ class WebSocketPlugin extends Emitter {
   #makeInternals() {
     const native = this.#native;
     const routes = this.#routes;
+    const { asksForAddress } = native;
     return {
       /** The application runs upgrade requests through middleware of ours. */
       hasGate: false,
@@ -514,7 +515,7 @@ class WebSocketPlugin extends Emitter {
        */
       admit: (req) => {
         const hosts = countOf(req.rawHeaders, 'host');
-        const { peer, forwarded } = native.asksForAddress ? addressesOf(req) : NO_ADDRESSES;
+        const { peer, forwarded } = asksForAddress ? addressesOf(req) : NO_ADDRESSES;
         const { matchesPattern } = routes;
         const admission = native.admit(
           req.url,
