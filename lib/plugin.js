@@ -310,6 +310,14 @@ class WebSocketPlugin extends Emitter {
     return this.#installed !== null;
   }
 
+  getConnections() {
+    return this.#engine.connections;
+  }
+
+  broadcast(message, room) {
+    this.#broadcast(`${NAME}.broadcast`, message, room);
+  }
+
   getStatus() {
     return {
       name: NAME,
@@ -359,12 +367,16 @@ class WebSocketPlugin extends Emitter {
         return app;
       },
       wsBroadcast: (message, room) => {
-        const checked = checkMessage('wsBroadcast', message, 'message');
-        if (room !== undefined) checkString('wsBroadcast', 'room', room);
-        this.#engine.broadcast(checked, room);
+        this.#broadcast('wsBroadcast', message, room);
         return app;
       },
     };
+  }
+
+  #broadcast(where, message, room) {
+    const checked = checkMessage(where, message, 'message');
+    if (room !== undefined) checkString(where, 'room', room);
+    this.#engine.broadcast(checked, room);
   }
 
   #addRoute(path, options, handler) {

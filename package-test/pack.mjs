@@ -37,7 +37,7 @@ export function packHost(folder) {
     const text = readFileSync(path.join(source, name), 'utf8');
     writeFileSync(path.join(host, name), name.endsWith('.js') ? toCommonJs(text) : text);
   }
-  const manifest = { name: 'nextrush', version: '0.0.0', main: 'index.js', types: 'index.d.ts' };
+  const manifest = { name: 'nextrush', version: '2.0.0', main: 'index.js', types: 'index.d.ts' };
   writeFileSync(path.join(host, 'package.json'), JSON.stringify(manifest));
   return packFolders(host, ['.'], folder);
 }

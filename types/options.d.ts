@@ -32,7 +32,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for an empty list, and for a path that is empty or
    * not valid.
    */
-  path?: string | string[];
+  path?: string | string[] | undefined;
 
   /**
    * Milliseconds between two ping frames to a connection (RFC 6455 §5.5.2), at most 2147483647.
@@ -40,7 +40,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 30000
    */
-  heartbeatMs?: number;
+  heartbeatMs?: number | undefined;
 
   /**
    * Milliseconds after which a connection that has not answered a ping is ended, with code 1001
@@ -49,7 +49,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 45000
    */
-  pongTimeoutMs?: number;
+  pongTimeoutMs?: number | undefined;
 
   /**
    * Upper limit of connections open at the same time, those still being verified included. One
@@ -57,7 +57,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
 
   /**
    * Upper limit of connections of one address open at the same time, counted as for
@@ -91,7 +91,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 1048576
    */
-  maxMessageSize?: number;
+  maxMessageSize?: number | undefined;
 
   /**
    * How many messages one connection may send. They are counted before JavaScript sees them, so that a
@@ -116,7 +116,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for a text that no browser sends as an origin: without a
    * scheme, or with a path.
    */
-  allowOrigins?: (string | RegExp)[];
+  allowOrigins?: (string | RegExp)[] | undefined;
 
   /**
    * Decides whether a client may connect, after all the cheaper checks. `true` lets it in, and so
@@ -130,7 +130,9 @@ export interface WebSocketPluginOptions {
    *
    * @default () => true
    */
-  verifyClient?: (req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal;
+  verifyClient?:
+    | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
+    | undefined;
 
   /**
    * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to
@@ -138,7 +140,7 @@ export interface WebSocketPluginOptions {
    *
    * @default false
    */
-  debug?: boolean;
+  debug?: boolean | undefined;
 
   /**
    * Takes what is printed otherwise: errors that nobody listens to, and with
@@ -161,7 +163,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
 
   /**
    * Milliseconds that the peer has to answer a close frame (RFC 6455 §7.1.1) before the
@@ -169,7 +171,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 5000
    */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
 
   /**
    * Upper limit of the bytes queued for one connection that reads more slowly than it is written
@@ -178,7 +180,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 16777216
    */
-  maxBackpressure?: number;
+  maxBackpressure?: number | undefined;
 
   /**
    * What happens to a message that does not fit into
@@ -187,7 +189,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 'close'
    */
-  backpressurePolicy?: 'close' | 'drop';
+  backpressurePolicy?: 'close' | 'drop' | undefined;
 
   /**
    * Upper limit of the bytes that the server keeps for all connections together: messages that have
@@ -199,7 +201,7 @@ export interface WebSocketPluginOptions {
    *
    * @default os.totalmem() / 4
    */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
 
   /**
    * Threads that read, parse, compress and write. A connection stays on one of them. One is best up
@@ -207,7 +209,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 1
    */
-  ioThreads?: number;
+  ioThreads?: number | undefined;
 
   /**
    * Which subprotocol a connection speaks (RFC 6455 §1.9), out of those that the client offers in
@@ -219,7 +221,7 @@ export interface WebSocketPluginOptions {
    *
    * @default undefined
    */
-  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
+  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false) | undefined;
 
   /**
    * Compression by permessage-deflate (RFC 7692), for clients that offer it. `true` means all
@@ -229,7 +231,7 @@ export interface WebSocketPluginOptions {
    *
    * @default false
    */
-  perMessageDeflate?: boolean | PerMessageDeflateOptions;
+  perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
 
   /**
    * Speaks TLS with the clients of a plain `http.Server`, on the I/O threads: neither HTTP requests nor
@@ -241,7 +243,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for PEM that cannot be read, a key that does not belong to
    * its certificate or is of a kind that is not supported, and for an option of its that does not exist.
    */
-  tls?: WebSocketTlsOptions;
+  tls?: WebSocketTlsOptions | undefined;
 
   /**
    * Whether connections begin with a header of the PROXY protocol, version 1 or 2, by which a load
@@ -264,7 +266,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  maxRoomsPerConnection?: number;
+  maxRoomsPerConnection?: number | undefined;
 
   /**
    * Longest name of a room in UTF-16 units, as `length` counts them; {@link WSConnection.join}
@@ -272,7 +274,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 65536
    */
-  maxRoomNameLength?: number;
+  maxRoomNameLength?: number | undefined;
 
   /**
    * Joins this server with others: what is broadcast on one of them reaches the members on all of
@@ -281,7 +283,7 @@ export interface WebSocketPluginOptions {
    *
    * @default undefined
    */
-  cluster?: WSClusterOptions | WSClusterAdapter;
+  cluster?: WSClusterOptions | WSClusterAdapter | undefined;
 }
 
 /** How many messages one connection may send. */
@@ -328,14 +330,14 @@ export interface PerMessageDeflateOptions {
    *
    * @default 1024
    */
-  threshold?: number;
+  threshold?: number | undefined;
 
   /**
    * Compression level, from 0 (none) to 9 (smallest).
    *
    * @default 6
    */
-  level?: number;
+  level?: number | undefined;
 
   /**
    * Compress each message on its own: worse compression, but no compressor per connection, and a
@@ -343,21 +345,21 @@ export interface PerMessageDeflateOptions {
    *
    * @default false
    */
-  serverNoContextTakeover?: boolean;
+  serverNoContextTakeover?: boolean | undefined;
 
   /**
    * Ask clients to compress each message on its own, so that nothing is kept per connection.
    *
    * @default false
    */
-  clientNoContextTakeover?: boolean;
+  clientNoContextTakeover?: boolean | undefined;
 
   /**
    * Base-2 logarithm of the largest window that this side compresses with, 9 to 15.
    *
    * @default 15
    */
-  serverMaxWindowBits?: number;
+  serverMaxWindowBits?: number | undefined;
 
   /**
    * Base-2 logarithm of the largest window that clients may compress with, 9 to 15. Clients that
@@ -365,7 +367,7 @@ export interface PerMessageDeflateOptions {
    *
    * @default undefined
    */
-  clientMaxWindowBits?: number;
+  clientMaxWindowBits?: number | undefined;
 }
 
 /** What {@link WebSocketPlugin.attach} can be told. */
@@ -375,5 +377,5 @@ export interface WebSocketAttachOptions {
    *
    * @default the option of the plugin
    */
-  tls?: WebSocketTlsOptions;
+  tls?: WebSocketTlsOptions | undefined;
 }

@@ -5,7 +5,7 @@ import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { WebSocketMethods } from './application.js';
-import type { WSClusterCredentials, WSClusterGap } from './cluster.js';
+import type { WSClusterCredentials, WSClusterGap, WSClusterStats } from './cluster.js';
 import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
 import type { WSRejection } from './observability.js';
@@ -80,7 +80,12 @@ export interface WebSocketPluginStatus {
   version: string;
   /** Whether the plugin is installed on an application, or attached to a server. */
   installed: boolean;
-  [detail: string]: unknown;
+  /** Whether it is being cleaned up, or has been and waits for its server to listen again. */
+  shuttingDown: boolean;
+  /** Connections that are open or closing at the moment. */
+  connections: number;
+  /** The state of the other servers; there with option `cluster` only. */
+  cluster?: WSClusterStats['state'];
 }
 
 /**
@@ -202,6 +207,20 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
    * {@link WebSocketPlugin.cleanup} has not undone it.
    */
   isPluginInstalled(): boolean;
+
+  /**
+   * The connections that are open or closing at the moment, in an array of the caller's own. Those that
+   * middleware has not let pass yet are among them.
+   */
+  getConnections(): WSSocket<Record<string, string>, Data>[];
+
+  /**
+   * Does what {@link WebSocketMethods.wsBroadcast} does, without an application at hand: sends one text
+   * message to every connection in the room, or to every connection where no room is given.
+   *
+   * @throws {TypeError} if an argument is of another type.
+   */
+  broadcast(message: string, room?: string): void;
 
   /** The state of the plugin, for health pages and logs. */
   getStatus(): WebSocketPluginStatus;

@@ -184,6 +184,16 @@ export const programs: Record<string, Expectation> = {
     expect(await client.next()).toMatch(/^\d+$/);
   },
 
+  [guide('getting-started', 'TypeScript (2)')]: async (run) => {
+    const client = await run.connect('/rooms/blue?name=ada');
+    expect(JSON.parse(`${await client.next()}`)).toEqual({ room: 'blue', user: 'ada' });
+  },
+  [guide('getting-started', 'TypeScript (3)')]: async (run) => {
+    const client = await run.connect('/ws');
+    client.close(4000);
+    expect(await run.line()).toMatch(/^[\w-]{36} closed with 4000$/);
+  },
+
   [guide('rooms', 'Rooms')]: async (run) => {
     const ada = await run.connect('/chat');
     const bob = await run.connect('/chat');

@@ -10,6 +10,7 @@ import {
   type WSLogger,
   type WSMessageRate,
   type WSProxyProtocolOptions,
+  type WSRefusal,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -61,31 +62,36 @@ new WebSocketPlugin({ path: undefined, heartbeatMs: undefined, verifyClient: und
 const all: Same<
   WebSocketPluginOptions,
   {
-    path?: string | string[];
-    heartbeatMs?: number;
-    pongTimeoutMs?: number;
-    maxConnections?: number;
+    path?: string | string[] | undefined;
+    heartbeatMs?: number | undefined;
+    pongTimeoutMs?: number | undefined;
+    maxConnections?: number | undefined;
     maxConnectionsPerIp?: number | undefined;
     trustProxy?: boolean | number | string | string[] | undefined;
-    maxMessageSize?: number;
+    maxMessageSize?: number | undefined;
     messageRate?: WSMessageRate | undefined;
-    allowOrigins?: (string | RegExp)[];
-    verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
-    debug?: boolean;
+    allowOrigins?: (string | RegExp)[] | undefined;
+    verifyClient?:
+      | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
+      | undefined;
+    debug?: boolean | undefined;
     logger?: WSLogger | undefined;
-    handshakeTimeoutMs?: number;
-    closeTimeoutMs?: number;
-    maxBackpressure?: number;
-    backpressurePolicy?: 'close' | 'drop';
-    maxBufferedBytes?: number;
-    ioThreads?: number;
-    protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
-    perMessageDeflate?: boolean | PerMessageDeflateOptions;
-    tls?: WebSocketTlsOptions;
+    handshakeTimeoutMs?: number | undefined;
+    closeTimeoutMs?: number | undefined;
+    maxBackpressure?: number | undefined;
+    backpressurePolicy?: 'close' | 'drop' | undefined;
+    maxBufferedBytes?: number | undefined;
+    ioThreads?: number | undefined;
+    protocols?:
+      | string[]
+      | ((offered: string[], req: IncomingMessage) => string | false)
+      | undefined;
+    perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
+    tls?: WebSocketTlsOptions | undefined;
     proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
-    maxRoomsPerConnection?: number;
-    maxRoomNameLength?: number;
-    cluster?: WSClusterOptions | WSClusterAdapter;
+    maxRoomsPerConnection?: number | undefined;
+    maxRoomNameLength?: number | undefined;
+    cluster?: WSClusterOptions | WSClusterAdapter | undefined;
   }
 > = true;
 
@@ -96,26 +102,26 @@ const tls: Same<
   {
     cert: Pem;
     key: Pem;
-    passphrase?: string;
-    sni?: Record<string, WebSocketTlsIdentity>;
-    minVersion?: 'TLSv1.2' | 'TLSv1.3';
-    maxVersion?: 'TLSv1.2' | 'TLSv1.3';
-    ciphers?: string;
-    requestCert?: boolean;
-    rejectUnauthorized?: boolean;
-    ca?: Pem;
+    passphrase?: string | undefined;
+    sni?: Record<string, WebSocketTlsIdentity> | undefined;
+    minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+    maxVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+    ciphers?: string | undefined;
+    requestCert?: boolean | undefined;
+    rejectUnauthorized?: boolean | undefined;
+    ca?: Pem | undefined;
   }
 > = true;
 
 const deflate: Same<
   PerMessageDeflateOptions,
   {
-    threshold?: number;
-    level?: number;
-    serverNoContextTakeover?: boolean;
-    clientNoContextTakeover?: boolean;
-    serverMaxWindowBits?: number;
-    clientMaxWindowBits?: number;
+    threshold?: number | undefined;
+    level?: number | undefined;
+    serverNoContextTakeover?: boolean | undefined;
+    clientNoContextTakeover?: boolean | undefined;
+    serverMaxWindowBits?: number | undefined;
+    clientMaxWindowBits?: number | undefined;
   }
 > = true;
 

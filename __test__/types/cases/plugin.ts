@@ -5,6 +5,7 @@ import {
   WebSocketPlugin,
   type WebSocketPluginOptions,
   type WSClusterStats,
+  type WSConnection,
   type WSParams,
   type WSRejectReason,
   type WSSocket,
@@ -37,8 +38,15 @@ const metadata: Same<
   { name: string; version: string; description: string }
 > = true;
 const status: Same<
-  Pick<ReturnType<WebSocketPlugin['getStatus']>, 'name' | 'version' | 'installed'>,
-  { name: string; version: string; installed: boolean }
+  ReturnType<WebSocketPlugin['getStatus']>,
+  {
+    name: string;
+    version: string;
+    installed: boolean;
+    shuttingDown: boolean;
+    connections: number;
+    cluster?: 'connecting' | 'up' | 'down' | 'closed';
+  }
 > = true;
 const described: [string, string, string] = [plugin.name, plugin.version, plugin.description];
 // @ts-expect-error cannot be renamed
@@ -49,6 +57,18 @@ plugin.install();
 plugin.install({ listen() {} });
 // @ts-expect-error an http.Server is no application
 plugin.install({} as import('node:http').Server);
+
+// What the plugin built into NextRush has.
+const connections: WSConnection[] = plugin.getConnections();
+const everyone: Same<ReturnType<WebSocketPlugin['getConnections']>, WSSocket[]> = true;
+const documentedBroadcast: Same<
+  WebSocketPlugin['broadcast'],
+  (message: string, room?: string) => void
+> = true;
+plugin.broadcast('text');
+plugin.broadcast('text', 'room');
+// @ts-expect-error an object is not serialised
+plugin.broadcast({ type: 'chat' });
 
 // Servers without an application: what is returned has the methods, and they return it.
 const sockets: WebSocketMethods = plugin.attach({} as import('node:http').Server);
@@ -160,7 +180,10 @@ export {
   asPlugin,
   chained,
   cleaned,
+  connections,
   described,
+  documentedBroadcast,
+  everyone,
   healthy,
   installed,
   made,
