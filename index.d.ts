@@ -48,6 +48,8 @@ export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
   WebSocketPluginOptions,
+  WSMessageRate,
+  WSProxyProtocolOptions,
 } from './types/options.js';
 export type { WSParams } from './types/params.js';
 export type {
@@ -67,7 +69,7 @@ export type {
   WSSocketData,
   WSSocketEvents,
 } from './types/socket.js';
-export type { WSNumbers, WSRejectReason, WSStats } from './types/stats.js';
+export type { WSNumbers, WSRateLimitedStats, WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 
 /**

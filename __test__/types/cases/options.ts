@@ -8,6 +8,8 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
+  type WSMessageRate,
+  type WSProxyProtocolOptions,
   type WSRefusal,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
@@ -64,7 +66,10 @@ const all: Same<
     heartbeatMs?: number | undefined;
     pongTimeoutMs?: number | undefined;
     maxConnections?: number | undefined;
+    maxConnectionsPerIp?: number | undefined;
+    trustProxy?: boolean | number | string | string[] | undefined;
     maxMessageSize?: number | undefined;
+    messageRate?: WSMessageRate | undefined;
     allowOrigins?: (string | RegExp)[] | undefined;
     verifyClient?:
       | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
@@ -83,6 +88,7 @@ const all: Same<
       | undefined;
     perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
     tls?: WebSocketTlsOptions | undefined;
+    proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
     maxRoomsPerConnection?: number | undefined;
     maxRoomNameLength?: number | undefined;
     cluster?: WSClusterOptions | WSClusterAdapter | undefined;
