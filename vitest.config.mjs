@@ -11,7 +11,7 @@ const DECIDED_BEFORE = [
 ];
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
-const OWN_SERVERS = ['bridge', 'cluster-adapters', 'docs', 'examples', 'host', 'secure'];
+const OWN_SERVERS = ['bridge', 'cluster-adapters', 'docs', 'demos', 'examples', 'host', 'secure'];
 
 /** What comes from other servers comes to the engine, whatever the transport of its members. */
 const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login', 'redis-strangers'];
