@@ -17,7 +17,7 @@ const OWN_SERVERS = ['bridge', 'cluster-adapters', 'docs', 'demos', 'examples', 
 const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login', 'redis-strangers'];
 
 /** These ask a compiler or the loader, and connect to nobody. */
-const UNCONNECTED = ['missing-binary', 'types'];
+const UNCONNECTED = ['missing-binary', 'testing', 'types'];
 
 /**
  * A browser speaks with the engine itself; that it is bridged it cannot tell. In Bun there is nothing
