@@ -14,12 +14,15 @@ export type {
   WSClusterStats,
   WSClusterTlsOptions,
 } from './types/cluster.js';
+export type { WSConnection } from './types/connection.js';
 export type {
-  WSConnection,
   WSHandler,
+  WSListener,
   WSMiddleware,
   WSRefusingMiddleware,
-} from './types/connection.js';
+  WSSocketHandler,
+  WSSocketMiddleware,
+} from './types/handlers.js';
 export type {
   Application,
   Context,
@@ -28,12 +31,35 @@ export type {
   HostApplication,
 } from './types/host.js';
 export type {
+  WSDiagnostics,
+  WSLogFields,
+  WSLogFunction,
+  WSLogger,
+  WSLoggerMethods,
+  WSLogLevel,
+  WSRejection,
+} from './types/observability.js';
+export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
   WebSocketPluginOptions,
 } from './types/options.js';
+export type { WSParams } from './types/params.js';
+export type {
+  WebSocketCleanupOptions,
+  WebSocketPluginEvents,
+  WebSocketPluginMetadata,
+  WebSocketPluginStatus,
+} from './types/plugin.js';
 export { WebSocketPlugin } from './types/plugin.js';
-export type { WSRoomManager } from './types/rooms.js';
+export type { WSRoomEvents, WSRoomManager } from './types/rooms.js';
+export type {
+  WSSendOptions,
+  WSSendResult,
+  WSSocket,
+  WSSocketData,
+  WSSocketEvents,
+} from './types/socket.js';
 export type { WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 

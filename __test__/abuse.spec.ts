@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { blockSource } from './support/block.js';
 import { connect, expectEchoOn } from './support/client.js';
 import { queue } from './support/events.js';
@@ -256,7 +256,7 @@ describe('frames', () => {
 describe('a flood of rooms', () => {
   /** Clients whose messages are rooms to be entered. */
   async function serveJoins(options: ServeOptions) {
-    const errors = queue<{ error: Error; socket: WSConnection | undefined }>();
+    const errors = queue<{ error: Error; socket: WSSocket | undefined }>();
     const served = await serveRecorded(options, (socket) => {
       socket.onMessage((data) => {
         socket.join(data.toString());
@@ -381,7 +381,7 @@ describe('a line of the log', () => {
 });
 
 describe('what a client has put into a value', () => {
-  test.each<[string, (socket: WSConnection, data: unknown) => void]>([
+  test.each<[string, (socket: WSSocket, data: unknown) => void]>([
     ['join', (socket, data) => socket.join(data as string)],
     ['leave', (socket, data) => socket.leave(data as string)],
     ['send', (socket, data) => socket.send(data as string)],

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { type Duplex, type DuplexOptions, duplexPair } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { type Client, connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { echo, type Recorded, serveRecorded } from './support/pair.js';
@@ -52,7 +52,7 @@ async function upgradeStream(
   return streamed;
 }
 
-async function streamPair(options?: ServeOptions, handler?: (socket: WSConnection) => void) {
+async function streamPair(options?: ServeOptions, handler?: (socket: WSSocket) => void) {
   const recorded = await serveRecorded(options, handler);
   const streamed = await upgradeStream(recorded.server);
   return { ...recorded, ...streamed, socket: await recorded.sockets.next() };

@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { type Browser, findChromium, launch } from './support/browser.js';
 import { queue } from './support/events.js';
 import { echo, type Recorded, serveRecorded } from './support/pair.js';
@@ -70,7 +70,7 @@ describe.skipIf(!chromium)('a Chromium', () => {
   afterAll(() => browser?.close());
 
   /** Serves `/ws` and, on the same port, the page. */
-  function servePage(options: ServeOptions = {}, handler?: (socket: WSConnection) => void) {
+  function servePage(options: ServeOptions = {}, handler?: (socket: WSSocket) => void) {
     const before: ServeOptions['before'] = (app) => {
       options.before?.(app);
       app.get('/', ({ res }) => {
@@ -93,7 +93,7 @@ describe.skipIf(!chromium)('a Chromium', () => {
     return { ...served, tab, socket: await served.sockets.next() };
   }
 
-  const pagePair = async (options?: ServeOptions, handler?: (socket: WSConnection) => void) =>
+  const pagePair = async (options?: ServeOptions, handler?: (socket: WSSocket) => void) =>
     pageOf(await servePage(options, handler));
 
   describe('exchanges messages', () => {

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream';
 import { inspect } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { connect, expectEcho, refused } from './support/client.js';
 import { stderr } from './support/console.js';
 import { deferred, queue } from './support/events.js';
@@ -15,7 +15,7 @@ import { frame, rawConnect, rawUpgrade, TEXT, upgradeRequest } from './support/r
 import { portOf, type Served, serve } from './support/server.js';
 import { adopts } from './support/transport.js';
 
-type Reported = [error: Error, socket: WSConnection | undefined];
+type Reported = [error: Error, socket: WSSocket | undefined];
 
 function errorsOf({ plugin }: Pick<Served, 'plugin'>) {
   const errors = queue<Reported>();
@@ -78,9 +78,9 @@ describe('an async listener that rejects', () => {
       plugin.on(event as 'close', rejecting);
       plugin.once(event as 'close', rejecting);
       app.on(`plugin:WebSocketPlugin:${event}`, rejecting);
-      let expected: WSConnection | undefined;
+      let expected: WSSocket | undefined;
       if (event === 'connection') {
-        const connected = queue<WSConnection>();
+        const connected = queue<WSSocket>();
         plugin.on('connection', connected.push);
         await connect(`${client.ws.url}?second`);
         expected = await connected.next();
@@ -350,7 +350,7 @@ describe('cleaning up inside of user code', () => {
 });
 
 test('a connection that is kept beyond the clean-up reaches nobody once the plugin serves again', async () => {
-  const sockets: WSConnection[] = [];
+  const sockets: WSSocket[] = [];
   const { url, server, plugin } = await serveRecorded({}, (socket) => {
     socket.join('room');
     sockets.push(socket);
@@ -362,7 +362,7 @@ test('a connection that is kept beyond the clean-up reaches nobody once the plug
   server.listen(0, '127.0.0.1');
   const port = await portOf(server);
   const stranger = await rawUpgrade(port);
-  const old = sockets[0] as WSConnection;
+  const old = sockets[0] as WSSocket;
   old.send('to whom?');
   old.send(Buffer.from('to whom?'));
   old.broadcast('room', 'to whom?');

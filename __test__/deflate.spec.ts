@@ -1,7 +1,12 @@
 import { once } from 'node:events';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { WebSocketPlugin, type WebSocketPluginOptions } from '../index.js';
+import {
+  WebSocketPlugin,
+  type WebSocketPluginOptions,
+  type WSConnection,
+  type WSSocket,
+} from '../index.js';
 import { connect } from './support/client.js';
 import { answerTo } from './support/http.js';
 import {
@@ -13,6 +18,7 @@ import {
   PONG,
   type RawClient,
   rawConnect,
+  rawUpgrade,
   TEXT,
   upgradeRequest,
 } from './support/raw.js';
@@ -320,4 +326,45 @@ test.each<[unknown, ErrorConstructor, string]>([
   const make = () => new WebSocketPlugin({ perMessageDeflate } as WebSocketPluginOptions);
   expect(make).toThrow(kind);
   expect(make).toThrow(message);
+});
+
+describe('a message that is not to be compressed', () => {
+  const text = prose(2000);
+  const wishes = [true, false, undefined, false, true];
+  const send = (socket: WSConnection) => {
+    for (const compress of wishes) (socket as WSSocket).send(text, { compress });
+    for (const compress of wishes) (socket as WSSocket).send(Buffer.from(text), { compress });
+  };
+
+  test.each([[true], [false]])(
+    'is not, and is in no context (server_no_context_takeover: %s)',
+    async (serverNoContextTakeover) => {
+      const { port, url } = await serve(
+        { perMessageDeflate: { threshold: 0, serverNoContextTakeover } },
+        ({ wsApp }) => wsApp.ws('/ws', send),
+      );
+      const { client } = await offer(port, 'permessage-deflate');
+      for (const opcode of [TEXT, BINARY]) {
+        for (const compress of wishes) {
+          const frame = await client.frame();
+          expect([frame.opcode, frame.rsv]).toEqual([opcode, compress === false ? 0 : 4]);
+          if (compress === false) expect(frame.payload.toString()).toBe(text);
+        }
+      }
+      const other = await connect(url(), { perMessageDeflate: true });
+      expect(other.ws.extensions).toContain('permessage-deflate');
+      for (let index = 0; index < 10; index++) expect((await other.next()).toString()).toBe(text);
+    },
+  );
+
+  test('is as any other where compression was not agreed on', async () => {
+    const { port } = await serve({ perMessageDeflate: true }, ({ wsApp }) => wsApp.ws('/ws', send));
+    const client = await rawUpgrade(port);
+    for (const opcode of [TEXT, BINARY]) {
+      for (const _ of wishes) {
+        const frame = await client.frame();
+        expect([frame.opcode, frame.rsv, frame.payload.toString()]).toEqual([opcode, 0, text]);
+      }
+    }
+  });
 });

@@ -12,7 +12,8 @@
  *   program.
  * - Port 3000 becomes a free one, by `docs/preload.mjs`.
  * - `sh` blocks run, but for `npm`: there the script or the packages have to exist.
- * - nginx and systemd check their files where they are installed, and WebSockets go through that nginx.
+ * - nginx, systemd and Prometheus check their files where they are installed, and WebSockets go through
+ *   that nginx. What Kubernetes is told has to fit the program that it is about.
  *   Programs that need Redis or NATS have one where it is installed, and are skipped elsewhere.
  * - `text` blocks of the troubleshooting page are messages that have to be in the code.
  * - Links and anchors have to lead somewhere, and what `types/` declares has to be in the tables,
@@ -22,6 +23,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { load } from 'js-yaml';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../package.json';
 import { freePort } from '../scripts/free-port.mjs';
@@ -29,9 +31,30 @@ import { exportedNames, isInCode, membersOf, valuesOf } from './docs/code.js';
 import { type Block, blocksOf, deadLinksOf, root, tableRowsOf } from './docs/markdown.js';
 import { brokers, outputs, programs, servers, shell } from './docs/programs.js';
 import { isCode, Project } from './docs/project.js';
-import { has, problemsOfUnit, startNginx } from './docs/servers.js';
+import { has, problemsForPrometheus, problemsOfUnit, startNginx } from './docs/servers.js';
 import { hasBroker, startBroker } from './support/broker.js';
 import { connect, refused } from './support/client.js';
+
+/** What is looked at of a Deployment of Kubernetes. */
+interface KubernetesDeployment {
+  spec: {
+    selector: { matchLabels: object };
+    template: {
+      metadata: { labels: object };
+      spec: {
+        terminationGracePeriodSeconds: number;
+        containers: [
+          {
+            ports: [{ containerPort: number }];
+            env: [{ name: string; value: string }];
+            readinessProbe: { httpGet: { path: string } };
+            lifecycle: { preStop: { exec: { command: [string, string] } } };
+          },
+        ];
+      };
+    };
+  };
+}
 
 const documents = ['.', 'docs', 'docs/guide', 'examples'].flatMap((folder) =>
   readdirSync(join(root, folder))
@@ -226,8 +249,33 @@ describe('configurations of other programs', () => {
     for (const { code } of inLanguage('ini')) expect(problemsOfUnit(code)).toBe('');
   });
 
-  test('are nginx and systemd', () => {
-    expect([inLanguage('nginx').length, inLanguage('ini').length]).toEqual([2, 1]);
+  test.skipIf(!has('promtool'))('Prometheus', () => {
+    const [config, rules] = inLanguage('yaml').filter(({ file }) => /observability/.test(file));
+    expect(problemsForPrometheus('config', config?.code ?? '')).toBe('');
+    expect(problemsForPrometheus('rules', rules?.code ?? '')).toBe('');
+    expect(problemsForPrometheus('rules', 'groups: 1')).not.toBe('');
+  });
+
+  test('Kubernetes gives the program the time that it takes', () => {
+    const program = blockOf('docs/guide/deployment.md > In waves').code;
+    const { code } = blockOf('docs/guide/deployment.md > Containers and Kubernetes');
+    const { spec } = load(code) as KubernetesDeployment;
+    const { containers, terminationGracePeriodSeconds: period } = spec.template.spec;
+    const [{ env, ports, readinessProbe, lifecycle }] = containers;
+    const { name, value } = env[0];
+    expect(program).toContain(`process.env.${name}`);
+    expect(program).toContain(`app.get('${readinessProbe.httpGet.path}'`);
+    expect(program).toContain(`app.listen(${ports[0].containerPort}, '0.0.0.0')`);
+    const [, closeTimeoutMs] = /closeTimeoutMs: (\d+)/.exec(program) ?? [];
+    const [, preStop] = lifecycle.preStop.exec.command;
+    const longest = Number(preStop) + (Number(value) + Number(closeTimeoutMs)) / 1000 + 1;
+    expect(period).toBeGreaterThan(longest);
+    expect(spec.template.metadata.labels).toEqual(spec.selector.matchLabels);
+  });
+
+  test('are nginx, systemd, Prometheus and Kubernetes', () => {
+    const counts = ['nginx', 'ini', 'yaml'].map((language) => inLanguage(language).length);
+    expect(counts).toEqual([2, 1, 3]);
     if (!has('nginx')) console.warn('nginx is not installed: its configuration was not tried.');
     if (!has('systemd-analyze')) console.warn('systemd is not installed: its unit was not tried.');
   });
@@ -235,7 +283,7 @@ describe('configurations of other programs', () => {
 
 describe('blocks', () => {
   test('are of a language that is tried here', () => {
-    const tried = ['js', 'ts', 'sh', 'text', 'nginx', 'ini'];
+    const tried = ['js', 'ts', 'sh', 'text', 'nginx', 'ini', 'yaml'];
     const others = blocks.filter(({ language }) => !tried.includes(language));
     const drawings = ['docs/architecture.md', 'docs/guide/several-machines.md'];
     expect(new Set(others.map(({ file }) => file))).toEqual(new Set(drawings));

@@ -1,6 +1,6 @@
 /** A message that is all there is to send takes a shorter way. Nobody may see that it does. */
 import { expect, test } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { connect, expectEchoOn } from './support/client.js';
 import { echo, pair, rawPair } from './support/pair.js';
 import { CLOSE, closePayload, frame, PING, PONG, TEXT } from './support/raw.js';
@@ -74,7 +74,7 @@ test('pings between messages are answered, and both arrive whole', async () => {
 });
 
 test('each message is counted once, and no longer as buffered once it has left', async () => {
-  let sender: WSConnection | undefined;
+  let sender: WSSocket | undefined;
   const buffered: number[] = [];
   const { client, plugin } = await pair({}, (socket) => {
     sender = socket;

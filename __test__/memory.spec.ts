@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream';
 import { constants, deflateRawSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { connect, expectEchoOn } from './support/client.js';
 import { queue } from './support/events.js';
 import { upgradeStatus } from './support/http.js';
@@ -74,7 +74,7 @@ test('queues together cost no more than maxBufferedBytes, and those who do not r
   );
   const reader = await connect(url());
   await sockets.next();
-  const slow: WSConnection[] = [];
+  const slow: WSSocket[] = [];
   for (let index = 0; index < 8; index++) {
     const client = await rawUpgrade(port);
     client.socket.pause();

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { connect } from './support/client.js';
 import { queue } from './support/events.js';
 import { fetchFrom } from './support/http.js';
@@ -617,7 +617,7 @@ describe('bufferedAmount', () => {
 });
 
 /** Resolves once what the kernel takes of a queue has been taken. */
-async function settled(socket: WSConnection): Promise<void> {
+async function settled(socket: WSSocket): Promise<void> {
   let before: number;
   do {
     before = socket.bufferedAmount;

@@ -1,38 +1,25 @@
-import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { version } from '../package.json';
+import { binary, installedCopy, libc, runIn } from './support/installed.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const prebuilt = readdirSync(join(root, 'npm'));
-
-/** The C library of this process, as binaries are named by it. */
-const report = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-const libc = report.header.glibcVersionRuntime ? 'gnu' : 'musl';
 
 /** A copy of the package as npm installs it, but for the binary. */
 let copy: string;
 
 beforeEach(() => {
-  copy = realpathSync(mkdtempSync(join(tmpdir(), 'missing-binary-')));
-  for (const name of ['index.js', 'index.mjs', 'js-binding.js', 'lib', 'package.json']) {
-    cpSync(join(root, name), join(copy, name), { recursive: true });
-  }
+  copy = installedCopy();
 });
 
 afterEach(() => rmSync(copy, { recursive: true, force: true }));
 
 /** Loads the copy in a process of its own and returns what that prints to stderr. */
 function load(source = `require(${JSON.stringify(copy)})`): string {
-  const env = { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: '' };
-  const { status, stderr } = spawnSync(process.execPath, ['-e', source], {
-    cwd: copy,
-    env,
-    encoding: 'utf8',
-  });
+  const { status, stderr } = runIn(copy, source);
   expect(status).toBe(1);
   return stderr;
 }
@@ -112,15 +99,14 @@ describe('without a binary', () => {
 it.runIf(process.platform === 'linux')(
   'loads the binary of its own C library, whatever the ldd of the system is of',
   () => {
-    const own = `nextrush-websocket.linux-${process.arch}-${libc}.node`;
-    cpSync(join(root, own), join(copy, own));
+    cpSync(join(root, binary), join(copy, binary));
     const other = libc === 'gnu' ? 'musl' : 'glibc';
     const source = `
       const read = fs.readFileSync;
       fs.readFileSync = (path, ...rest) =>
         path === '/usr/bin/ldd' ? '${other}' : read(path, ...rest);
       require(${JSON.stringify(copy)});`;
-    const { status, stderr } = spawnSync(process.execPath, ['-e', source], { encoding: 'utf8' });
+    const { status, stderr } = runIn(copy, source);
     expect(stderr).toBe('');
     expect(status).toBe(0);
   },

@@ -39,6 +39,7 @@ const allUndefined: WebSocketPluginOptions = {
   allowOrigins: undefined,
   verifyClient: undefined,
   debug: undefined,
+  logger: undefined,
   handshakeTimeoutMs: undefined,
   closeTimeoutMs: undefined,
   maxBackpressure: undefined,

@@ -17,7 +17,7 @@ import {
   WebSocketPlugin,
   type WebSocketPluginOptions,
   type WebSocketTlsOptions,
-  type WSConnection,
+  type WSSocket,
 } from '../index.js';
 import { type Certificate, makeCertificate } from './support/certificate.js';
 import { connect, expectEchoOn } from './support/client.js';
@@ -48,7 +48,7 @@ const mirror: RequestListener = (req, res) => void req.pipe(res);
 interface Setup extends WebSocketPluginOptions {
   tls?: WebSocketTlsOptions;
   listener?: RequestListener;
-  handler?: (socket: WSConnection, req: IncomingMessage) => void;
+  handler?: (socket: WSSocket, req: IncomingMessage) => void;
 }
 
 /** A plain server whose plugin speaks TLS, and serves `/ws`; closed after the test. */
@@ -892,7 +892,7 @@ describe('records', () => {
   });
 
   test('of which only a part comes before the end are not counted any more', async () => {
-    const sockets = queue<WSConnection>();
+    const sockets = queue<WSSocket>();
     const { port, plugin } = await secured({
       maxBackpressure: 50_000,
       handler: (socket) => sockets.push(socket),
@@ -1371,7 +1371,7 @@ describe('several plugins on one server', () => {
 
 describe('a slow reader', () => {
   test('gets everything in order, whatever was sent while the socket took nothing', async () => {
-    const sockets = queue<WSConnection>();
+    const sockets = queue<WSSocket>();
     const { port } = await secured({
       maxBackpressure: 64 * MEGABYTE,
       maxBufferedBytes: 256 * MEGABYTE,
@@ -1415,7 +1415,7 @@ describe('a slow reader', () => {
   test('beyond maxBackpressure sees whole frames and then why it is closed', async () => {
     // With frames that end one byte before a chunk does, and pieces of all sizes.
     for (const length of [65_531, 65_525, 65_526, 65_527, 40_000, 16_379, 200_000]) {
-      const sockets = queue<WSConnection>();
+      const sockets = queue<WSSocket>();
       const ends = queue<number>();
       const { port } = await secured({
         maxBackpressure: 8 * MEGABYTE,
@@ -1445,7 +1445,7 @@ describe('a slow reader', () => {
   });
 
   test('is counted with what is encrypted and waits for it', async () => {
-    const sockets = queue<WSConnection>();
+    const sockets = queue<WSSocket>();
     const { port, plugin } = await secured({ handler: (socket) => sockets.push(socket) });
     const client = await rawUpgrade(port);
     const socket = await sockets.next();

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
-import type { WSConnection } from '../index.js';
+import type { WSSocket } from '../index.js';
 import { connect, expectEcho } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { echo, pair, rawPair, serveRecorded } from './support/pair.js';
@@ -126,7 +126,7 @@ test('a client whose TLS breaks while it is being verified is let go', async () 
 
 describe('a peer that never reads', () => {
   /** Sends until the connection has ended, and says how much was queued at most. */
-  async function flood(socket: WSConnection, ended: () => boolean): Promise<number> {
+  async function flood(socket: WSSocket, ended: () => boolean): Promise<number> {
     let most = 0;
     while (!ended()) {
       socket.send(Buffer.alloc(64 * KILOBYTE));

@@ -519,6 +519,10 @@ const step = {
   lost: [16, 0],
   shed: [17, 0],
   sendAlone: (length, written) => join(18, number(length), number(written)),
+  pace: [19],
+  holds: (bytes) => join(20, number(bytes)),
+  took: (count) => [21, count],
+  timePongs: [22, 1],
 };
 const compressed = (data, flush) => deflateRawSync(data, { finishFlush: flush });
 const bomb = compressed(Buffer.alloc(60_000), constants.Z_SYNC_FLUSH).subarray(0, -4);
@@ -530,6 +534,15 @@ seeds('session_dialogue', {
   'silent-peer': join(0, step.beat(1), step.pongLimit(200), step.release),
   'silent-peer-over-a-bridge': join(
     ...[16, step.beat(1), step.answer, step.pongLimit(200), step.answer],
+  ),
+  paced: join(
+    ...[0, step.frame(FIN | TEXT, 'held'), step.pace, step.frame(FIN | TEXT, 'counted')],
+    ...[step.holds(65_535), step.beat(1), step.pongLimit(200), step.took(1), step.goOn],
+    ...[step.handlerReady, step.pace, step.took(1), step.frame(FIN | CLOSE), step.release],
+  ),
+  'timed-pongs': join(
+    ...[0, step.timePongs, step.ping, step.beat(9), step.frame(FIN | PONG, '\0\0\0\x01')],
+    ...[step.frame(FIN | PONG, '\0\0\0\0'), step.frame(FIN | PONG)],
   ),
   'written-alone-in-part': join(
     ...[0, step.sendAlone(80, 9), step.frame(FIN | PING, 'p'), step.send(64)],

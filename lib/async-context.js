@@ -101,11 +101,17 @@ function callListener(listener, first, second) {
 
 /**
  * `listener` bound to the context of the caller, as by `AsyncResource.bind`; itself where there is
- * no context.
+ * no context. By its property `listener` it is found by who removes it, as by emitters of Node.
  */
 function bind(listener) {
   const resource = new AsyncResource(NAME);
   if (!carriesContext(resource)) return listener;
+  const bound = boundTo(resource, listener);
+  bound.listener = listener;
+  return bound;
+}
+
+function boundTo(resource, listener) {
   // What a call enters is for that call only, so it gets a resource of its own where that matters.
   if (FRAMES) {
     return function (...args) {

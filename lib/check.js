@@ -75,26 +75,58 @@ const ACCEPTED_CODES = sendableCloseCodes
   .join(', ')
   .replace(/, (?=[^,]*$)/, ' or ');
 
-function checkClose(code, reason) {
-  if (typeof code !== 'number') throw wrongType('close', 'code', 'a number', code);
+/** Checks what a close frame is to say. */
+function checkClose(method, code, reason) {
+  if (typeof code !== 'number') throw wrongType(method, 'code', 'a number', code);
   if (!isSendableCloseCode(code)) {
-    throw new RangeError(`close: code must be ${ACCEPTED_CODES}, got ${String(code)}`);
+    throw new RangeError(`${method}: code must be ${ACCEPTED_CODES}, got ${String(code)}`);
   }
-  checkString('close', 'reason', reason);
+  checkString(method, 'reason', reason);
   const bytes = Buffer.byteLength(reason);
   if (bytes > maxCloseReasonBytes) {
     throw new RangeError(
-      `close: reason must be at most ${maxCloseReasonBytes} bytes of UTF-8, got ${bytes} bytes`,
+      `${method}: reason must be at most ${maxCloseReasonBytes} bytes of UTF-8, got ${bytes} bytes`,
     );
   }
+}
+
+/** The options of a message, each read once. */
+function checkSendOptions(method, options) {
+  if (options === null || typeof options !== 'object') {
+    throw wrongType(method, 'options', 'an object', options);
+  }
+  const { compress, volatile } = options;
+  for (const [name, value] of Object.entries({ compress, volatile })) {
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw wrongType(method, `options.${name}`, 'a boolean', value);
+    }
+  }
+  return { compress, volatile };
+}
+
+/** A value as JSON. What `JSON.stringify` throws is thrown. */
+function checkJson(method, value) {
+  const text = JSON.stringify(value);
+  if (typeof text === 'string') return text;
+  throw wrongType(method, 'value', 'what JSON can express', value);
+}
+
+/** The name of an event. */
+function checkEvent(method, event, events) {
+  if (events.includes(event)) return;
+  const names = events.map((each) => JSON.stringify(each));
+  throw wrongType(method, 'event', `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`, event);
 }
 
 module.exports = {
   binaryView,
   checkClose,
   checkCount,
+  checkEvent,
   checkFunction,
+  checkJson,
   checkMessage,
+  checkSendOptions,
   checkString,
   wrongType,
 };

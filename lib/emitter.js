@@ -45,10 +45,7 @@ for (const method of ADD) {
 }
 
 function bound(listener) {
-  if (typeof listener !== 'function') return listener;
-  const inContext = bind(listener);
-  if (inContext !== listener) inContext.listener = listener;
-  return inContext;
+  return typeof listener === 'function' ? bind(listener) : listener;
 }
 
 /**
@@ -87,4 +84,9 @@ function listenersOf(emitter, event) {
   return isOwn ? [(...all) => emitter.emit(event, ...all)] : [];
 }
 
-module.exports = { Emitter, tell };
+/** Whether {@link tell} would call somebody. */
+function hears(emitter, event) {
+  return emitter.listenerCount?.(event) > 0 || emitter.emit !== EventEmitter.prototype.emit;
+}
+
+module.exports = { Emitter, hears, tell };

@@ -7,18 +7,14 @@ const { setImmediate } = require('node:timers');
 
 const { inNoContext } = require('./async-context.js');
 const { Bridge } = require('./bridge.js');
-const { Connection, internals } = require('./connection.js');
+const { Connection, internals } = require('./connection/connection.js');
 const constants = require('./constants.js');
 const { inThisRealm } = require('./errors.js');
 const { isCutShort } = require('./node-internals.js');
 const { SecureSocket, pumpOf } = require('./tls/secure-socket.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
-const {
-  sharedBinary: KIND_SHARED_BINARY,
-  closed: KIND_CLOSED,
-  bridge: KIND_BRIDGE,
-} = constants.events;
+const { sharedBinary: KIND_SHARED_BINARY, news: KIND_NEWS, bridge: KIND_BRIDGE } = constants.events;
 const { secured: SECURED, lost: LOST, ended: ENDED } = constants.bridge;
 
 /** Bun has the names of libuv's functions, and ends the process where one is called. */
@@ -61,6 +57,8 @@ class Engine {
   #turnFlushSince = 0;
   /** There is something in the log that was not there at the end of the last turn. */
   #hasNews = false;
+  /** Connections that have taken messages of which the native half wants to know. */
+  #takers = [];
   #onEmpty = null;
   /** The other servers, where there are any. */
   #cluster = null;
@@ -90,15 +88,17 @@ class Engine {
    * its route, if it has one. Without `fd` its bytes are pumped through `socket`. Throws where that
    * fails.
    */
-  adopt(fd, handshake, { socket, protocol, headers, replay, url }) {
+  adopt(fd, handshake, handOff) {
+    const { socket, protocol, headers, replay } = handOff;
     // A bridge leaves the pump as it is.
     const pump = fd === undefined ? undefined : pumpOf(socket, this);
-    const [id, slot, generation, agreed, route, bridge, responseBytes] = inThisRealm(() => {
+    const adopted = inThisRealm(() => {
       if (!this.#isRunning) this.#start();
       const descriptor = pump === undefined ? fd : { fd, pump };
       return this.native.adopt(descriptor, handshake, protocol, headers, replay);
     });
-    const connection = new Connection(this, id, slot, generation, url, agreed ?? '');
+    const [, slot, generation, , route, bridge, responseBytes] = adopted;
+    const connection = new Connection(this, adopted, handOff);
     this.#connections[slot] = connection;
     this.#open += 1;
     // Its pump is over.
@@ -259,8 +259,9 @@ class Engine {
           internals.receive(connection, shared.subarray(start, start + (value % 65536)));
           break;
         }
-        case KIND_CLOSED:
-          this.#end(connection, Number(value.slice(0, 4)), value.slice(4));
+        case KIND_NEWS:
+          if (typeof value !== 'string') internals.onNews(connection, value);
+          else this.#end(connection, Number(value.slice(0, 4)), value.slice(4));
           break;
         default:
           internals.receive(connection, value);
@@ -284,7 +285,7 @@ class Engine {
     const slot = internals.slotOf(connection);
     this.#connections[slot] = undefined;
     this.#open -= 1;
-    const destroyed = this.native.release(slot, internals.generationOf(connection));
+    const destroyed = this.native.release(slot, internals.generationOf(connection), code);
     this.scheduleTurnFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
     internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
@@ -292,6 +293,12 @@ class Engine {
       this.#connections.length = 0;
       this.#onEmpty?.();
     }
+  }
+
+  /** Has the native half told with the next flush which messages a connection has taken. */
+  tellTaken(connection) {
+    this.#takers.push(connection);
+    this.scheduleFlush();
   }
 
   scheduleFlush() {
@@ -302,6 +309,7 @@ class Engine {
 
   #flush = () => {
     this.#flushDue = false;
+    if (this.#takers.length > 0) this.#takers.splice(0).forEach(internals.tellTaken);
     this.hot?.flush();
     // Members here come first.
     if (this.#hasPublished) {
@@ -370,6 +378,11 @@ class Engine {
     this.scheduleFlush();
   }
 
+  /** Those that have not ended. */
+  get connections() {
+    return this.#connections.filter((connection) => connection !== undefined);
+  }
+
   /** Starts the close handshake with everyone. */
   closeAll(code, reason) {
     for (const connection of this.#connections) {
@@ -406,13 +419,15 @@ class Engine {
 
   /**
    * Resolves once no connection is open. What is left after `limitMs` is cut off, and no longer
-   * waited for after twice that time.
+   * waited for after twice that time. By default, nobody is. One caller waits at a time: who has waited
+   * before does so for ever.
    */
   async whenEmpty(limitMs) {
     if (this.#open === 0) return;
     const timers = [];
     await new Promise((resolve) => {
       this.#onEmpty = resolve;
+      if (limitMs === undefined) return;
       timers.push(setTimeout(() => this.native.terminateAll(), limitMs));
       timers.push(setTimeout(resolve, 2 * limitMs));
     });

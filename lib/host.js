@@ -2,7 +2,7 @@
 
 const { applicationMethods } = require('./constants.js');
 const { promiseOf } = require('./errors.js');
-const { tell } = require('./emitter.js');
+const { hears, tell } = require('./emitter.js');
 const { hasConnections } = require('./node-internals.js');
 const { describe } = require('./text.js');
 const { UPGRADE } = require('./upgrade/upgrade.js');
@@ -274,9 +274,14 @@ class Host {
       tell(this.#app, this.#eventName(event), args, onError);
   }
 
-  /** Whether somebody listens to an event of the plugin on the application. */
+  /** Whether {@link Host.tell} would call somebody. */
   hears(event) {
-    return this.#app.listenerCount?.(this.#eventName(event)) > 0;
+    return typeof this.#app.emit === 'function' && hears(this.#app, this.#eventName(event));
+  }
+
+  /** Whether somebody listens to errors of the plugin on the application. */
+  hearsErrors() {
+    return this.#app.listenerCount?.(this.#eventName('error')) > 0;
   }
 
   #eventName(event) {

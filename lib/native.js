@@ -1,106 +1,190 @@
 'use strict';
 
-const { existsSync } = require('node:fs');
-const { join, sep } = require('node:path');
+const { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const { createRequire } = require('node:module');
+const { tmpdir } = require('node:os');
+const { dirname, isAbsolute, join, resolve, sep } = require('node:path');
 
-const { name, version } = require('../package.json');
+const { inspect } = require('./binary-file.js');
+const { explain } = require('./load-error.js');
 
-const root = join(__dirname, '..');
+const NAME = 'nextrush-websocket';
 
-/** Platforms that a prebuilt binary is published for, each as a package of its own. */
-const PREBUILT = [
-  'darwin-arm64',
-  'darwin-x64',
-  'linux-arm64-gnu',
-  'linux-arm64-musl',
-  'linux-x64-gnu',
-  'linux-x64-musl',
-  'win32-x64-msvc',
-];
+/**
+ * The folder of the package. There is none in a bundle, where this file is a part of another one; a
+ * bundle that is an ES module has no `__dirname` either.
+ */
+const root =
+  typeof __dirname === 'string' && existsSync(join(__dirname, 'native.js'))
+    ? join(__dirname, '..')
+    : undefined;
+
+/**
+ * Files beside which a binary is looked for, and from which packages are: the package itself, or else the
+ * bundle and the script that was started. The latter is the executable where Node is a part of that.
+ */
+const anchors = root
+  ? [join(root, 'index.js')]
+  : [typeof __filename === 'string' ? __filename : undefined, process.argv[1]].filter(
+      (path, index, all) => path && isAbsolute(path) && all.indexOf(path) === index,
+    );
 
 /** The native half. The generated loader looks for it; where there is none, this says what to do. */
 function load() {
+  const cut = root && binariesHere().find((path) => inspect(path)?.isCut);
+  // To load it would end the process, without a word.
+  if (cut) throw new Error(explained([new Error(`${cut}: the file is cut off`)]));
+  let error;
   try {
     return require('../js-binding.js');
-  } catch (error) {
-    const binding = bindingOfProcess();
-    if (binding) return binding;
-    // Without it as the cause: all it has to tell is in the message, and Node would print its
-    // chain of causes on some sixty lines below.
-    throw new Error(explain(error));
+  } catch (caught) {
+    error = caught;
   }
+  const attempts = attemptsOf(error);
+  const binding = bindingOfProcess(attempts);
+  // Without them as the cause: all they have to tell is in the message, and Node would print the
+  // chain of causes on some sixty lines below.
+  if (binding === undefined) throw new Error(explained(attempts));
+  return binding;
 }
 
-/**
- * The binary for the C library that this process runs on. The generated loader goes by the `ldd` of the
- * system, which may be of the other one where both are installed.
- */
-function bindingOfProcess() {
-  if (process.platform !== 'linux') return undefined;
-  const target = `linux-${process.arch}-${libcOfProcess().abi}`;
-  for (const path of [`../nextrush-websocket.${target}.node`, `${name}-${target}`]) {
-    try {
-      return require(path);
-    } catch {
-      // The loader's own attempts are what is told of.
-    }
-  }
-  return undefined;
-}
-
-function explain(error) {
+/** The targets whose binary might run here, without asking which C library there is: that takes a while. */
+function likelyTargets() {
   const { platform, arch } = process;
-  const libc = platform === 'linux' ? libcOfProcess() : undefined;
-  const abi = libc?.abi ?? (platform === 'win32' ? 'msvc' : undefined);
-  const target = [platform, arch, abi].filter(Boolean).join('-');
-  const expected = PREBUILT.includes(target)
-    ? `the package ${name}-${target}@${version}`
-    : `nothing: no binary is published for ${target}, only for ${PREBUILT.join(', ')}`;
-  return [
-    `${name} ${version}: no native binary could be loaded.`,
-    '',
-    `Platform: ${platform} ${arch}${libc ? `, ${libc.name}` : ''}, Node ${process.versions.node}`,
-    `Expected: ${expected}`,
-    'Tried:',
-    ...attempts(error).map((attempt) => `  - ${attempt}`),
-    '',
-    ...(existsSync(join(root, 'Cargo.toml')) ? IN_A_CLONE : INSTALLED),
-  ].join('\n');
+  if (platform === 'linux') return [`linux-${arch}-gnu`, `linux-${arch}-musl`];
+  return [platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`];
 }
 
-/** The C library that this process runs on: the name of its ABI in a target, and its own. */
-function libcOfProcess() {
-  // Otherwise a report looks up the host names of all open sockets.
-  if (process.report) process.report.excludeNetwork = true;
-  const glibc = process.report?.getReport?.().header.glibcVersionRuntime;
-  return glibc ? { abi: 'gnu', name: `glibc ${glibc}` } : { abi: 'musl', name: 'musl' };
+/** Paths of the binaries that are installed for this system. */
+function binariesHere() {
+  const { NAPI_RS_NATIVE_LIBRARY_PATH: given } = process.env;
+  if (given) return isAbsolute(given) && existsSync(given) ? [given] : [];
+  return likelyTargets().flatMap((target) => pathsOf(target));
 }
 
-/** What the generated loader tried and how each attempt ended, in its order. */
-function attempts(error) {
-  const messages = [];
-  for (let cause = error.cause; cause; cause = cause.cause) messages.unshift(cause.message);
-  if (messages.length === 0) messages.push(error.message);
-  return (
-    messages
-      .map((message) => message.split('\n')[0].replace("'./", `'${root}${sep}`))
-      // The loader also looks for a WebAssembly build, and there is none.
-      .filter((message) => !/wasm32|\.wasi\./.test(message))
+/** Paths of the binaries that are installed for a target. */
+function pathsOf(target) {
+  return anchors.flatMap((anchor) =>
+    requestsFor(target).flatMap((request) => {
+      try {
+        return createRequire(anchor).resolve(request);
+      } catch {
+        return [];
+      }
+    }),
   );
 }
 
-const IN_A_CLONE = [
-  'This is a clone: build the binary with "npm run setup" (needs cargo, see README.md).',
-];
+/** What is asked for: a file beside the anchor, and a package. */
+function requestsFor(target) {
+  return [`./${NAME}.${target}.node`, `${NAME}-${target}`];
+}
 
-const INSTALLED = [
-  'Where the package is missing: it is an optional dependency, and npm leaves those out with',
-  '--omit=optional, or where package-lock.json was written on another platform',
-  '(https://github.com/npm/cli/issues/4828). Remove node_modules and package-lock.json, then run',
-  '"npm install --include=optional".',
-  '',
-  `To build it: run "npm run setup" in a clone of ${name} (needs cargo, see its README.md)`,
-  'and install that folder: npm install <path of the clone>',
-];
+/**
+ * The binary for the C library that this process runs on: the generated loader goes by the `ldd` of the
+ * system, which may be of the other one where both are installed. Also where there is a bundler's own
+ * `require`, or none at all, so that the generated loader cannot find it.
+ *
+ * @param {Error[]} attempts what fails is added to it
+ */
+function bindingOfProcess(attempts) {
+  const { NAPI_RS_NATIVE_LIBRARY_PATH: given } = process.env;
+  const target = targetOfProcess().name;
+  const requests = given ? [resolve(given)] : requestsFor(target);
+  for (const anchor of anchors) {
+    for (const request of requests) {
+      try {
+        return createRequire(anchor)(request);
+      } catch (error) {
+        add(attempts, error, dirname(anchor));
+      }
+    }
+  }
+  return given ? undefined : bindingOfAsset(`${NAME}.${target}.node`, attempts);
+}
+
+/** The binary that a single executable application carries as an asset. It can be loaded from a file only. */
+function bindingOfAsset(asset, attempts) {
+  let content;
+  try {
+    const sea = require('node:sea');
+    if (!sea.isSea()) return undefined;
+    content = sea.getRawAsset(asset);
+  } catch (error) {
+    // Node before 20.12 has no such module, and without the asset the other attempts tell enough.
+    if (error.code === 'ERR_SINGLE_EXECUTABLE_APPLICATION_ASSET_NOT_FOUND') attempts.push(error);
+    return undefined;
+  }
+  const folder = mkdtempSync(join(tmpdir(), `${NAME}-`));
+  const path = join(folder, asset);
+  try {
+    writeFileSync(path, new Uint8Array(content));
+    return createRequire(path)(path);
+  } catch (error) {
+    attempts.push(error);
+    return undefined;
+  } finally {
+    try {
+      rmSync(folder, { recursive: true, force: true });
+    } catch {
+      // Windows lets nobody remove what is loaded.
+    }
+  }
+}
+
+/** What the generated loader tried and how each attempt ended, in its order. */
+function attemptsOf(error) {
+  const errors = [];
+  for (let cause = error.cause; cause; cause = cause.cause) errors.unshift(cause);
+  if (errors.length === 0) errors.push(error);
+  const attempts = [];
+  for (const attempt of errors) {
+    // The loader also looks for a WebAssembly build, and there is none.
+    if (!/wasm32|\.wasi\./.test(attempt.message)) add(attempts, attempt, root);
+  }
+  return attempts;
+}
+
+/** Adds an attempt with a message of one line that has a whole path in it, once. */
+function add(attempts, { code, message }, folder) {
+  let [text] = message.split('\n');
+  if (folder !== undefined) text = text.replace("'./", `'${folder}${sep}`);
+  const same = attempts.find((attempt) => attempt.message === text);
+  // What the generated loader collects has lost its code.
+  if (same) same.code ??= code;
+  else attempts.push(Object.assign(new Error(text), { code }));
+}
+
+/** The target that this process needs the binary of, and the name of its C library where that matters. */
+function targetOfProcess() {
+  const { platform, arch } = process;
+  if (platform !== 'linux') return { name: likelyTargets()[0], libc: undefined };
+  // Otherwise a report looks up the host names of all open sockets.
+  if (process.report) process.report.excludeNetwork = true;
+  const glibc = process.report?.getReport?.().header.glibcVersionRuntime;
+  return glibc
+    ? { name: `linux-${arch}-gnu`, libc: `glibc ${glibc}` }
+    : { name: `linux-${arch}-musl`, libc: 'musl' };
+}
+
+function explained(attempts) {
+  const { NAPI_RS_NATIVE_LIBRARY_PATH: given } = process.env;
+  return explain({
+    name: NAME,
+    version: versionOf(),
+    root,
+    target: targetOfProcess(),
+    given,
+    attempts,
+    found: given ? [resolve(given)].filter((path) => existsSync(path)) : binariesHere(),
+    isInstalled: (target) => pathsOf(target).length > 0,
+  });
+}
+
+/** The version of this package, where its manifest is at hand: no bundle has to take that in. */
+function versionOf() {
+  if (root === undefined) return undefined;
+  return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
+}
 
 module.exports = load();

@@ -1,6 +1,6 @@
 'use strict';
 
-const { internals } = require('./connection.js');
+const { internals } = require('./connection/connection.js');
 const { isError, onRejection, promiseOf } = require('./errors.js');
 const { read } = require('./report.js');
 const { describe } = require('./text.js');

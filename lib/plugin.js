@@ -10,7 +10,13 @@ const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
 const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
-const { internals } = require('./connection.js');
+const { internals } = require('./connection/connection.js');
+const {
+  publishClose,
+  publishConnection,
+  publishRejection,
+  wantsRejections,
+} = require('./diagnostics.js');
 const { Emitter } = require('./emitter.js');
 const { Engine } = require('./engine.js');
 const { inThisRealm } = require('./errors.js');
@@ -23,7 +29,9 @@ const { Terminator } = require('./tls/terminator.js');
 const { suggestUpgrade } = require('./suggest-upgrade.js');
 const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
+const { rejectionOf } = require('./upgrade/rejection.js');
 const { Upgrade } = require('./upgrade/upgrade.js');
+const { Waves, readWaves } = require('./waves.js');
 
 const NAME = 'WebSocketPlugin';
 const DESCRIPTION = 'WebSocket server with rooms, middleware and heartbeat, on a native engine';
@@ -66,6 +74,8 @@ class WebSocketPlugin extends Emitter {
   #firstSegments = new Set();
   /** The clean-up under way or done. */
   #cleaning = null;
+  /** Those whom it closes one after the other. */
+  #waves = null;
   /** Only until the server listens again. */
   #mayReopen = false;
   /** The clean-up is done. */
@@ -83,13 +93,16 @@ class WebSocketPlugin extends Emitter {
     this.#native = inThisRealm(() =>
       replace(new binding.WebSocketPlugin(options, memoryOfProcess())),
     );
-    this.#report = new Reporter(NAME, this, this.#native.debug);
+    this.#report = new Reporter(NAME, this, this.#native.debug, options?.logger);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
         this.#report.log(
+          'debug',
           () => read(connection, 'url'),
           () => `closed with ${code}${reason && `: ${printable(reason)}`}`,
+          () => ({ connection: read(connection, 'id'), code, reason: printable(reason) }),
         );
+        publishClose(this, connection, code, reason);
         this.#report.emit('close', [connection, code, reason], connection);
       },
       onError: (error, connection) => this.#report.error(error, connection),
@@ -142,7 +155,10 @@ class WebSocketPlugin extends Emitter {
       this.#internals.hasGate = host.addMiddleware(this.#internals, this.#rooms, (ctx) => {
         if (this.#isAskedInVain(ctx.req)) suggestUpgrade(ctx.res, () => host.hasRoute(ctx));
       });
-      host.onShutdown(() => this.#cleanUpInBackground());
+      host.onShutdown(() => {
+        this.#waves?.hasten();
+        this.#cleanUpInBackground();
+      });
       this.#startCluster();
     } catch (error) {
       this.#leave();
@@ -222,14 +238,23 @@ class WebSocketPlugin extends Emitter {
     const options = this.#clusterOptions;
     if (options === null || this.#cluster !== null) return;
     const cluster = new Cluster(options, this.#clusterStats.nodeId, {
-      onUp: () => this.#report.emit('cluster:up', []),
-      onDown: (reason) => this.#report.emit('cluster:down', [reason]),
-      onGap: (gap) => this.#report.emit('cluster:gap', [gap]),
+      onUp: () => this.#tellCluster('info', 'up'),
+      onDown: (reason) => this.#tellCluster('warn', 'down', reason),
+      onGap: (gap) => this.#tellCluster('warn', 'gap', gap),
       onError: (error) => this.#report.error(error),
     });
     cluster.start(options);
     this.#cluster = cluster;
     this.#engine.cluster = cluster;
+  }
+
+  #tellCluster(level, event, ...args) {
+    this.#report.log(
+      level,
+      () => 'cluster',
+      () => [event, ...args.map((arg) => printable(JSON.stringify(arg)))].join(' '),
+    );
+    this.#report.emit(`cluster:${event}`, args);
   }
 
   async #stopCluster() {
@@ -260,9 +285,11 @@ class WebSocketPlugin extends Emitter {
 
   init() {}
 
-  async cleanup() {
+  async cleanup(options) {
+    const waves = readWaves(options, `${NAME}.cleanup`);
+    if (waves.overMs === 0) this.#waves?.hasten();
     // Begun by the server or the application, it waits for them to start again.
-    if (this.#cleaning === null) this.#cleaning = this.#cleanUp();
+    this.#cleaning ??= this.#cleanUp(waves);
     await this.#cleaning;
   }
 
@@ -305,6 +332,10 @@ class WebSocketPlugin extends Emitter {
       rejected: { ...this.#native.rejections() },
       ...this.#clusterNumbers(),
     };
+  }
+
+  metrics() {
+    return this.#native.metrics(this.#clusterNumbers().cluster);
   }
 
   #clusterNumbers() {
@@ -408,7 +439,7 @@ class WebSocketPlugin extends Emitter {
       socketOf: (client, addresses) => engine.socketOf(client, addresses),
       isClosed: (server) =>
         this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server),
-      log: (message) => this.#report.log(() => 'TLS', message),
+      log: (message) => this.#report.log('info', () => 'TLS', message),
       reportError: (error) => this.#report.error(error),
     };
   }
@@ -463,13 +494,16 @@ class WebSocketPlugin extends Emitter {
       admit: (req) => {
         const hosts = countOf(req.rawHeaders, 'host');
         const admission = native.admit(req.url, headOf(req), hosts, matchesPattern);
-        if (typeof admission !== 'number') this.#logRejection(req, admission);
+        if (typeof admission !== 'number') this.#tellRejection(req, admission);
         return admission;
       },
-      /** Counts a rejection, by a key of the statistics, and returns it. */
-      refuse: (req, reason, message, { status, phrase, method } = {}) => {
+      /**
+       * Counts a rejection, by a key of the statistics, and returns it. `answered` is the status where
+       * somebody else has answered.
+       */
+      refuse: (req, reason, message, { status, phrase, method, answered } = {}) => {
         const rejection = native.reject(rejectReasons[reason], message, status, phrase, method);
-        this.#logRejection(req, rejection);
+        this.#tellRejection(req, rejection, answered);
         return rejection;
       },
       /** What the application's function chooses, where there is one; undefined for none. */
@@ -493,6 +527,7 @@ class WebSocketPlugin extends Emitter {
       reportError: (error) => this.#report.error(error),
       log: (url, message) =>
         this.#report.log(
+          'info',
           () => url,
           () => message,
         ),
@@ -501,15 +536,18 @@ class WebSocketPlugin extends Emitter {
 
   #connected({ connection, req, route, bridged }) {
     this.#report.log(
+      'debug',
       () => req.url,
       () => `accepted as ${read(connection, 'id')}${bridged ? ' over a bridge' : ''}`,
+      () => ({ connection: read(connection, 'id'), bridged }),
     );
+    publishConnection(this, connection, req);
     this.#report.emit('connection', [connection, req], connection);
     const { handshakeTimeoutMs } = this.#internals;
     runPipeline(connection, req, [...this.#middleware], this.#handlers[route], handshakeTimeoutMs);
   }
 
-  async #cleanUp() {
+  async #cleanUp({ overMs, code, reason }) {
     this.#native.setShuttingDown(true);
     for (const upgrade of [...this.#internals.upgrades]) {
       try {
@@ -519,13 +557,22 @@ class WebSocketPlugin extends Emitter {
         this.#report.error(error);
       }
     }
-    this.#engine.closeAll(1001, 'server is shutting down');
+    if (overMs > 0) await this.#closeInWaves(overMs, code, reason);
+    this.#engine.closeAll(code, reason);
     // The engine ends what does not answer within closeTimeoutMs; this is the net below it.
     await this.#engine.whenEmpty(this.#native.closeTimeoutMs + CLOSE_MARGIN_MS);
     this.#engine.stop();
     await this.#stopCluster();
     this.#isClean = true;
     if (!this.#mayReopen) this.#leave();
+  }
+
+  async #closeInWaves(overMs, code, reason) {
+    const close = (connection) => internals.close(connection, code, reason);
+    this.#waves = new Waves(this.#engine.connections, overMs, close);
+    await Promise.race([this.#waves.done, this.#engine.whenEmpty()]);
+    this.#waves.hasten();
+    this.#waves = null;
   }
 
   /** The response for a request to a path that nobody serves, or served when it came. */
@@ -586,6 +633,7 @@ class WebSocketPlugin extends Emitter {
 
   #tellRoom(event, room) {
     this.#report.log(
+      'debug',
       () => room,
       () => event,
     );
@@ -593,11 +641,21 @@ class WebSocketPlugin extends Emitter {
     this.#report.emit(event, [room]);
   }
 
-  #logRejection(req, { reason, message }) {
+  /** @param {number} [answered] the status, where it is not that of the rejection */
+  #tellRejection(req, { reason, message, status }, answered = status) {
     this.#report.log(
+      'info',
       () => req.url,
       () => `rejected (${reason}): ${message}`,
+      () => ({ reason, status: answered }),
     );
+    if (!this.#report.hears('rejected') && !wantsRejections()) return;
+    const rejection = rejectionOf(req, reason, answered);
+    // Later, as whoever hears it may do anything, and the request is just being decided on.
+    process.nextTick(() => {
+      publishRejection(this, rejection);
+      this.#report.emit('rejected', [rejection]);
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 'use strict';
 
 const { checkMessage, checkString, wrongType } = require('./check.js');
-const { Connection, internals } = require('./connection.js');
+const { Connection, internals } = require('./connection/connection.js');
 const { Emitter } = require('./emitter.js');
 
 /** `ctx.wsRooms`: broadcasts from HTTP handlers, and an event source for rooms. */

@@ -1,11 +1,15 @@
 /** Makes the tarballs that a release would publish, from the binaries that were built here. */
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
+import { packAll } from '../scripts/tarballs.mjs';
 import { npm, root } from './command.mjs';
 
 /** What stands in for a binary that was not built here. Loading it fails. */
 const PLACEHOLDER = 'not built on this machine';
+
+/** Where nothing is. */
+const REPOSITORY = 'https://repository.invalid/nextrush-websocket';
 
 /**
  * Packs the main package and, after it, those of all platforms.
@@ -14,31 +18,9 @@ const PLACEHOLDER = 'not built on this machine';
  * @returns Of each package its name, the path of its tarball, and the files in that.
  */
 export function packPackages(folder) {
-  const stage = path.join(folder, 'stage');
-  const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-  for (const name of [...manifest.files, 'package.json', 'README.md', 'LICENSE', 'npm']) {
-    cpSync(path.join(root, name), path.join(stage, name), { recursive: true });
-  }
-  const platforms = readdirSync(path.join(stage, 'npm'));
-  for (const platform of platforms) {
-    placeBinary(stage, manifest.napi.binaryName, platform);
-    cpSync(path.join(root, 'LICENSE'), path.join(stage, 'npm', platform, 'LICENSE'));
-  }
-
-  // Writes the optional dependencies into the manifest, which a clone must not have: nobody owns
-  // their names until they are published.
-  npm(['run', 'prepublishOnly'], { cwd: stage });
-
-  const folders = ['.', ...platforms.map((platform) => `./npm/${platform}`)];
-  return packFolders(stage, folders, folder);
-}
-
-function placeBinary(stage, binaryName, platform) {
-  const file = `${binaryName}.${platform}.node`;
-  const destination = path.join(stage, 'npm', platform, file);
-  const built = path.join(root, file);
-  if (existsSync(built)) cpSync(built, destination);
-  else if (!existsSync(destination)) writeFileSync(destination, PLACEHOLDER);
+  const built = readdirSync(root).filter((name) => name.endsWith('.node'));
+  const binaries = built.map((name) => path.join(root, name));
+  return packAll(folder, { binaries, repository: REPOSITORY, placeholder: PLACEHOLDER });
 }
 
 /**

@@ -47,7 +47,10 @@ function build() {
   const rust = foreign ? rustFor(platform.triple) : { env: {}, args: [] };
   const env = { ...process.env, ...rust.env };
   if (byZig) env.PATH = `${zig()}${delimiter}${env.PATH}`;
-  if (!options.debug) env.RUSTFLAGS = [env.RUSTFLAGS, ...remaps(rust)].filter(Boolean).join(' ');
+  if (!options.debug) {
+    const flags = [env.RUSTFLAGS, ...remaps(rust), ...linkedAs(byZig)];
+    env.RUSTFLAGS = flags.filter(Boolean).join(' ');
+  }
   // Else what is built from C and assembly has paths in its debug information.
   if (!options.debug && platform.os !== 'win32') env.CFLAGS = `${env.CFLAGS ?? ''} -g0`.trim();
   // zig's linker leaves out the symbols, and there is no Apple's `strip` here.
@@ -71,6 +74,14 @@ function build() {
   const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit', env });
   if (status !== 0) process.exit(status ?? 1);
   console.log(binaryOf(platform));
+}
+
+/** macOS has a library say what it is called: by itself by the path that it was linked at. */
+function linkedAs(byZig) {
+  if (platform.os !== 'darwin') return [];
+  const name = `-Clink-arg=-Wl,-install_name,@rpath/${binaryOf(platform)}`;
+  // Without the symbols of zig's own parts, which have paths.
+  return byZig ? [name, '-Clink-arg=-Wl,-s'] : [name];
 }
 
 /** What paths in the binary begin with instead: they are in the texts of panics. */

@@ -1,12 +1,13 @@
 /**
- * Builds the addon for another Linux and runs the specs with it, on a Node of that platform:
+ * Builds the addon for another platform and runs the specs with it, on a Node of that platform:
  *
  *     npm run test:platform -- linux-x64-musl       # all specs
  *     npm run test:platform -- linux-arm64-gnu      # emulated, some of them: adopted and bridge
  *     npm run test:platform -- linux-arm64-musl rooms.spec.ts   # what follows is for vitest
+ *     npm run test:platform -- win32-x64            # in Wine, those over bridges
  *
- * Node comes from PyPI, its C library and the emulator from Debian, all unpacked below `target/`. The
- * emulator has to be made known to the kernel meanwhile, which takes root. A machine that lacks
+ * Node comes from PyPI, its C library, the emulator and Wine from Debian, all unpacked below `target/`. The
+ * emulator has to be made known to the kernel meanwhile, and Wine has a root of its own: both take root. A machine that lacks
  * something says so and tests nothing; with `--required` before the name that fails.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -18,6 +19,7 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,24 +27,24 @@ import { binaryOf, platformOf } from './platforms.mjs';
 import { emulateArm64 } from './tools/emulator.mjs';
 import { Lacking } from './tools/lacking.mjs';
 import { nodeOf } from './tools/node.mjs';
+import { buildForWine, nodeInWine, wine } from './tools/windows.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const given = process.argv.slice(2);
 const required = given[0] === '--required' && given.shift() !== undefined;
 const [name, ...forVitest] = given;
+const hasProject = forVitest.includes('--project');
 const platform = platformOf(name);
-if (!['linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl'].includes(platform.name)) {
+const inWine = platform.os === 'win32' && process.platform !== 'win32';
+if (!inWine && !['linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl'].includes(platform.name)) {
   console.error(`${platform.name} cannot be run here`);
   process.exit(2);
 }
 
 let undo = () => {};
 try {
-  const { node, env } = nodeOf(platform);
-  if (platform.cpu !== process.arch) undo = emulateArm64();
-  const tree = copyOfTree();
-  process.exitCode = test(node, tree, env);
+  process.exitCode = inWine ? testInWine() : testOnLinux();
 } catch (error) {
   if (!(error instanceof Lacking)) throw error;
   console.log(`Not tested on ${platform.name}: ${error.message}`);
@@ -51,10 +53,24 @@ try {
   undo();
 }
 
+function testOnLinux() {
+  const { node, env } = nodeOf(platform);
+  if (platform.cpu !== process.arch) undo = emulateArm64();
+  return test(node, copyOfTree(), env);
+}
+
+function testInWine() {
+  const folder = wine();
+  // Descriptors cannot be taken over there: all else is a bridge as well.
+  const projects = hasProject ? [] : ['--project', 'bridge'];
+  const args = ['node_modules/vitest/vitest.mjs', 'run', ...projects, ...forVitest];
+  return nodeInWine(folder, copyOfTree(), args);
+}
+
 /** The tree with the development dependencies of the platform, and with its binary. */
 function copyOfTree() {
   const tree = join(root, 'target/platforms', platform.name);
-  build();
+  if (!inWine) build();
   const lock = (folder) => {
     const path = join(folder, 'package-lock.json');
     return existsSync(path) ? readFileSync(path, 'utf8') : '';
@@ -66,10 +82,11 @@ function copyOfTree() {
   for (const file of files.split('\0').filter((file) => file && existsSync(join(root, file)))) {
     cpSync(join(root, file), join(tree, file));
   }
-  cpSync(join(root, binaryOf(platform)), join(tree, binaryOf(platform)));
+  if (inWine) buildForWine(join(tree, binaryOf(platform)));
+  else cpSync(join(root, binaryOf(platform)), join(tree, binaryOf(platform)));
   if (!current) {
     const { os, cpu, libc } = platform;
-    const chosen = [`--os=${os}`, `--cpu=${cpu}`, `--libc=${libc}`];
+    const chosen = [`--os=${os}`, `--cpu=${cpu}`, ...(libc ? [`--libc=${libc}`] : [])];
     rmSync(join(tree, 'node_modules'), { recursive: true, force: true });
     run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', ...chosen], { cwd: tree });
     if (libc === 'musl') misname(join(tree, 'node_modules'));
@@ -106,9 +123,8 @@ function test(node, tree, ofNode) {
   const emulated = platform.cpu !== process.arch;
   const args = [
     ...[join(tree, 'node_modules/vitest/vitest.mjs'), 'run', ...forVitest],
-    // An emulated program takes some ten times as long.
-    ...(emulated ? ['--testTimeout', '300000', '--hookTimeout', '300000'] : []),
-    ...(emulated ? ['--project', 'adopted', '--project', 'bridge'] : []),
+    ...(emulated ? ['--config', patientConfig(tree)] : []),
+    ...(emulated && !hasProject ? ['--project', 'adopted', '--project', 'bridge'] : []),
   ];
   const env = {
     ...process.env,
@@ -116,6 +132,22 @@ function test(node, tree, ofNode) {
     PATH: `${dirname(node)}${delimiter}${process.env.PATH}`,
   };
   return spawnSync(node, args, { cwd: tree, stdio: 'inherit', env }).status ?? 1;
+}
+
+/**
+ * A configuration with the time that an emulated program takes, some ten times as long. What is said on
+ * the command line does not reach the projects.
+ */
+function patientConfig(tree) {
+  const name = 'vitest.patient.config.mjs';
+  writeFileSync(
+    join(tree, name),
+    `import config from './vitest.config.mjs';
+Object.assign(config.test, { testTimeout: 300_000, hookTimeout: 300_000, teardownTimeout: 100_000 });
+export default config;
+`,
+  );
+  return name;
 }
 
 function run(command, args, options) {

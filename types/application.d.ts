@@ -1,16 +1,13 @@
 /** What an application has once the plugin is installed. */
 
-import type {
-  WSConnection,
-  WSHandler,
-  WSMiddleware,
-  WSRefusingMiddleware,
-  WSRequestHandler,
-} from './connection.js';
+import type { WSConnection } from './connection.js';
+import type { WSHandler, WSMiddleware, WSSocketHandler, WSSocketMiddleware } from './handlers.js';
 import type { Application, Context } from './host.js';
 import type { WebSocketPluginOptions } from './options.js';
+import type { WSParams } from './params.js';
 import type { WebSocketPlugin } from './plugin.js';
 import type { WSRoomManager } from './rooms.js';
+import type { WSSocket, WSSocketData } from './socket.js';
 
 /**
  * The context of one HTTP request once the plugin is installed. All three fields are those of the
@@ -21,24 +18,48 @@ export interface WSContext extends Context {
   /** Whether this is a WebSocket upgrade request (RFC 6455 §4.1) on a path of the plugin. */
   isWebSocket: boolean;
   /** The connection, once the upgrade has taken place; otherwise `undefined`. */
-  ws?: WSConnection;
+  ws?: WSSocket | undefined;
   /** The rooms of the plugin. */
   wsRooms: WSRoomManager;
 }
 
-/** What the plugin adds to an application, or returns for a server. */
-export interface WebSocketMethods {
+/**
+ * What the plugin adds to an application, or returns for a server. A function that is written in
+ * place gets a {@link WSSocket}. The signatures of the reference stand last: those are what
+ * `Parameters` and `ReturnType` see.
+ *
+ * @typeParam Data The type of {@link WSSocket.data}, for all routes.
+ */
+export interface WebSocketMethods<Data extends object = WSSocketData> {
   /**
    * Adds a WebSocket route. Of several that match, the most specific one wins: exact, then
    * `:params`, then a trailing wildcard, in whatever order they were added.
    *
-   * @param path Like {@link WebSocketPluginOptions.path}.
+   * @param path Like {@link WebSocketPluginOptions.path}. The type of {@link WSSocket.params} comes of it.
    * @param handler A {@link WSHandler}; it is also given the upgrade request.
    * @returns The application, or the methods themselves.
    * @throws {TypeError} for an invalid path, a handler that is not a function, and further arguments.
    * @throws {Error} if the path has a handler already, or is one of another plugin on the server.
+   *
+   * @example
+   * wsApp.ws('/chat/:room', (socket) => socket.join(socket.params.room));
    */
-  ws(path: string, handler: WSRequestHandler): this;
+  ws<Path extends string>(path: Path, handler: WSSocketHandler<WSParams<Path>, Data>): this;
+  /**
+   * Adds a WebSocket route whose {@link WSSocket.data} is of a type of its own.
+   *
+   * @typeParam RouteData The type of {@link WSSocket.data}.
+   * @typeParam Path The path once more, for the type of {@link WSSocket.params}.
+   *
+   * @example
+   * wsApp.ws<{ user: User }>('/chat', (socket) => socket.json(socket.data.user));
+   */
+  ws<RouteData extends object, Path extends string = string>(
+    path: Path,
+    handler: WSSocketHandler<WSParams<Path>, RouteData>,
+  ): this;
+  /** Adds a WebSocket route. */
+  ws(path: string, handler: WSHandler): this;
 
   /**
    * Adds a WebSocket middleware, for all routes.
@@ -47,7 +68,15 @@ export interface WebSocketMethods {
    * @returns The application, or the methods themselves.
    * @throws {TypeError} if `middleware` is not a function, and for further arguments.
    */
-  wsUse(middleware: WSRefusingMiddleware): this;
+  wsUse(middleware: WSSocketMiddleware<Data>): this;
+  /**
+   * Adds a WebSocket middleware that fills in {@link WSSocket.data}.
+   *
+   * @typeParam SocketData The type of {@link WSSocket.data}.
+   */
+  wsUse<SocketData extends object>(middleware: WSSocketMiddleware<SocketData>): this;
+  /** Adds a WebSocket middleware. */
+  wsUse(middleware: WSMiddleware): this;
 
   /**
    * Sends one text message to every connection in the room, or to every connection on every path
@@ -59,5 +88,11 @@ export interface WebSocketMethods {
   wsBroadcast(message: string, room?: string): this;
 }
 
-/** An {@link Application} on which a {@link WebSocketPlugin} is installed. */
-export interface WebSocketApplication extends Application, WebSocketMethods {}
+/**
+ * An {@link Application} on which a {@link WebSocketPlugin} is installed.
+ *
+ * @typeParam Data As of {@link WebSocketMethods}.
+ */
+export interface WebSocketApplication<Data extends object = WSSocketData>
+  extends Application,
+    WebSocketMethods<Data> {}

@@ -1,12 +1,13 @@
-/** One connection, and who is called with it. */
+/** One connection, as the reference has it. */
 
-import type { IncomingMessage } from 'node:http';
 import type { WebSocketMethods } from './application.js';
 import type { WebSocketPluginOptions } from './options.js';
+import type { WSSocket } from './socket.js';
 
 /**
  * One WebSocket connection, as middleware, handlers and events get it. It is the same object at
- * every stage, so what middleware attaches to it is there in the handler.
+ * every stage, so what middleware attaches to it is there in the handler. These are the members that
+ * code written for any WebSocket plugin of NextRush relies on; {@link WSSocket} has all of them.
  */
 export interface WSConnection {
   /** Identifies the connection among all others: a version 4 UUID. */
@@ -17,12 +18,6 @@ export interface WSConnection {
    * routed: see {@link WebSocketPluginOptions.path}.
    */
   url: string;
-
-  /**
-   * The subprotocol that was agreed on, or an empty string.
-   * See {@link WebSocketPluginOptions.protocols}.
-   */
-  readonly protocol: string;
 
   /**
    * Whether the connection is open. Set to `false` it stays so until the next pong or `markAlive`,
@@ -37,18 +32,12 @@ export interface WSConnection {
   lastPong: number;
 
   /**
-   * Bytes queued for this connection that the operating system has not taken yet: frames of `send`
-   * and of broadcasts, with their headers.
-   */
-  readonly bufferedAmount: number;
-
-  /**
-   * Sends one message: a string as a text message, anything else as a binary one (RFC 6455 §5.6).
+   * Sends one message: a string as a text message, a Buffer as a binary one (RFC 6455 §5.6).
    * Does nothing once the connection is closing or closed, as in browsers. The bytes are copied.
    *
    * @throws {TypeError} if `data` is of any other type, or is memory shared with other threads.
    */
-  send(data: string | Buffer | Uint8Array | ArrayBuffer): void;
+  send(data: string | Buffer): void;
 
   /**
    * Starts the closing handshake (RFC 6455 §7). What was sent before goes out first. Does nothing
@@ -115,34 +104,3 @@ export interface WSConnection {
   /** Counts as a pong of the peer: sets `lastPong` to now and ends the wait for an answer. */
   markAlive(): void;
 }
-
-/**
- * Handles the connections of one `app.ws` route. It runs once the middleware has let the
- * connection pass. A throw or a rejection closes the connection with code 1011 and is reported by
- * the plugin's `error` event.
- */
-export type WSHandler = (socket: WSConnection) => void | Promise<void>;
-
-/** A {@link WSHandler} that also looks at the upgrade request. */
-export type WSRequestHandler = (socket: WSConnection, req: IncomingMessage) => void | Promise<void>;
-
-/**
- * Runs before the handler, in the order of `app.wsUse`. `next()` passes the connection on, also
- * when it is called later; only its first call counts. Without it the handler does not run, and
- * after {@link WebSocketPluginOptions.handshakeTimeoutMs} the connection is closed with code 1008.
- * Closing the socket ends the chain. `next(error)` with an Error, a string or `false` closes with
- * code 1011 and is reported by the plugin's `error` event, and so is a throw or a rejection; with any
- * other value it passes the connection on, so that `promise.then(next)` works.
- */
-export type WSMiddleware = (
-  socket: WSConnection,
-  req: IncomingMessage,
-  next: () => void,
-) => void | Promise<void>;
-
-/** A {@link WSMiddleware} that may also refuse a connection by what it calls `next` with. */
-export type WSRefusingMiddleware = (
-  socket: WSConnection,
-  req: IncomingMessage,
-  next: (error?: unknown) => void,
-) => void | Promise<void>;

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
 import type { WSConnection } from './connection.js';
+import type { WSLogger } from './observability.js';
 import type { WebSocketPlugin } from './plugin.js';
 import type { WSMemoryStats, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
@@ -95,11 +96,24 @@ export interface WebSocketPluginOptions {
   verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
 
   /**
-   * Logs each decision (accepted, rejected and why, closed with which code) in one line.
+   * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to
+   * {@link WebSocketPluginOptions.logger}.
    *
    * @default false
    */
   debug?: boolean;
+
+  /**
+   * Takes what is printed otherwise: errors that nobody listens to, and with
+   * {@link WebSocketPluginOptions.debug} the decisions. A function is called with level, message and
+   * fields; of an object the method of the level is, with fields and message as pino takes them, or with
+   * one text where the object has a method `log`, as the console. Every message is one printable line.
+   * A logger that throws or rejects harms nobody: an error that it does not take is printed on stderr.
+   *
+   * @default console
+   * @throws {TypeError} from the constructor for anything else.
+   */
+  logger?: WSLogger | undefined;
 
   /**
    * Milliseconds from the arrival of an upgrade request for the HTTP middleware and

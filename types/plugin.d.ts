@@ -6,10 +6,12 @@ import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { WebSocketMethods } from './application.js';
 import type { WSClusterCredentials, WSClusterGap } from './cluster.js';
-import type { WSConnection } from './connection.js';
+import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
+import type { WSRejection } from './observability.js';
 import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
 import type { WSRoomEvents } from './rooms.js';
+import type { WSSocket, WSSocketData } from './socket.js';
 import type { WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
@@ -18,23 +20,51 @@ import type { WebSocketTlsOptions } from './tls.js';
  * the async context (`AsyncLocalStorage`) of the code that added it. What it throws or rejects with
  * is emitted as `error`, with the connection that the event is about, and the other listeners are
  * called all the same.
+ *
+ * @typeParam Data The type of {@link WSSocket.data}.
  */
-export interface WebSocketPluginEvents extends WSRoomEvents {
+export interface WebSocketPluginEvents<Data extends object = WSSocketData> extends WSRoomEvents {
   /** A connection has been accepted; its middleware and handler run after this. */
-  connection: [socket: WSConnection, req: IncomingMessage];
+  connection: [socket: WSSocket<Record<string, string>, Data>, req: IncomingMessage];
   /** A connection has ended. */
-  close: [socket: WSConnection, code: number, reason: string];
+  close: [socket: WSSocket<Record<string, string>, Data>, code: number, reason: string];
   /**
    * Middleware, a handler or a listener has thrown or rejected, with the connection where there is
-   * one. Printed to stderr where nobody listens.
+   * one. Goes to the logger, or to stderr, where nobody listens.
    */
-  error: [error: Error, socket?: WSConnection];
+  error: [error: Error, socket?: WSSocket<Record<string, string>, Data>];
+  /** An upgrade request was refused. Told after the answer to it was written. */
+  rejected: [rejection: WSRejection];
   /** Messages to and from other servers come and go, for the first time or again. */
   'cluster:up': [];
   /** They do not any more, until `cluster:up`. Local members are not concerned. */
   'cluster:down': [reason: string];
   /** Messages between servers were lost, or may have been. */
   'cluster:gap': [gap: WSClusterGap];
+}
+
+/** How {@link WebSocketPlugin.cleanup} closes connections. */
+export interface WebSocketCleanupOptions {
+  /**
+   * Milliseconds within which connections are closed one after the other, at most 2147483647. `0` closes
+   * all of them at once.
+   *
+   * @default 0
+   */
+  overMs?: number | undefined;
+  /**
+   * Code of the close frames (RFC 6455 §7.4.1), as {@link WSConnection.close} takes it. 1012 tells clients
+   * that the service restarts.
+   *
+   * @default 1001
+   */
+  code?: number | undefined;
+  /**
+   * Reason in the close frames, at most 123 bytes of UTF-8.
+   *
+   * @default 'server is shutting down'
+   */
+  reason?: string | undefined;
 }
 
 /** What {@link WebSocketPlugin.getMetadata} tells. */
@@ -59,12 +89,14 @@ export interface WebSocketPluginStatus {
  * It emits `connection`, `close`, `error`, `room:created` and `room:destroyed`, and tells the
  * application of each as `plugin:WebSocketPlugin:<event>`.
  *
+ * @typeParam Data The type of {@link WSSocket.data}.
+ *
  * @example
  * const wsPlugin = new WebSocketPlugin({ path: '/ws' });
  * wsPlugin.install(app);
  * withWebSocket(app).ws('/ws', (socket) => socket.onMessage((data) => socket.send(data)));
  */
-export declare class WebSocketPlugin extends EventEmitter {
+export declare class WebSocketPlugin<Data extends object = WSSocketData> extends EventEmitter {
   /**
    * @throws {TypeError} for an option of the wrong type, one that does not exist, or an invalid path
    * or origin.
@@ -114,7 +146,7 @@ export declare class WebSocketPlugin extends EventEmitter {
   attach(
     server: HttpServer | HttpsServer | Http2SecureServer,
     options?: WebSocketAttachOptions,
-  ): WebSocketMethods;
+  ): WebSocketMethods<Data>;
 
   /**
    * Renews certificates and everything else in {@link WebSocketPluginOptions.tls}: whoever connects from
@@ -137,16 +169,24 @@ export declare class WebSocketPlugin extends EventEmitter {
   init?(): void | Promise<void>;
 
   /**
-   * Closes all connections with code 1001, rejects new ones, and resolves once every peer has
-   * answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over. Nothing of the plugin is left
-   * on the server then: another one can take its place, and this one can be installed or attached
-   * again.
+   * Closes all connections, with code 1001 unless `options` say otherwise, rejects new ones, and
+   * resolves once every peer has answered or {@link WebSocketPluginOptions.closeTimeoutMs} is over.
+   * Nothing of the plugin is left on the server then: another one can take its place, and this one can
+   * be installed or attached again.
+   *
+   * With `overMs` they are closed one after the other, in random order, within that time:
+   * {@link WebSocketPlugin.healthCheck} is false and new ones are rejected at once, and those that have
+   * not been closed yet are served on. A call without `overMs`, and the application's `shutdown`, then
+   * close all that are left at once; another call with `overMs` only waits.
    *
    * Also runs when the HTTP server closes and when the application emits `shutdown`; the plugin then
    * serves again once the server listens again, unless another plugin has been attached to it. A call
    * that comes after waits for that clean-up, and changes nothing about it.
+   *
+   * Rejects with a `TypeError` or a `RangeError` for an argument that it does not accept; nothing is
+   * closed then.
    */
-  cleanup(): Promise<void>;
+  cleanup(options?: WebSocketCleanupOptions): Promise<void>;
 
   /** Whether the options are valid; always true, as the constructor throws otherwise. */
   validateConfig(): boolean;
@@ -169,21 +209,32 @@ export declare class WebSocketPlugin extends EventEmitter {
   /** Counters and present numbers. Costs nothing while messages flow. */
   getStats(): WSStats;
 
+  /**
+   * The same and more as OpenMetrics text, for Prometheus and all that read what it reads: histograms of
+   * message sizes, of the time of an upgrade, and of the time that events wait for the JavaScript thread;
+   * connections that have ended, by close code. To be served as
+   * `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+   */
+  metrics(): string;
+
   /** Adds a listener for an event of the plugin. */
   on<E extends keyof WebSocketPluginEvents>(
     event: E,
-    listener: (...args: WebSocketPluginEvents[E]) => void,
+    listener: WSListener<WebSocketPluginEvents<Data>[E]>,
   ): this;
   /** Adds a listener for the next event of that name. */
   once<E extends keyof WebSocketPluginEvents>(
     event: E,
-    listener: (...args: WebSocketPluginEvents[E]) => void,
+    listener: WSListener<WebSocketPluginEvents<Data>[E]>,
   ): this;
   /** Removes a listener. */
   off<E extends keyof WebSocketPluginEvents>(
     event: E,
-    listener: (...args: WebSocketPluginEvents[E]) => void,
+    listener: WSListener<WebSocketPluginEvents<Data>[E]>,
   ): this;
   /** Calls the listeners of an event; returns whether there were any. */
-  emit<E extends keyof WebSocketPluginEvents>(event: E, ...args: WebSocketPluginEvents[E]): boolean;
+  emit<E extends keyof WebSocketPluginEvents>(
+    event: E,
+    ...args: WebSocketPluginEvents<Data>[E]
+  ): boolean;
 }

@@ -1,6 +1,7 @@
 /** The rooms of a plugin. */
 
 import type { WSConnection } from './connection.js';
+import type { WSListener } from './handlers.js';
 
 /** The events of a {@link WSRoomManager} with the arguments of their listeners. */
 export interface WSRoomEvents {
@@ -24,11 +25,11 @@ export interface WSRoomManager {
   getRooms(): string[];
 
   /** Adds a listener for a room event. */
-  on<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+  on<E extends keyof WSRoomEvents>(event: E, listener: WSListener<WSRoomEvents[E]>): this;
 
   /** Adds a listener for the next room event of that name. */
-  once<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+  once<E extends keyof WSRoomEvents>(event: E, listener: WSListener<WSRoomEvents[E]>): this;
 
   /** Removes a listener. */
-  off<E extends keyof WSRoomEvents>(event: E, listener: (...args: WSRoomEvents[E]) => void): this;
+  off<E extends keyof WSRoomEvents>(event: E, listener: WSListener<WSRoomEvents[E]>): this;
 }

@@ -2,7 +2,8 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { WSConnection } from './connection.js';
-import type { PerMessageDeflateOptions } from './options.js';
+import type { WSListener } from './handlers.js';
+import type { PerMessageDeflateOptions, WebSocketPluginOptions } from './options.js';
 
 /**
  * What became of a message, as far as that is known when `send` returns: `'sent'` is on its way with
@@ -37,6 +38,13 @@ export interface WSSocketEvents {
 }
 
 /**
+ * What {@link WSSocket.data} is unless it is said: an object with any properties. `any`, so that a
+ * socket with data of a known type, be it an interface, is one of these as well.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: see above
+export type WSSocketData = Record<string, any>;
+
+/**
  * A {@link WSConnection} with everything that belongs around it. It is the same object; `ws` infers
  * this type for the handlers that are written in place.
  *
@@ -45,7 +53,7 @@ export interface WSSocketEvents {
  */
 export interface WSSocket<
   Params extends object = Record<string, string>,
-  Data extends object = Record<string, unknown>,
+  Data extends object = WSSocketData,
 > extends WSConnection,
     AsyncIterable<string | Buffer> {
   /** What the path of the route names, decoded; a trailing wildcard is `'*'`. Empty without a route. */
@@ -60,6 +68,12 @@ export interface WSSocket<
    */
   readonly request: IncomingMessage | undefined;
 
+  /**
+   * The subprotocol that was agreed on, or an empty string.
+   * See {@link WebSocketPluginOptions.protocols}.
+   */
+  readonly protocol: string;
+
   /** The address of the peer, and `undefined` once the connection has ended or where there is none. */
   readonly remoteAddress: string | undefined;
 
@@ -67,7 +81,13 @@ export interface WSSocket<
   readonly rooms: string[];
 
   /**
-   * As {@link WSConnection.send}, with options, and tells what becomes of the message.
+   * Bytes queued for this connection that the operating system has not taken yet: frames of `send`
+   * and of broadcasts, with their headers.
+   */
+  readonly bufferedAmount: number;
+
+  /**
+   * As {@link WSConnection.send}, with options, and tells what becomes of the message. Takes any bytes.
    *
    * @throws {TypeError} for data or an option of another type.
    */
@@ -80,20 +100,26 @@ export interface WSSocket<
    */
   json(value: unknown, options?: WSSendOptions): WSSendResult;
 
+  /** As {@link WSConnection.onMessage}. */
+  onMessage(listener: WSListener<WSSocketEvents['message']>): void;
+
+  /** As {@link WSConnection.onClose}. */
+  onClose(listener: WSListener<WSSocketEvents['close']>): void;
+
   /**
    * Adds a listener that is called when the peer has taken all that waited for it, after some `send` has
    * returned `'queued'` or `'dropped'`.
    *
    * @throws {TypeError} if `listener` is not a function.
    */
-  onDrain(listener: () => void): void;
+  onDrain(listener: WSListener<WSSocketEvents['drain']>): void;
 
   /**
    * Adds a listener for pongs, with the time from their ping on in milliseconds.
    *
    * @throws {TypeError} if `listener` is not a function.
    */
-  onPong(listener: (latencyMs: number) => void): void;
+  onPong(listener: WSListener<WSSocketEvents['pong']>): void;
 
   /**
    * Removes a listener that `onMessage`, `onClose`, `onDrain` or `onPong` has added; the latest, where it
@@ -101,10 +127,7 @@ export interface WSSocket<
    *
    * @throws {TypeError} for another event, or if `listener` is not a function.
    */
-  off<E extends keyof WSSocketEvents>(
-    event: E,
-    listener: (...args: WSSocketEvents[E]) => void,
-  ): void;
+  off<E extends keyof WSSocketEvents>(event: E, listener: WSListener<WSSocketEvents[E]>): void;
 
   /** Cuts the connection at once, without a closing handshake; `onClose` is told 1006. */
   terminate(): void;

@@ -3,12 +3,12 @@
  * context of a request, and what an application attaches to a connection.
  */
 
-import type { WSConnection, WSRoomManager } from 'nextrush-websocket';
+import type { WSRoomManager, WSSocket } from 'nextrush-websocket';
 
 declare module '../../examples/host/index.js' {
   interface Context {
     isWebSocket: boolean;
-    ws: WSConnection;
+    ws: WSSocket;
     wsRooms: WSRoomManager;
   }
 }

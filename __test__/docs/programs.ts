@@ -415,6 +415,58 @@ export const programs: Record<string, Expectation> = {
     expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
   },
 
+  [guide('deployment', 'In waves')]: async (run) => {
+    expect((await run.http('/ready')).status).toBe(200);
+    const clients = [await run.connect('/ws'), await run.connect('/ws'), await run.connect('/ws')];
+    const first = Promise.race(clients.map(({ closed }) => closed));
+    run.signal('SIGTERM');
+    // The others are closed within twenty seconds, which are not waited for.
+    expect(await first).toEqual({ code: 1012, reason: 'service restart' });
+    expect((await run.http('/ready')).status).toBe(503);
+    expect(await run.refused('/ws')).toMatchObject({ status: 503 });
+    for (const client of clients) client.close();
+    expect(await run.exited).toEqual({ code: 0, signal: null, stderr: '' });
+  },
+
+  [guide('observability', 'Metrics')]: async (run) => {
+    await run.connect('/ws');
+    const response = await run.http('/metrics');
+    expect(response.headers.get('content-type')).toBe(
+      'application/openmetrics-text; version=1.0.0; charset=utf-8',
+    );
+    expect(await response.text()).toContain('\nnextrush_websocket_connections 1\n');
+  },
+
+  [guide('observability', 'Logger')]: async (run) => {
+    await run.connect('/ws');
+    expect(await run.refused('/x')).toMatchObject({ status: 404 });
+    const line = JSON.parse(await run.line());
+    expect(line).toMatchObject({ level: 'info', reason: 'path', status: 404 });
+    expect(line.message).toMatch(/^\/x rejected \(path\): /);
+  },
+
+  [guide('observability', 'Tracing (2)')]: async (run) => {
+    /** The lines of the next span. */
+    const span = async () => {
+      let text = '';
+      while (!text.endsWith('\n}\n')) text += `${await run.line()}\n`;
+      return text;
+    };
+    const client = await run.connect('/ws?token=x');
+    client.send('fail');
+    expect(await client.closed).toMatchObject({ code: 1011 });
+    const failed = await span();
+    expect(failed).toContain("name: 'websocket'");
+    expect(failed).toContain("'url.path': '/ws'");
+    expect(failed).toContain("'websocket.close_code': 1011");
+    expect(failed).toContain('as asked for');
+    await run.refused('/elsewhere');
+    const rejected = await span();
+    expect(rejected).toContain("name: 'websocket rejected'");
+    expect(rejected).toContain("'http.response.status_code': 404");
+    run.forgetStderr();
+  },
+
   [guide('deployment', 'Health and numbers')]: async (run) => {
     await run.connect('/ws');
     const health = await run.http('/health');

@@ -1,4 +1,4 @@
-/** Tries the configurations of other programs: nginx and systemd. */
+/** Tries the configurations of other programs: nginx, systemd and Prometheus. */
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -65,4 +65,14 @@ export function problemsOfUnit(unit: string): string {
   // Node need not be there, but something has to.
   writeFileSync(file, unit.replace('/usr/bin/node', process.execPath));
   return spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' }).stderr;
+}
+
+/** What Prometheus finds wrong with its configuration, or with rules for alarms. */
+export function problemsForPrometheus(kind: 'config' | 'rules', yaml: string): string {
+  const file = join(temporaryFolder(), 'prometheus.yml');
+  writeFileSync(file, yaml);
+  const { status, stdout, stderr } = spawnSync('promtool', ['check', kind, file], {
+    encoding: 'utf8',
+  });
+  return status === 0 ? '' : `${stdout}${stderr}`;
 }

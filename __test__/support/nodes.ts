@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import type { WSClusterGap, WSClusterOptions, WSClusterStats, WSConnection } from '../../index.js';
+import type { WSClusterGap, WSClusterOptions, WSClusterStats, WSSocket } from '../../index.js';
 import { type Client, connect } from './client.js';
 import { type Queue, queue } from './events.js';
 import { type Recorded, serveRecorded } from './pair.js';
@@ -25,7 +25,7 @@ export const channelOfAll = (prefix = PREFIX) => `${prefix}:all`;
 /** A connection to a node, in rooms. */
 export interface Member {
   client: Client;
-  socket: WSConnection;
+  socket: WSSocket;
 }
 
 export interface ClusterNode extends Recorded {

@@ -1,5 +1,5 @@
 /** One connection with both of its ends in hand: the client's and the server's. */
-import type { WSConnection } from '../../index.js';
+import type { WSSocket } from '../../index.js';
 import { type Client, connect } from './client.js';
 import { type Queue, queue } from './events.js';
 import { type RawClient, rawUpgrade } from './raw.js';
@@ -12,7 +12,7 @@ export interface End {
 
 /** A server on `/ws` that keeps what happens to its connections. */
 export interface Recorded extends Served {
-  sockets: Queue<WSConnection>;
+  sockets: Queue<WSSocket>;
   /** Messages of all connections. */
   messages: Queue<string | Buffer>;
   /** What `onClose` listeners were told. */
@@ -20,15 +20,15 @@ export interface Recorded extends Served {
 }
 
 export interface ServerEnd extends Recorded {
-  socket: WSConnection;
+  socket: WSSocket;
 }
 
 /** Serves `/ws`; `handler` runs behind the listeners that record. */
 export async function serveRecorded(
   options: ServeOptions = {},
-  handler: (socket: WSConnection) => void = () => {},
+  handler: (socket: WSSocket) => void = () => {},
 ): Promise<Recorded> {
-  const sockets = queue<WSConnection>();
+  const sockets = queue<WSSocket>();
   const messages = queue<string | Buffer>();
   const ends = queue<End>();
   const served = await serve(options, ({ wsApp }) => {
@@ -45,7 +45,7 @@ export async function serveRecorded(
 /** A connection whose client is `ws`. */
 export async function pair(
   options?: ServeOptions,
-  handler?: (socket: WSConnection) => void,
+  handler?: (socket: WSSocket) => void,
 ): Promise<ServerEnd & { client: Client }> {
   const recorded = await serveRecorded(options, handler);
   const client = await connect(recorded.url());
@@ -55,7 +55,7 @@ export async function pair(
 /** A connection whose client writes bytes. */
 export async function rawPair(
   options?: ServeOptions,
-  handler?: (socket: WSConnection) => void,
+  handler?: (socket: WSSocket) => void,
 ): Promise<ServerEnd & { client: RawClient }> {
   const recorded = await serveRecorded(options, handler);
   const client = await rawUpgrade(recorded.port);
@@ -63,6 +63,6 @@ export async function rawPair(
 }
 
 /** Handler that sends every message back. */
-export function echo(socket: WSConnection): void {
+export function echo(socket: WSSocket): void {
   socket.onMessage((data) => socket.send(data));
 }

@@ -60,7 +60,10 @@ export class RawClient {
   readonly socket: net.Socket;
   /** The connection below `socket`, where that is encrypted; otherwise the same. */
   readonly tcp: net.Socket;
-  #buffer = Buffer.alloc(0);
+  /** What has come and is not read yet: the last bytes of the first `#filled` ones of `#store`. */
+  #buffer: Buffer = Buffer.alloc(0);
+  #store: Buffer = this.#buffer;
+  #filled = 0;
   #ended = false;
   #waiters: (() => void)[] = [];
 
@@ -68,7 +71,7 @@ export class RawClient {
     this.socket = socket;
     this.tcp = tcp;
     socket.on('data', (chunk) => {
-      this.#buffer = Buffer.concat([this.#buffer, chunk]);
+      this.#append(chunk);
       this.#wake();
     });
     socket.on('close', () => {
@@ -81,6 +84,21 @@ export class RawClient {
     });
     socket.on('error', () => {});
     onTestFinished(() => void socket.destroy());
+  }
+
+  /**
+   * Adds what has come. Each chunk joined with all before it would be copied as often as chunks come:
+   * for messages of megabytes, in TLS records of 16 KiB, half a minute where memory comes from musl.
+   */
+  #append(chunk: Buffer) {
+    const length = this.#buffer.length + chunk.length;
+    if (this.#filled + chunk.length > this.#store.length) {
+      // Another one, since what has been read lies in this one.
+      this.#store = Buffer.allocUnsafe(2 * length);
+      this.#filled = this.#buffer.copy(this.#store);
+    }
+    this.#filled += chunk.copy(this.#store, this.#filled);
+    this.#buffer = this.#store.subarray(this.#filled - length, this.#filled);
   }
 
   #wake() {

@@ -37,6 +37,8 @@ struct Heard {
     messages: usize,
     full: bool,
     over: bool,
+    /// When the last ping was sent whose answer is timed.
+    last_ping: Option<u64>,
 }
 
 impl Events for Heard {
@@ -49,6 +51,10 @@ impl Events for Heard {
 
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
         self.message(is_text, &payload);
+    }
+
+    fn pong(&mut self, pinged_at: u64) {
+        assert!(self.last_ping.is_some_and(|last| pinged_at <= last), "an answer to no ping");
     }
 
     fn is_full(&self) -> bool {
@@ -147,9 +153,9 @@ impl Dialogue {
     }
 
     fn step(&mut self, steps: &mut Steps<'_>) {
-        let kind = steps.byte() % 19;
+        let kind = steps.byte() % 23;
         // What JavaScript does goes through the log as well, behind the rest of a frame.
-        if matches!(kind, 5..=11 | 18) {
+        if matches!(kind, 5..=11 | 18..) {
             self.bring_rest();
         }
         let Self { session, resources, account, heard, .. } = self;
@@ -170,8 +176,7 @@ impl Dialogue {
             }
             4 => session.go_on(heard, resources),
             5 => {
-                session.handler_is_ready(resources);
-                Effects::default()
+                session.handler_is_ready(self.now, resources)
             }
             6 => {
                 let frame = encoded(steps.number());
@@ -179,7 +184,8 @@ impl Dialogue {
                     account.add(frame.len());
                     let shared = Bytes::from(frame.clone());
                     let shared = (frame.len() > 100).then_some(&shared);
-                    session.send(EncodedFrame::new(&frame), shared, resources);
+                    let may_compress = frame.len() % 3 > 0;
+                    session.send(EncodedFrame::new(&frame), shared, may_compress, resources);
                 }
                 Effects::default()
             }
@@ -230,6 +236,20 @@ impl Dialogue {
                 self.write_alone(frame, steps.number());
                 Effects::default()
             }
+            19 => {
+                session.pace(resources);
+                Effects::default()
+            }
+            // As much as JavaScript may have been sent before it counts.
+            20 => {
+                session.holds(steps.number(), resources);
+                Effects::default()
+            }
+            21 => session.took(usize::from(steps.byte()), self.now, resources),
+            22 => {
+                session.time_pongs(steps.byte() % 4 > 0);
+                Effects::default()
+            }
             _ => Effects::default(),
         };
         self.follow(effects);
@@ -259,7 +279,7 @@ impl Dialogue {
             }
         };
         if written == 0 {
-            session.send(EncodedFrame::new(&frame), None, resources);
+            session.send(EncodedFrame::new(&frame), None, true, resources);
         }
     }
 
@@ -289,6 +309,10 @@ impl Dialogue {
             assert!(sendable || [close::ABNORMAL, close::NO_STATUS].contains(&report.code));
         }
         self.courses.extend(effects.course);
+        if effects.pinged {
+            self.heard.last_ping = Some(self.now);
+            self.session.pinged(self.now);
+        }
         if !self.stuck {
             self.write(usize::MAX);
         } else if !self.blocked && self.session.may_write() && !self.session.slices().is_empty() {

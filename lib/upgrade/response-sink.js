@@ -9,6 +9,8 @@ const { Writable } = require('node:stream');
 class ResponseSink extends Writable {
   #socket;
   #takesResponse;
+  /** The status that the client has been sent, until then 0. */
+  status = 0;
 
   /**
    * @param socket the client's
@@ -36,6 +38,8 @@ class ResponseSink extends Writable {
 
   _write(chunk, encoding, callback) {
     if (!this.#takesResponse()) return callback();
+    // Informational ones go before (RFC 9110 §15.2).
+    if (this.status < 200) this.status = statusOf(chunk) ?? this.status;
     this.#socket.write(chunk, encoding, () => callback());
   }
 
@@ -43,6 +47,13 @@ class ResponseSink extends Writable {
     if (this.#takesResponse()) this.#socket.destroy();
     callback(error);
   }
+}
+
+/** The status of a response that begins here. */
+function statusOf(chunk) {
+  const start = typeof chunk === 'string' ? chunk : chunk.toString('latin1', 0, 12);
+  const [, status] = /^HTTP\/1\.\d (\d{3})/.exec(start) ?? [];
+  return status && Number(status);
 }
 
 function ignore() {}

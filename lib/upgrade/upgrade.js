@@ -113,19 +113,20 @@ class Upgrade {
     endRequest(req);
     const response = responseTo(req);
     response.shouldKeepAlive = false;
-    response.assignSocket(new ResponseSink(this.socket, () => this.#pending));
-    response.once('finish', () => this.#onResponded());
+    const sink = new ResponseSink(this.socket, () => this.#pending);
+    response.assignSocket(sink);
+    // A router that finds nothing may set another status behind that of the answer.
+    response.once('finish', () => this.#onResponded(sink.status || response.statusCode));
     response.on('error', ignore);
     this.#response = response;
     return this.#server.emit('request', req, response);
   }
 
-  #onResponded() {
+  #onResponded(status) {
     if (!this.#pending) return;
     this.#settle();
-    const { statusCode } = this.#response;
-    const message = `the application answered with ${statusCode}`;
-    this.plugin.refuse(this.req, 'application', message);
+    const message = `the application answered with ${status}`;
+    this.plugin.refuse(this.req, 'application', message, { answered: status });
     endGracefully(this.socket);
   }
 
@@ -231,6 +232,7 @@ class Upgrade {
         headers: headersOf(this.#response),
         replay: null,
         url: req.url,
+        request: req,
       };
       rememberAddresses(socket);
     } catch (error) {

@@ -9,10 +9,11 @@ import { install, Lacking, TOOLS } from './lacking.mjs';
  *
  * @param {string} name Of the folder.
  * @param {string[]} packages
- * @param {{ suite?: string }} [options] `suite`: the release of Debian that they are of; by itself
- *   those that this machine has. `cpu`: the architecture of their programs, if not this machine's.
+ * @param {{ suite?: string, cpu?: string, whole?: boolean }} [options] `suite`: the release of Debian
+ *   that they are of; by itself those that this machine has. `cpu`: the architecture of their programs,
+ *   if not this machine's. `whole`: with all that they depend on, down to the C library.
  */
-export function unpacked(name, packages, { suite, cpu } = {}) {
+export function unpacked(name, packages, { suite, cpu, whole = false } = {}) {
   const folder = join(TOOLS, name);
   if (existsSync(folder)) return folder;
   if (!hasApt()) throw new Lacking(`${name} could not be installed: no apt-get here`);
@@ -28,7 +29,7 @@ export function unpacked(name, packages, { suite, cpu } = {}) {
     install(name, 'apt-get', [...options, 'update', '-qq']);
     download(packages, options, archives);
   }
-  for (const archive of readdirSync(archives)) {
+  for (const archive of readdirSync(archives).filter((file) => file.endsWith('.deb'))) {
     install(name, 'dpkg-deb', ['-x', join(archives, archive), stage]);
   }
   rmSync(archives, { recursive: true });
@@ -36,8 +37,19 @@ export function unpacked(name, packages, { suite, cpu } = {}) {
   return folder;
 
   function download(names, before, cwd) {
-    install(name, 'apt-get', [...before, 'download', '-qq', ...names], { cwd });
+    const verb = whole ? dependenciesToo(cwd) : ['download'];
+    install(name, 'apt-get', [...before, ...verb, '-qq', ...names], { cwd });
   }
+}
+
+/** As onto a machine that has nothing yet. */
+function dependenciesToo(archives) {
+  mkdirSync(join(archives, 'partial'), { recursive: true });
+  const options = ['Dir::State::status=/dev/null', `Dir::Cache::archives=${archives}`];
+  return [
+    ...options.flatMap((option) => ['-o', option]),
+    ...['install', '--download-only', '--yes', '--no-install-recommends'],
+  ];
 }
 
 function hasApt() {

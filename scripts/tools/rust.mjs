@@ -20,9 +20,13 @@ export function rustFor(triple) {
   const folder = unpacked('rust-web', [...PACKAGES, ...LIBRARIES]);
   const rustc = join(folder, 'rustc');
   if (!existsSync(rustc)) {
-    const libraries = join(folder, 'usr/lib/x86_64-linux-gnu');
-    const compiler = join(folder, 'usr/bin/rustc');
-    writeFileSync(rustc, `#!/bin/sh\nLD_LIBRARY_PATH=${libraries} exec ${compiler} "$@"\n`);
+    // By its own place, so that the folder may be moved.
+    const script = [
+      '#!/bin/sh',
+      'here=$(dirname "$0")',
+      'LD_LIBRARY_PATH=$here/usr/lib/x86_64-linux-gnu exec "$here/usr/bin/rustc" "$@"',
+    ];
+    writeFileSync(rustc, `${script.join('\n')}\n`);
     chmodSync(rustc, 0o755);
   }
   return {

@@ -75,10 +75,10 @@ pub struct ClusterEvent {
 }
 
 /// What `getStats` says of the cluster.
-#[napi(object, object_from_js = false)]
+#[napi(object)]
 pub struct ClusterStats {
     /// `connecting`, `up`, `down` or `closed`.
-    pub state: &'static str,
+    pub state: String,
     /// This node.
     pub node_id: String,
     /// Other nodes.
@@ -360,7 +360,8 @@ impl ClusterStats {
                 State::Up => "up",
                 State::Down => "down",
                 State::Closed => "closed",
-            },
+            }
+            .into(),
             node_id,
             nodes: count(stats.nodes),
             published: stats.published as f64,

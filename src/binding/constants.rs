@@ -27,6 +27,8 @@ pub struct Constants {
     pub shown_characters: u32,
     /// Kinds of events; what their values are is in `hot`.
     pub events: EventKinds,
+    /// How a message may be sent.
+    pub send: SendFlags,
     /// What streams behind bridges have to know.
     pub bridge: BridgeConstants,
 }
@@ -36,10 +38,25 @@ pub struct Constants {
 pub struct EventKinds {
     /// A binary message in the Buffer that the call carries.
     pub shared_binary: u32,
-    /// The end of a connection.
-    pub closed: u32,
+    /// The end of a connection, or something else about it that is no message.
+    pub news: u32,
     /// Something for the stream behind a bridge to do.
     pub bridge: u32,
+    /// The value of the news that all has been written that a connection had to send.
+    pub drained: i32,
+    /// That it counts from here on which messages are taken.
+    pub paced: i32,
+}
+
+/// What the options of `sendAs` are the sum of.
+#[napi(object, object_from_js = false)]
+pub struct SendFlags {
+    /// The data is a string.
+    pub text: u32,
+    /// It is dropped where it would have to wait.
+    pub volatile: u32,
+    /// It is not compressed.
+    pub uncompressed: u32,
 }
 
 /// What streams behind bridges have to know.
@@ -83,8 +100,15 @@ pub fn constants() -> Constants {
         shown_characters: SHOWN_CHARS as u32,
         events: EventKinds {
             shared_binary: hot::KIND_SHARED_BINARY,
-            closed: hot::KIND_CLOSED,
+            news: hot::KIND_NEWS,
             bridge: hot::KIND_BRIDGE,
+            drained: hot::DRAINED,
+            paced: hot::PACED,
+        },
+        send: SendFlags {
+            text: hot::SEND_TEXT,
+            volatile: hot::SEND_VOLATILE,
+            uncompressed: hot::SEND_UNCOMPRESSED,
         },
         bridge: BridgeConstants {
             window: bridge::WINDOW as u32,

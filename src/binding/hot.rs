@@ -17,7 +17,7 @@ use napi::bindgen_prelude::*;
 use napi::{Env, check_status, sys};
 
 use super::waker::Waker;
-use crate::engine::Engine;
+use crate::engine::{Engine, SendOptions, Sent};
 use crate::exchange::ConnectionId;
 use crate::exchange::inbox::{Batch, Event, What};
 use crate::exchange::oplog::StreamNews;
@@ -48,8 +48,11 @@ const EXTERNAL_BUFFER: usize = 1 << 20;
 const KIND_MESSAGE: u32 = 0;
 /// The value is `start * 65536 + length` of a message in the Buffer that the call carries.
 pub(super) const KIND_SHARED_BINARY: u32 = 1;
-/// The value is a string: four digits of the close code, then the reason.
-pub(super) const KIND_CLOSED: u32 = 2;
+/// The connection has ended, where the value is a string: four digits of the close code, then the
+/// reason. Otherwise a ping was answered after so many milliseconds, or it is one of those below.
+pub(super) const KIND_NEWS: u32 = 2;
+pub(super) const DRAINED: i32 = -1;
+pub(super) const PACED: i32 = -2;
 /// The code carries the key of a bridge instead of a slot. The value is a Buffer to be written, a
 /// number of bytes that may be pumped in beyond what was allowed before, or one of those below.
 pub(super) const KIND_BRIDGE: u32 = 3;
@@ -89,7 +92,10 @@ impl EngineHandle {
     }
 
     /// An object with the hot functions: `sendText(slot, generation, text, length)`,
-    /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`, `flush()`,
+    /// `sendLongText(slot, generation, text)`, `sendBinary(slot, generation, view)`,
+    /// `sendAs(slot, generation, data, options)` with the sum of [`SEND_TEXT`] and so on, which all four
+    /// return `undefined` for a message on its way, `true` for one that has to wait, and `false` for one
+    /// that is dropped, `flush()`,
     /// which leaves a log with nothing but the coming and going of connections alone, `flushAll()`,
     /// `drain(dispatch)`, which returns whether more events wait, `markReady(slot, generation)`: the
     /// connection has passed all middleware, and broadcasts to everyone reach it from now on,
@@ -152,6 +158,7 @@ const FUNCTIONS: &[(&CStr, RawFunction)] = &[
     (c"sendText", send_text),
     (c"sendLongText", send_long_text),
     (c"sendBinary", send_binary),
+    (c"sendAs", send_as),
     (c"flush", flush),
     (c"flushAll", flush_all),
     (c"drain", drain),
@@ -245,9 +252,57 @@ unsafe extern "C" fn send_text(
     if let Some(call) = unsafe { Call::<4>::read(env, info) }
         && let (Some(id), Some(units)) = (call.connection(), call.u32(3))
     {
-        call.handle.with(|engine| {
-            engine.send(id, |bytes| encode_text(env, call.args[2], units as usize, bytes));
+        let sent = call.handle.with(|engine| {
+            engine.send(id, SendOptions::default(), |bytes| {
+                encode_text(env, call.args[2], units as usize, bytes)
+            })
         });
+        // SAFETY: in a callback.
+        return unsafe { outcome(env, sent) };
+    }
+    ptr::null_mut()
+}
+
+/// What a send returns. Nothing where the message is on its way: that is the usual, and takes no call.
+///
+/// # Safety
+/// `env` must belong to the current callback.
+unsafe fn outcome(env: sys::napi_env, sent: Option<Sent>) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    if sent != Some(Sent::OnItsWay) {
+        // SAFETY: as the caller promises, with memory for the result.
+        unsafe { sys::napi_get_boolean(env, sent == Some(Sent::Queued), &mut value) };
+    }
+    value
+}
+
+/// What the options of `sendAs` are the sum of: the data is a string, ...
+pub(super) const SEND_TEXT: u32 = 1;
+/// ... it is dropped where it would have to wait, ...
+pub(super) const SEND_VOLATILE: u32 = 2;
+/// ... and it is not compressed.
+pub(super) const SEND_UNCOMPRESSED: u32 = 4;
+
+unsafe extern "C" fn send_as(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: first in a callback of `FUNCTIONS`.
+    if let Some(call) = unsafe { Call::<4>::read(env, info) }
+        && let (Some(id), Some(flags)) = (call.connection(), call.u32(3))
+    {
+        let options = SendOptions {
+            volatile: flags & SEND_VOLATILE != 0,
+            uncompressed: flags & SEND_UNCOMPRESSED != 0,
+        };
+        let sent = if flags & SEND_TEXT != 0 {
+            let (bytes, start) = text_frame(env, call.args[2]);
+            call.handle
+                .with(|engine| engine.send_owned(id, options, engine.own_frame(bytes, start)))
+        } else {
+            // SAFETY: the argument is used in this callback only.
+            let payload = unsafe { call.bytes(2) };
+            call.handle.with(|engine| send_bytes(engine, id, options, payload.unwrap_or_default()))
+        };
+        // SAFETY: in a callback.
+        return unsafe { outcome(env, sent) };
     }
     ptr::null_mut()
 }
@@ -261,7 +316,12 @@ unsafe extern "C" fn send_long_text(
         && let Some(id) = call.connection()
     {
         let (bytes, start) = text_frame(env, call.args[2]);
-        call.handle.with(|engine| engine.send_owned(id, engine.own_frame(bytes, start)));
+        let options = SendOptions::default();
+        let sent = call
+            .handle
+            .with(|engine| engine.send_owned(id, options, engine.own_frame(bytes, start)));
+        // SAFETY: in a callback.
+        return unsafe { outcome(env, sent) };
     }
     ptr::null_mut()
 }
@@ -276,7 +336,10 @@ unsafe extern "C" fn send_binary(
     {
         // SAFETY: the argument is used in this callback only.
         if let Some(payload) = unsafe { call.bytes(2) } {
-            call.handle.with(|engine| send_bytes(engine, id, payload));
+            let options = SendOptions::default();
+            let sent = call.handle.with(|engine| send_bytes(engine, id, options, payload));
+            // SAFETY: in a callback.
+            return unsafe { outcome(env, sent) };
         }
     }
     ptr::null_mut()
@@ -285,17 +348,17 @@ unsafe extern "C" fn send_binary(
 /// Frames from this many bytes on get their own allocation, which is not copied again.
 pub(super) const OWN_FRAME: usize = 16 << 10;
 
-fn send_bytes(engine: &Engine, id: ConnectionId, payload: &[u8]) {
+fn send_bytes(engine: &Engine, id: ConnectionId, options: SendOptions, payload: &[u8]) -> Sent {
     if payload.len() >= OWN_FRAME {
         let mut frame = Vec::new();
         crate::protocol::encode_frame(&mut frame, Opcode::Binary, payload);
-        engine.send_owned(id, engine.own_frame(frame, 0));
+        engine.send_owned(id, options, engine.own_frame(frame, 0))
     } else {
-        engine.send(id, |bytes| {
+        engine.send(id, options, |bytes| {
             let start = bytes.len();
             crate::protocol::encode_frame(bytes, Opcode::Binary, payload);
             start..bytes.len()
-        });
+        })
     }
 }
 
@@ -501,7 +564,8 @@ fn deliver(env: sys::napi_env, handle: &EngineHandle, dispatch: sys::napi_value)
     let inbox = &common.inbox;
     let mut delivered = 0;
     while delivered < EVENTS_PER_TURN {
-        let Some(mut batch) = inbox.take() else { return false };
+        let Some((mut batch, posted)) = inbox.take() else { return false };
+        handle.with(|engine| engine.has_waited(posted.elapsed()));
         delivered += batch.events.len();
         // SAFETY: `env` and `dispatch` belong to the current callback.
         let alive = unsafe { deliver_batch(env, dispatch, &mut batch) };
@@ -614,7 +678,13 @@ unsafe fn value_of(env: sys::napi_env, what: What, text: &[u8]) -> (u32, sys::na
             What::Ended => (KIND_BRIDGE, int32(env, ENDED)),
             What::Closed(frame) => {
                 let packed = format!("{:04}{}", frame.code, frame.reason);
-                (KIND_CLOSED, string(env, packed.as_bytes(), packed.is_ascii()))
+                (KIND_NEWS, string(env, packed.as_bytes(), packed.is_ascii()))
+            }
+            What::Drained => (KIND_NEWS, int32(env, DRAINED)),
+            What::Paced => (KIND_NEWS, int32(env, PACED)),
+            What::Pong(micros) => {
+                sys::napi_create_double(env, f64::from(micros) / 1000.0, &mut value);
+                (KIND_NEWS, value)
             }
         }
     }

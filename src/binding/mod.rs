@@ -12,6 +12,7 @@ mod cluster;
 mod constants;
 mod describe;
 mod hot;
+mod metrics;
 mod option_names;
 mod option_table;
 mod options;

@@ -66,7 +66,7 @@ pub(super) struct Number {
 }
 
 /// The options of `WebSocketPlugin`, in the order in which they are read, documented and listed.
-pub(super) static OPTIONS: [OptionRow; 20] = [
+pub(super) static OPTIONS: [OptionRow; 21] = [
     other(
         "path",
         "string or string[]",
@@ -100,7 +100,12 @@ pub(super) static OPTIONS: [OptionRow; 20] = [
     other("verifyClient", "function", "() => true", "decides on a request, last of all checks")
         .accepts("a function")
         .see("What verifyClient returns"),
-    flag("debug", "prints one line per decision"),
+    flag("debug", "logs one line per decision"),
+    other("logger", "object or function", "console", "where lines and errors go")
+        .accepts(
+            "a function, or an object with debug, info, warn and error, such as console or pino",
+        )
+        .see("Logger"),
     milliseconds("handshakeTimeoutMs", 1.0, 10_000.0, "time limit of a handshake"),
     milliseconds("closeTimeoutMs", 1.0, 5_000.0, "time for the peer to answer a close frame"),
     number("maxBackpressure", 1.0, MAX_SAFE_INTEGER, "bytes", "most bytes queued per connection")

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::cluster::ClusterNode;
 use super::hot::{EngineHandle, text_frame};
+use super::metrics::Tally;
 use super::options::{Options, pending};
 use super::waker::Waker;
 use crate::cluster::Node;
@@ -51,6 +52,8 @@ pub struct NativePlugin {
     shutting_down: Cell<bool>,
     /// By [`RejectReason`].
     rejected: RefCell<[u32; RejectReason::ALL.len()]>,
+    /// What only `metrics` tells.
+    pub(super) tally: Tally,
     /// Made by the first connection.
     pub(super) engine: RefCell<Option<Rc<EngineHandle>>>,
     /// One for all engines of the plugin, because handles on connections outlive an engine.
@@ -70,6 +73,8 @@ pub struct UpgradeRejection {
     pub reason: String,
     /// English sentence, also the body of the response.
     pub message: String,
+    /// HTTP status of the response.
+    pub status: u16,
     /// The whole HTTP response.
     pub response: Buffer,
 }
@@ -148,6 +153,7 @@ impl NativePlugin {
             kept_alive: Cell::new(false),
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
+            tally: Tally::default(),
             engine: RefCell::new(None),
             generations: Generations::default(),
             earlier: Cell::default(),
@@ -373,6 +379,7 @@ impl NativePlugin {
         UpgradeRejection {
             reason: rejection.reason().name().into(),
             message: rejection.message().into(),
+            status: rejection.status(),
             response: rejection.response(method).into(),
         }
     }
@@ -490,6 +497,7 @@ impl NativePlugin {
         let Some(handle) = self.engine.borrow_mut().take() else { return Ok(()) };
         self.show_members();
         let totals = handle.with(Engine::totals).unwrap_or_default();
+        handle.with(|engine| self.tally.keep(engine));
         self.earlier.set(self.earlier.get() + totals);
         handle.with(Engine::stop);
         // The thread is joined when the hot functions are collected or the environment ends.
@@ -554,7 +562,9 @@ impl NativePlugin {
             .flatten()
             .ok_or_else(|| Error::from_reason("the engine takes no more connections"))?;
         // From now on it counts as a connection.
-        handshakes.take(number);
+        if let Some((_, time)) = handshakes.take(number) {
+            self.tally.accepted(time);
+        }
         if self.open.replace(self.open.get() + 1) == 0 {
             handle.waker.keep_alive(env, true)?;
         }
@@ -569,10 +579,17 @@ impl NativePlugin {
         Ok(adopted)
     }
 
-    /// The connection's end has been delivered: it leaves its rooms and its slot is free. Returns
-    /// the names of the rooms that this destroyed.
+    /// The connection's end has been delivered, with this code: it leaves its rooms and its slot is
+    /// free. Returns the names of the rooms that this destroyed.
     #[napi]
-    pub fn release(&self, env: Env, slot: u32, generation: u32) -> Result<Vec<Utf16String>> {
+    pub fn release(
+        &self,
+        env: Env,
+        slot: u32,
+        generation: u32,
+        code: u32,
+    ) -> Result<Vec<Utf16String>> {
+        self.tally.closed(code);
         let id = ConnectionId { slot, generation };
         let rooms = self.with_engine(|engine| {
             let rooms = engine.leave_all(id);
@@ -691,6 +708,59 @@ impl NativePlugin {
         self.with_engine(|engine| engine.close(ConnectionId { slot, generation }, frame));
     }
 
+    /// Ends a connection at once, without a close handshake.
+    #[napi]
+    pub fn terminate(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.terminate(ConnectionId { slot, generation }));
+    }
+
+    /// Has it told when nothing waits to be written to a connection any more, if a send has said that
+    /// something does.
+    #[napi]
+    pub fn watch_drain(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.watch_drain(ConnectionId { slot, generation }));
+    }
+
+    /// The facade says from now on which messages of a connection it has taken, by `took`: an event
+    /// says from where on it counts, and is the first that it takes.
+    #[napi]
+    pub fn pace(&self, slot: u32, generation: u32) {
+        self.with_engine(|engine| engine.pace(ConnectionId { slot, generation }));
+    }
+
+    /// It holds so many bytes of messages that came before that event.
+    #[napi]
+    pub fn holds(&self, slot: u32, generation: u32, bytes: f64) {
+        let id = ConnectionId { slot, generation };
+        self.with_engine(|engine| engine.holds(id, bytes as usize));
+    }
+
+    /// It has taken so many messages more.
+    #[napi]
+    pub fn took(&self, slot: u32, generation: u32, count: u32) {
+        self.with_engine(|engine| engine.took(ConnectionId { slot, generation }, count));
+    }
+
+    /// Has it told how long answers to pings take, or no longer.
+    #[napi]
+    pub fn time_pongs(&self, slot: u32, generation: u32, wanted: bool) {
+        self.with_engine(|engine| engine.time_pongs(ConnectionId { slot, generation }, wanted));
+    }
+
+    /// Names of the rooms that a connection is in.
+    #[napi]
+    pub fn rooms_of(&self, slot: u32, generation: u32) -> Vec<Utf16String> {
+        let id = ConnectionId { slot, generation };
+        to_strings(self.with_engine(|engine| engine.rooms_of(id)))
+    }
+
+    /// What a route names in a request target: names and values in turn.
+    #[napi]
+    pub fn params(&self, route: u32, url: String) -> Vec<String> {
+        let params = self.routes.borrow().params(route, &url);
+        params.into_iter().flat_map(|(name, value)| [name, value]).collect()
+    }
+
     /// Sends a ping.
     #[napi]
     pub fn ping(&self, slot: u32, generation: u32) {
@@ -739,6 +809,16 @@ impl NativePlugin {
             None => true,
             Some(handle) => handle.with(Engine::is_running).unwrap_or(false),
         }
+    }
+
+    /// Rejected upgrades by [`RejectReason`].
+    pub(super) fn rejected(&self) -> [u32; RejectReason::ALL.len()] {
+        *self.rejected.borrow()
+    }
+
+    /// Whether upgrades are refused.
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.get()
     }
 
     /// Rejected upgrades by reason, always in the same order.

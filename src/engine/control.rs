@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-#[cfg(unix)]
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,8 @@ use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms};
 use super::slots::{SlotConnection, Slots};
 use super::thread::{OnDrop, Thread};
-use crate::exchange::inbox::Wake;
+use crate::exchange::histograms::{SizeTotals, Times};
+use crate::exchange::inbox::{Batch, Wake, What};
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
@@ -38,6 +38,8 @@ pub struct Engine {
     /// Connections since the start.
     adopted: Rc<Cell<u64>>,
     next_bridge: Cell<u32>,
+    /// How long batches of events have waited for the JavaScript thread.
+    waits: RefCell<Times>,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
@@ -67,11 +69,24 @@ impl Ledger {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     /// It is in the log.
+    OnItsWay,
+    /// It is in the log, and has to wait: [`Account::waits`].
     Queued,
     /// The connection is gone.
     Gone,
     /// The queue is full; what happens is up to `Limits::overflow`.
     Full,
+    /// It would have had to wait, and was of no use then.
+    Late,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SendOptions {
+    /// It is of no use where it has to wait.
+    pub volatile: bool,
+    /// It is not to be compressed.
+    pub uncompressed: bool,
 }
 
 impl Engine {
@@ -102,6 +117,7 @@ impl Engine {
             bridged: Cell::new(0),
             adopted: Rc::default(),
             next_bridge: Cell::new(0),
+            waits: RefCell::default(),
         })
     }
 
@@ -165,6 +181,23 @@ impl Engine {
         totals.fold(Totals { shed, ..Totals::default() }, |sum, each| sum + each)
     }
 
+    /// Lengths of the messages received, and of those sent, since the start.
+    pub fn sizes(&self) -> [SizeTotals; 2] {
+        let counters = || self.threads.iter().map(|thread| &thread.counters);
+        let received = counters().map(|counters| counters.sizes_received.read()).sum();
+        [received, counters().map(|counters| counters.sizes_of_all_sent()).sum()]
+    }
+
+    /// A batch of events has waited so long for the JavaScript thread.
+    pub fn has_waited(&self, time: Duration) {
+        self.waits.borrow_mut().add(time);
+    }
+
+    /// How long batches of events have waited for the JavaScript thread since the start.
+    pub fn waits(&self) -> Times {
+        self.waits.borrow().clone()
+    }
+
     /// A key for a stream that JavaScript is going to pump.
     pub fn new_bridge(&self) -> u32 {
         let key = self.next_bridge.get();
@@ -199,6 +232,7 @@ impl Engine {
             account: account.clone(),
             rooms: Memberships::default(),
             bridged,
+            deflates: deflate.is_some(),
             #[cfg(unix)]
             socket,
         };
@@ -268,7 +302,29 @@ impl Engine {
 
     /// A stream of JavaScript's has written so many bytes of a connection's queue.
     pub fn written(&self, id: ConnectionId, count: usize) {
-        self.account(id, |account| account.remove(count));
+        let drained = self.account(id, |account| {
+            account.remove(count);
+            account.take_drained()
+        });
+        if drained == Some(true) {
+            self.tell_drained(id.slot);
+        }
+    }
+
+    /// JavaScript wants to hear when a connection's queue is empty, if a send has said that something
+    /// waits.
+    pub fn watch_drain(&self, id: ConnectionId) {
+        if self.account(id, Account::watch_drain) == Some(true) {
+            self.tell_drained(id.slot);
+        }
+    }
+
+    /// From here, so that it comes to JavaScript in a turn of its own, as it does from an I/O thread.
+    fn tell_drained(&self, slot: u32) {
+        let mut batch = Batch::default();
+        batch.push_news(slot, What::Drained);
+        let thread = (slot % self.settings().io_threads) as usize;
+        self.common.inbox.post(thread, batch);
     }
 
     fn account<R>(&self, id: ConnectionId, read: impl FnOnce(&Account) -> R) -> Option<R> {
@@ -300,13 +356,19 @@ impl Engine {
     pub fn send(
         &self,
         id: ConnectionId,
+        options: SendOptions,
         encode: impl FnOnce(&mut Vec<u8>) -> std::ops::Range<usize>,
     ) -> Sent {
+        if options.uncompressed && self.deflates(id) {
+            let mut frame = Vec::new();
+            let start = encode(&mut frame).start;
+            return self.send_owned(id, options, self.own_frame(frame, start));
+        }
         let mut pending = self.thread(id.slot).pending.borrow_mut();
         let before = pending.bytes.len();
         let range = encode(&mut pending.bytes);
-        let sent = self.count(id, range.len());
-        if sent == Sent::Queued {
+        let sent = self.count(id, options, range.len());
+        if matches!(sent, Sent::OnItsWay | Sent::Queued) {
             pending.push(Op::Frame(id, range));
         } else {
             pending.bytes.truncate(before);
@@ -316,35 +378,49 @@ impl Engine {
     }
 
     /// As [`Self::send`], for a frame with its own allocation.
-    pub fn send_owned(&self, id: ConnectionId, frame: Bytes) -> Sent {
-        let sent = self.count(id, frame.len());
-        if sent == Sent::Queued {
-            self.append(id, Op::SharedFrame(id, frame));
+    pub fn send_owned(&self, id: ConnectionId, options: SendOptions, frame: Bytes) -> Sent {
+        let sent = self.count(id, options, frame.len());
+        if matches!(sent, Sent::OnItsWay | Sent::Queued) {
+            let uncompressed = options.uncompressed && self.deflates(id);
+            let op = if uncompressed { Op::UncompressedFrame } else { Op::SharedFrame };
+            self.append(id, op(id, frame));
         }
         self.settle(id, sent)
     }
 
+    fn deflates(&self, id: ConnectionId) -> bool {
+        self.slots.borrow().get(id).is_some_and(|connection| connection.deflates)
+    }
+
     /// Counts `len` bytes against the connection's limit.
-    fn count(&self, id: ConnectionId, len: usize) -> Sent {
+    fn count(&self, id: ConnectionId, options: SendOptions, len: usize) -> Sent {
         let slots = self.slots.borrow();
         let Some(SlotConnection { account, .. }) = slots.get(id) else { return Sent::Gone };
         if !account.is_alive() {
             return Sent::Gone;
         }
-        if !account.admits(len, self.settings().limits.max_backpressure) {
-            return Sent::Full;
+        let max = self.settings().limits.max_backpressure;
+        let waits = account.waits(max);
+        let sent = match waits {
+            true if options.volatile => Sent::Late,
+            _ if !account.admits(len, max) => Sent::Full,
+            true => Sent::Queued,
+            false => Sent::OnItsWay,
+        };
+        account.told(sent != Sent::OnItsWay);
+        if matches!(sent, Sent::OnItsWay | Sent::Queued) {
+            account.add(len);
         }
-        account.add(len);
-        Sent::Queued
+        sent
     }
 
     fn settle(&self, id: ConnectionId, sent: Sent) -> Sent {
         let thread = self.thread(id.slot);
-        if sent == Sent::Full {
+        if matches!(sent, Sent::Full | Sent::Late) {
             thread.counters.dropped(1);
-            if self.settings().limits.overflow == Overflow::Close {
-                thread.append(Op::Overflow(id));
-            }
+        }
+        if sent == Sent::Full && self.settings().limits.overflow == Overflow::Close {
+            thread.append(Op::Overflow(id));
         }
         thread.hand_over_if_full();
         sent
@@ -373,6 +449,11 @@ impl Engine {
         self.slots.borrow().get(id).map_or(0, |connection| {
             connection.rooms.count() + usize::from(!connection.rooms.contains(room))
         })
+    }
+
+    /// The rooms that a connection is in, in no order.
+    pub fn rooms_of(&self, id: ConnectionId) -> Vec<RoomName> {
+        self.slots.borrow().get(id).map_or_else(Vec::new, |entry| entry.rooms.names())
     }
 
     /// Adds a connection to a room. Returns whether that created the room.
@@ -405,6 +486,31 @@ impl Engine {
     /// Starts the close handshake.
     pub fn close(&self, id: ConnectionId, frame: CloseFrame) {
         self.append(id, Op::Close(id, Box::new(frame)));
+    }
+
+    /// Ends a connection at once, without a handshake; it is still reported.
+    pub fn terminate(&self, id: ConnectionId) {
+        self.append(id, Op::Terminate(id));
+    }
+
+    /// From now on JavaScript says which messages it has taken, by [`Self::took`].
+    pub fn pace(&self, id: ConnectionId) {
+        self.append(id, Op::Pace(id));
+    }
+
+    /// JavaScript holds so many bytes of the messages that came before it was told that it is paced.
+    pub fn holds(&self, id: ConnectionId, bytes: usize) {
+        self.append(id, Op::Holds(id, bytes));
+    }
+
+    /// JavaScript has taken so many messages more.
+    pub fn took(&self, id: ConnectionId, count: u32) {
+        self.append(id, Op::Took(id, count));
+    }
+
+    /// JavaScript wants to hear how long the answers to pings take from now on, or no longer.
+    pub fn time_pongs(&self, id: ConnectionId, wanted: bool) {
+        self.append(id, Op::TimePongs(id, wanted));
     }
 
     /// Sends a ping.
@@ -479,7 +585,7 @@ impl Engine {
     fn write_lone(&self) {
         #[cfg(unix)]
         for thread in &self.threads {
-            thread.write_lone(&self.slots.borrow());
+            thread.write_lone(&self.slots.borrow(), |slot| self.tell_drained(slot));
         }
     }
 }
@@ -542,8 +648,9 @@ mod tests {
         let new = adopt(&second);
         assert_eq!(new.slot, old.slot);
         let frame = || Bytes::from_static(b"\x81\x01a");
-        assert_eq!(second.send_owned(old, frame()), Sent::Gone);
-        assert_eq!(second.send_owned(new, frame()), Sent::Queued);
+        let options = SendOptions::default();
+        assert_eq!(second.send_owned(old, options, frame()), Sent::Gone);
+        assert_eq!(second.send_owned(new, options, frame()), Sent::OnItsWay);
         assert!(!second.is_alive(old) && second.is_alive(new));
         assert!(!second.join(old, &[1]));
         assert!(second.rooms().names().is_empty());

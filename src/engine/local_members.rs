@@ -59,7 +59,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::Engine;
+    use crate::engine::{Engine, SendOptions};
     use crate::exchange::oplog::Source;
     use crate::exchange::{ConnectionId, Generations, Settings};
     use crate::session::{Limits, Overflow};
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn send(engine: &Engine, id: ConnectionId, text: &[u8]) {
-        engine.send(id, |bytes| {
+        engine.send(id, SendOptions::default(), |bytes| {
             let start = bytes.len();
             encode_frame(bytes, Opcode::Text, text);
             start..bytes.len()

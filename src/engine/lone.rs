@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::slots::{SlotConnection, Slots};
 use super::thread::Thread;
 use crate::exchange::oplog::{Op, Segment};
+use crate::protocol::EncodedFrame;
 
 /// Up to so many frames are written here. If it were one, most answers would still wake a thread;
 /// with many, JavaScript would wait for the kernel.
@@ -20,8 +21,9 @@ const LONE_BYTES: usize = 4 << 10;
 
 impl Thread {
     /// Writes what is pending, if that is next to nothing and all before it has been carried out. What
-    /// cannot be written, and all that follows it, goes through the log.
-    pub fn write_lone(&self, slots: &Slots) {
+    /// cannot be written, and all that follows it, goes through the log. `on_drained` is called with the
+    /// slots of connections of whose queue JavaScript wants to hear that it is empty.
+    pub fn write_lone(&self, slots: &Slots, on_drained: impl Fn(u32)) {
         let mut pending = self.pending.borrow_mut();
         let Segment { ops, bytes, .. } = &mut *pending;
         if ops.len() > LONE_FRAMES || !ops.iter().all(is_lone) || !self.has_caught_up() {
@@ -39,6 +41,9 @@ impl Thread {
             let Some(connection) = slots.get(*id) else { break };
             let Written { whole, begun } = self.write(connection, &frames);
             let all = whole == frames.len();
+            if connection.account.take_drained() {
+                on_drained(id.slot);
+            }
             done += whole;
             if let Some(written) = begun
                 && let Op::Frame(id, range) = &ops[done]
@@ -80,6 +85,9 @@ impl Thread {
         let begun = whole + usize::from(rest > 0);
         let len: usize = frames[..begun].iter().map(|frame| frame.len()).sum();
         self.counters.sent_alone(begun as u64, len as u64);
+        for frame in &frames[..begun] {
+            self.counters.sizes_sent_alone.add(EncodedFrame::new(frame).payload().len(), 1);
+        }
         Written { whole, begun: (rest > 0).then_some(rest) }
     }
 }
@@ -107,7 +115,7 @@ mod tests {
 
     use rustix::net::sockopt;
 
-    use crate::engine::Engine;
+    use crate::engine::{Engine, SendOptions};
     use crate::exchange::oplog::Source;
     use crate::exchange::{ConnectionId, Generations, Settings};
     use crate::protocol::{CloseFrame, Opcode, encode_frame};
@@ -152,7 +160,7 @@ mod tests {
     }
 
     fn send(engine: &Engine, id: ConnectionId, payload: &[u8]) {
-        engine.send(id, |bytes| {
+        engine.send(id, SendOptions::default(), |bytes| {
             let start = bytes.len();
             encode_frame(bytes, Opcode::Binary, payload);
             start..bytes.len()

@@ -47,6 +47,11 @@ impl Memberships {
         self.0.contains(name)
     }
 
+    /// Their names, in no order.
+    pub fn names(&self) -> Vec<RoomName> {
+        self.0.iter().cloned().collect()
+    }
+
     /// How many rooms that is.
     pub fn count(&self) -> usize {
         self.0.len()

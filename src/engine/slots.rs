@@ -43,6 +43,8 @@ pub(super) struct SlotConnection {
     pub rooms: Memberships,
     /// JavaScript pumps its bytes.
     pub bridged: bool,
+    /// Its messages may be compressed.
+    pub deflates: bool,
     /// Where this thread may write to it.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
@@ -124,6 +126,7 @@ mod tests {
                 account: Arc::default(),
                 rooms: Memberships::default(),
                 bridged: false,
+                deflates: false,
                 #[cfg(unix)]
                 socket: None,
             };

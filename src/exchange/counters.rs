@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::histograms::{SizeTotals, Sizes};
+
 /// Totals since the engine was made, of one I/O thread. Only that thread adds to them, unless it says
 /// otherwise, so that nothing has to be locked per message; `dropped` is added to by both threads.
 /// Read from anywhere.
@@ -14,6 +16,12 @@ pub struct Counters {
     /// The same of what the JavaScript thread has written. Only that one adds to them.
     messages_sent_alone: AtomicU64,
     bytes_sent_alone: AtomicU64,
+    /// Payloads of whole data messages received.
+    pub sizes_received: Sizes,
+    /// Payloads of data messages sent, before they are compressed.
+    pub sizes_sent: Sizes,
+    /// The same of what the JavaScript thread has written. Only that one adds to them.
+    pub sizes_sent_alone: Sizes,
     dropped: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
@@ -143,6 +151,11 @@ impl Counters {
     /// Connections that have gone since the start.
     pub fn gone(&self) -> u64 {
         self.gone.load(Relaxed)
+    }
+
+    /// Payloads of data messages sent, by whichever thread.
+    pub fn sizes_of_all_sent(&self) -> SizeTotals {
+        self.sizes_sent.read() + self.sizes_sent_alone.read()
     }
 
     /// The totals now.

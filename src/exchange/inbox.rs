@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -66,6 +67,13 @@ pub enum What {
     },
     /// A binary message that has its own allocation.
     OwnedBinary(Vec<u8>),
+    /// The connection's queue is empty again, after JavaScript was told that something waits there. May
+    /// come late, when the slot has another connection.
+    Drained,
+    /// From here on JavaScript says which messages it has taken.
+    Paced,
+    /// A ping was answered after so many microseconds.
+    Pong(u32),
     /// The connection ended. The last event of its slot.
     Closed(Box<CloseFrame>),
     /// Something for the stream behind a bridge to do, which may go on after [`What::Closed`].
@@ -130,6 +138,11 @@ impl Batch {
     /// The end of a connection.
     pub fn push_closed(&mut self, slot: u32, frame: CloseFrame) {
         self.events.push(Event { slot, what: What::Closed(Box::new(frame)) });
+    }
+
+    /// Something about a connection that is no message, and not its end.
+    pub fn push_news(&mut self, slot: u32, what: What) {
+        self.events.push(Event { slot, what });
     }
 
     /// Something for the stream behind a bridge to do.
@@ -199,6 +212,7 @@ struct State {
 
 struct Posted {
     batch: Batch,
+    at: Instant,
     cost: usize,
     /// Number of the I/O thread that posted it.
     thread: usize,
@@ -232,14 +246,14 @@ impl Inbox {
 
     /// I/O thread `thread`: hands `batch` over and returns an empty one.
     pub fn post(&self, thread: usize, batch: Batch) -> Batch {
-        let cost = batch.cost();
+        let (cost, at) = (batch.cost(), Instant::now());
         let (spare, wake) = {
             let mut state = self.lock();
             state.bytes[thread] += cost;
             if state.bytes[thread] >= self.share() {
                 self.shares[thread].full.store(true, Relaxed);
             }
-            state.batches.push_back(Posted { batch, cost, thread });
+            state.batches.push_back(Posted { batch, at, cost, thread });
             let wake = !std::mem::replace(&mut state.waking, true);
             (state.spare.pop(), wake)
         };
@@ -263,11 +277,11 @@ impl Inbox {
         }
     }
 
-    /// JavaScript thread: the oldest batch. `None` ends the wake under way: the next post wakes
-    /// again.
-    pub fn take(&self) -> Option<Batch> {
+    /// JavaScript thread: the oldest batch, and when it was posted. `None` ends the wake under way: the
+    /// next post wakes again.
+    pub fn take(&self) -> Option<(Batch, Instant)> {
         let mut state = self.lock();
-        let Some(Posted { batch, cost, thread }) = state.batches.pop_front() else {
+        let Some(Posted { batch, at, cost, thread }) = state.batches.pop_front() else {
             state.waking = false;
             return None;
         };
@@ -278,7 +292,7 @@ impl Inbox {
         if reopened {
             share.room.notify_one();
         }
-        Some(batch)
+        Some((batch, at))
     }
 
     /// I/O thread: frees the memory that was to be used again.
@@ -325,8 +339,8 @@ mod tests {
         inbox.post(0, batch(1));
         inbox.post(0, batch(2));
         assert_eq!(wakes.load(Relaxed), 1);
-        assert_eq!(inbox.take().unwrap().text.len(), 1);
-        assert_eq!(inbox.take().unwrap().text.len(), 2);
+        assert_eq!(inbox.take().unwrap().0.text.len(), 1);
+        assert_eq!(inbox.take().unwrap().0.text.len(), 2);
         assert!(inbox.take().is_none());
         inbox.post(0, batch(3));
         assert_eq!(wakes.load(Relaxed), 2);

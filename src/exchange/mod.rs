@@ -8,6 +8,7 @@ mod common;
 mod counters;
 #[cfg(unix)]
 pub mod handshakes;
+pub mod histograms;
 mod ids;
 pub mod inbox;
 pub mod oplog;

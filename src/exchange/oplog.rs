@@ -106,6 +106,8 @@ pub enum Op {
     Rest(ConnectionId, Range<usize>, usize),
     /// Queues an encoded data frame that has its own allocation.
     SharedFrame(ConnectionId, Bytes),
+    /// The same for one that is not to be compressed.
+    UncompressedFrame(ConnectionId, Bytes),
     /// Queues an encoded data frame for many connections.
     Broadcast(Broadcast),
     /// Starts the close handshake.
@@ -120,6 +122,16 @@ pub enum Op {
     MarkReady(ConnectionId),
     /// The connection's handler is ready for messages: they need not be held any more.
     Deliver(ConnectionId),
+    /// JavaScript says from now on which messages it has taken, by [`Op::Took`].
+    Pace(ConnectionId),
+    /// It holds so many bytes of those that came before [`What::Paced`](super::inbox::What).
+    Holds(ConnectionId, usize),
+    /// It has taken so many messages more.
+    Took(ConnectionId, u32),
+    /// It wants to hear how long answers to its pings take, or no longer.
+    TimePongs(ConnectionId, bool),
+    /// Ends a connection without a handshake.
+    Terminate(ConnectionId),
     /// JavaScript has heard of the connection's end. Its last operation.
     Release(ConnectionId),
     /// Everything that had arrived for a bridged connection has been handed over.

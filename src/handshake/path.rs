@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
+
 use super::reject::shown;
 use super::target::{PathError, Target, is_dot_segment, normal_segment};
 
@@ -331,6 +333,16 @@ impl RouteTable {
         Ok(self.find(target)?.map(|route| route.rank.as_str()))
     }
 
+    /// What route `id` names in a request target: the segment for each `:name`, and for a `*` the rest,
+    /// by `*`, all decoded. Empty where the table has no such route, or another target than one of it.
+    pub fn params(&self, id: u32, target: &str) -> Vec<(String, String)> {
+        let route = self.routes().find(|route| route.id == id);
+        match (route, Target::read(target)) {
+            (Some(route), Ok(target)) => params_of(&route.pattern, &target.path),
+            _ => Vec::new(),
+        }
+    }
+
     fn find(&self, target: &str) -> Result<Option<&Route>, PathError> {
         let target = Target::read(target)?;
         if target.is_ambiguous() {
@@ -348,6 +360,29 @@ impl RouteTable {
             .or_else(|| first_match(&self.wildcards, key))
             .or(self.any_path.as_ref()))
     }
+}
+
+/// As [`RouteTable::params`]; `path` is in normal form.
+fn params_of(pattern: &str, path: &str) -> Vec<(String, String)> {
+    let mut rest = without_end_slashes(path);
+    let mut params = Vec::new();
+    for segment in without_end_slashes(pattern).split('/') {
+        if segment == "*" {
+            params.push((segment.to_owned(), decoded(rest)));
+            break;
+        }
+        let (value, behind) = rest.split_once('/').unwrap_or((rest, ""));
+        if let Some(name) = segment.strip_prefix(':') {
+            params.push((name.to_owned(), decoded(value)));
+        }
+        rest = behind;
+    }
+    params
+}
+
+/// A part of a path in normal form, which is UTF-8.
+fn decoded(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 fn first_match<'a>(routes: &'a BTreeMap<Vec<Segment>, Route>, key: &str) -> Option<&'a Route> {
@@ -511,6 +546,26 @@ mod tests {
             assert_eq!(table.insert(pattern, id), Ok(()), "{pattern:?}");
         }
         table
+    }
+
+    #[test]
+    fn what_a_route_names_is_decoded() {
+        let cases: &[(&str, &str, &[(&str, &str)])] = &[
+            ("/chat/:room", "/chat/blue?x=:room", &[("room", "blue")]),
+            ("/chat/:room/", "/chat/a%2Fb%20%C3%A9/", &[("room", "a/b é")]),
+            ("/a/:b/c/:d", "/a/%62/c/:d", &[("b", "b"), ("d", ":d")]),
+            ("/:a/files/*", "/x/files/one/two%2Fthree", &[("a", "x"), ("*", "one/two/three")]),
+            ("*", "/any//thing", &[("*", "any//thing")]),
+            ("*", "/", &[("*", "")]),
+            ("/", "/", &[]),
+            ("/plain", "/plain", &[]),
+        ];
+        for (pattern, target, expected) in cases {
+            let params = table(&[pattern]).params(0, target);
+            let params: Vec<_> = params.iter().map(|(name, value)| (&**name, &**value)).collect();
+            assert_eq!(params, *expected, "{pattern:?} {target:?}");
+        }
+        assert!(table(&["/:a"]).params(1, "/a").is_empty());
     }
 
     /// The pattern, of several, that wins for a target.

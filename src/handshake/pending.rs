@@ -1,5 +1,7 @@
 //! The handshakes under way.
 
+use std::time::{Duration, Instant};
+
 use rustc_hash::FxHashMap;
 
 use super::opening::Handshake;
@@ -10,7 +12,7 @@ use super::opening::Handshake;
 /// How many there are is how many places they take of those that a limit allows.
 #[derive(Debug, Default)]
 pub struct Pending {
-    handshakes: FxHashMap<u64, Handshake>,
+    handshakes: FxHashMap<u64, (Handshake, Instant)>,
     /// Number of the next one. At a million a second it lasts for half a million years.
     next: u64,
 }
@@ -20,19 +22,19 @@ impl Pending {
     pub fn add(&mut self, handshake: Handshake) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.handshakes.insert(number, handshake);
+        self.handshakes.insert(number, (handshake, Instant::now()));
         number
     }
 
     /// The handshake, unless it has been taken.
     pub fn get(&self, number: u64) -> Option<&Handshake> {
-        self.handshakes.get(&number)
+        self.handshakes.get(&number).map(|(handshake, _)| handshake)
     }
 
-    /// Takes a handshake out, to make a connection of it or to drop it. `None` where that has been
-    /// done before.
-    pub fn take(&mut self, number: u64) -> Option<Handshake> {
-        self.handshakes.remove(&number)
+    /// Takes a handshake out, to make a connection of it or to drop it, with the time since it was
+    /// added. `None` where that has been done before.
+    pub fn take(&mut self, number: u64) -> Option<(Handshake, Duration)> {
+        self.handshakes.remove(&number).map(|(handshake, since)| (handshake, since.elapsed()))
     }
 
     /// How many there are.
@@ -67,8 +69,8 @@ mod tests {
         let first = pending.add(handshake(1));
         let second = pending.add(handshake(2));
         assert_eq!(pending.count(), 2);
-        assert_eq!(pending.take(first), Some(handshake(1)));
-        assert_eq!((pending.take(first), pending.get(first)), (None, None));
+        assert_eq!(pending.take(first).map(|(taken, _)| taken), Some(handshake(1)));
+        assert!(pending.take(first).is_none() && pending.get(first).is_none());
         assert_eq!(pending.count(), 1);
         assert_eq!(pending.get(second), Some(&handshake(2)));
     }
@@ -80,7 +82,7 @@ mod tests {
         pending.take(first);
         let second = pending.add(handshake(2));
         assert_ne!(first, second);
-        assert_eq!(pending.take(first), None);
+        assert!(pending.take(first).is_none());
         assert_eq!(pending.count(), 1);
     }
 }

@@ -45,6 +45,11 @@ impl Timers {
         millis(self.started.elapsed())
     }
 
+    /// Microseconds since the thread started.
+    pub fn now_micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     fn queue(&self, deadline: Deadline) -> &RefCell<Deadlines> {
         match deadline {
             Deadline::Heartbeat => &self.heartbeats,

@@ -19,25 +19,31 @@ const BROADCAST_WRITES: usize = 256;
 
 impl IoThread {
     /// Queues a frame that JavaScript has counted; `shared` is the same frame where it has its own
-    /// memory.
-    pub fn send(&self, id: ConnectionId, frame: EncodedFrame<'_>, shared: Option<&Bytes>) {
+    /// memory. Not compressed unless it `may_compress`.
+    pub fn send(
+        &self,
+        id: ConnectionId,
+        frame: EncodedFrame<'_>,
+        shared: Option<&Bytes>,
+        may_compress: bool,
+    ) {
         // A connection that has ended took its count along.
         let Some(connection) = self.get(id) else { return };
         let sent = {
             let resources = &mut self.resources.borrow_mut();
-            connection.session.borrow_mut().send(frame, shared, resources)
+            connection.session.borrow_mut().send(frame, shared, may_compress, resources)
         };
         if let Some(sent) = sent {
             self.mark_dirty(&connection);
             self.counters.sent(1, sent as u64);
+            self.counters.sizes_sent.add(frame.payload().len(), 1);
         }
     }
 
     /// Queues the rest of a frame that the JavaScript thread has begun to write, also where the
     /// connection has ended since.
     pub fn send_rest(self: &Rc<Self>, id: ConnectionId, frame: EncodedFrame<'_>, written: usize) {
-        let leaving = || self.leaving.borrow().get(&id.generation).cloned();
-        let Some(connection) = self.get(id).or_else(leaving) else { return };
+        let Some(connection) = self.get(id).or_else(|| self.leaving(id)) else { return };
         let effects = {
             let resources = &mut self.resources.borrow_mut();
             connection.session.borrow_mut().queue_rest(frame, written, resources)
@@ -89,6 +95,7 @@ impl IoThread {
             settle(self, &connection, effects);
         }
         self.counters.sent(sum.messages, sum.bytes);
+        outgoing.delivered(|len, messages| self.counters.sizes_sent.add(len, messages));
         self.counters.dropped(sum.dropped);
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::state::IoThread;
 use super::turns::Turn;
+use crate::exchange::inbox::What;
 use crate::session::{Appetite, Course, Effects, Events, Session};
 use crate::transport::{Ready, Transport};
 
@@ -40,6 +41,9 @@ pub(super) fn settle(io: &Rc<IoThread>, connection: &Rc<Connection>, effects: Ef
         io.batch.borrow_mut().push_closed(connection.id.slot, report);
         io.batch_changed();
         connection.stop_reading();
+    }
+    if effects.pinged {
+        connection.session.borrow_mut().pinged(io.timers.now_micros());
     }
     if effects.write {
         io.mark_dirty(connection);
@@ -202,7 +206,7 @@ fn read_once(
 
 /// Has the session parse `bytes`, or those that it has kept, and posts what they say.
 fn receive(io: &Rc<IoThread>, connection: &Rc<Connection>, bytes: Option<&mut [u8]>) {
-    let mut posting = Posting { io, slot: connection.id.slot, messages: 0, payload: 0 };
+    let mut posting = Posting { io, connection, messages: 0, payload: 0 };
     let effects = {
         let session = &mut connection.session.borrow_mut();
         let resources = &mut io.resources.borrow_mut();
@@ -225,7 +229,7 @@ fn receive(io: &Rc<IoThread>, connection: &Rc<Connection>, bytes: Option<&mut [u
 /// Puts messages into the batch.
 struct Posting<'a> {
     io: &'a IoThread,
-    slot: u32,
+    connection: &'a Connection,
     messages: u64,
     payload: u64,
 }
@@ -234,6 +238,7 @@ impl Posting<'_> {
     fn count(&mut self, len: usize) {
         self.messages += 1;
         self.payload += len as u64;
+        self.io.counters.sizes_received.add(len, 1);
         self.io.post_if_full();
     }
 }
@@ -241,12 +246,17 @@ impl Posting<'_> {
 impl Events for Posting<'_> {
     fn message(&mut self, is_text: bool, payload: &[u8]) {
         self.count(payload.len());
-        self.io.batch.borrow_mut().push_message(self.slot, is_text, payload);
+        self.io.batch.borrow_mut().push_message(self.connection.id.slot, is_text, payload);
     }
 
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
         self.count(payload.len());
-        self.io.batch.borrow_mut().push_owned(self.slot, is_text, payload);
+        self.io.batch.borrow_mut().push_owned(self.connection.id.slot, is_text, payload);
+    }
+
+    fn pong(&mut self, pinged_at: u64) {
+        let micros = self.io.timers.now_micros().saturating_sub(pinged_at);
+        self.io.tell_news(self.connection, What::Pong(micros.try_into().unwrap_or(u32::MAX)));
     }
 
     fn is_full(&self) -> bool {
@@ -309,7 +319,7 @@ pub(super) fn flush(io: &Rc<IoThread>, connection: &Rc<Connection>) {
         connection.place.linger();
     }
     match write(io, &connection.transport, &mut session) {
-        Written::All => {}
+        Written::All => io.tell_drained(connection, &session),
         // It nudges when it is done.
         Written::NotNow => {
             connection.place.stop_lingering();
@@ -336,7 +346,10 @@ async fn drain(io: &IoThread, connection: &Connection) -> bool {
         let written = write(io, &connection.transport, &mut connection.session.borrow_mut());
         io.recount_transport(&connection.transport);
         match written {
-            Written::All => return true,
+            Written::All => {
+                io.tell_drained(connection, &connection.session.borrow());
+                return true;
+            }
             Written::Failed => return false,
             Written::Blocked => _ = ready.clear(),
             // It takes the time of a system call, and happens to hardly anyone.

@@ -9,6 +9,7 @@ use super::connection::{Connection, Place};
 use super::driving::{lose, settle, start_reading};
 use super::state::IoThread;
 use crate::exchange::ConnectionId;
+use crate::exchange::inbox::What;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews, Target};
 use crate::protocol::{CloseFrame, EncodedFrame, Frames, close};
 use crate::session::{Deadline, Effects, Memory, Resources, Session};
@@ -29,12 +30,15 @@ impl IoThread {
         while let Some(op) = ops.next() {
             match op {
                 Op::Adopt(adoption) => self.adopt(*adoption),
-                Op::Frame(id, range) => self.send(id, EncodedFrame::new(&bytes[range]), None),
+                Op::Frame(id, range) => self.send(id, EncodedFrame::new(&bytes[range]), None, true),
                 Op::Rest(id, range, written) => {
                     self.send_rest(id, EncodedFrame::new(&bytes[range]), written);
                 }
                 Op::SharedFrame(id, frame) => {
-                    self.send(id, EncodedFrame::new(&frame), Some(&frame));
+                    self.send(id, EncodedFrame::new(&frame), Some(&frame), true);
+                }
+                Op::UncompressedFrame(id, frame) => {
+                    self.send(id, EncodedFrame::new(&frame), Some(&frame), false);
                 }
                 Op::Broadcast(first) => self.broadcast(join(first, &mut ops, &self.common.memory)),
                 Op::Close(id, frame) => self.close(id, *frame),
@@ -42,10 +46,20 @@ impl IoThread {
                 Op::Ping(id) => self.with(id, Session::ping),
                 Op::MarkAlive(id) => self.tell(id, |each| each.session.borrow_mut().mark_alive()),
                 Op::MarkReady(id) => self.tell(id, |each| each.marks.ready.set(true)),
-                Op::Deliver(id) => self.tell(id, |each| {
-                    each.session.borrow_mut().handler_is_ready(&mut self.resources.borrow_mut());
-                    each.resumed.wake();
+                Op::Deliver(id) => self.read_on(id, |session, resources| {
+                    session.handler_is_ready(self.timers.now(), resources)
                 }),
+                Op::Pace(id) => self.pace(id),
+                Op::Holds(id, bytes) => self.tell(id, |each| {
+                    each.session.borrow_mut().holds(bytes, &mut self.resources.borrow_mut());
+                }),
+                Op::Took(id, count) => self.read_on(id, |session, resources| {
+                    session.took(count as usize, self.timers.now(), resources)
+                }),
+                Op::TimePongs(id, wanted) => {
+                    self.tell(id, |each| each.session.borrow_mut().time_pongs(wanted));
+                }
+                Op::Terminate(id) => self.terminate(id),
                 Op::Release(id) => self.with(id, Session::release),
                 Op::Probed(id) => self.on_answer(id),
                 Op::Bridge(key, StreamNews::Received(range)) => {
@@ -85,6 +99,32 @@ impl IoThread {
         }
     }
 
+    /// Has the session of a connection do something after which it may be read again.
+    fn read_on(
+        self: &Rc<Self>,
+        id: ConnectionId,
+        act: impl FnOnce(&mut Session, &mut Resources) -> Effects,
+    ) {
+        self.with(id, act);
+        self.tell(id, |each| each.resumed.wake());
+    }
+
+    fn pace(&self, id: ConnectionId) {
+        self.tell(id, |each| {
+            if each.session.borrow_mut().pace(&mut self.resources.borrow_mut()) {
+                self.tell_news(each, What::Paced);
+            }
+            each.resumed.wake();
+        });
+    }
+
+    /// Also one that is being seen out.
+    fn terminate(self: &Rc<Self>, id: ConnectionId) {
+        if let Some(connection) = self.get(id).or_else(|| self.leaving(id)) {
+            lose(self, &connection);
+        }
+    }
+
     /// What comes for a bridge that is gone comes too late.
     fn tell_bridge(&self, key: u32, act: impl FnOnce(&Bridge)) {
         let bridge = self.bridges.borrow().get(&key).and_then(Weak::upgrade);
@@ -95,9 +135,8 @@ impl IoThread {
     }
 
     fn close(self: &Rc<Self>, id: ConnectionId, frame: CloseFrame) {
-        self.with(id, |session, resources| session.close(frame, resources));
         // The peer's answer has to be read.
-        self.tell(id, |each| each.resumed.wake());
+        self.read_on(id, |session, resources| session.close(frame, resources));
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {

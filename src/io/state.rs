@@ -17,10 +17,10 @@ use super::population::Population;
 use super::securing::Pump;
 use super::turns::Turns;
 use super::unread::UnreadBytes;
-use crate::exchange::inbox::Batch;
+use crate::exchange::inbox::{Batch, What};
 use crate::exchange::oplog::OpLog;
 use crate::exchange::{Common, ConnectionId, Counters, Settings};
-use crate::session::Resources;
+use crate::session::{Resources, Session};
 use crate::transport::Transport;
 use crate::transport::bridge::{Bridge, Command};
 #[cfg(unix)]
@@ -128,6 +128,11 @@ impl IoThread {
         (connection.id == id).then(|| connection.clone())
     }
 
+    /// A connection that has ended and is being seen out.
+    pub fn leaving(&self, id: ConnectionId) -> Option<Rc<Connection>> {
+        self.leaving.borrow().get(&id.generation).cloned()
+    }
+
     pub fn all(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().iter().flatten().cloned().collect()
     }
@@ -224,6 +229,20 @@ impl IoThread {
         let mut batch = self.batch.borrow_mut();
         if !batch.is_empty() {
             *batch = self.common.inbox.post(self.number, std::mem::take(&mut batch));
+        }
+    }
+
+    /// Tells JavaScript something about a connection.
+    pub fn tell_news(&self, connection: &Connection, what: What) {
+        self.post_if_full();
+        self.batch.borrow_mut().push_news(connection.id.slot, what);
+        self.batch_changed();
+    }
+
+    /// Tells JavaScript that all has left what a connection had to send, if it wants to know.
+    pub fn tell_drained(&self, connection: &Connection, session: &Session) {
+        if session.takes_drained() {
+            self.tell_news(connection, What::Drained);
         }
     }
 

@@ -227,7 +227,7 @@ mod tests {
 
     /// The slots whose messages JavaScript finds.
     fn take_all(io: &IoThread) -> Vec<u32> {
-        let batches = std::iter::from_fn(|| io.common.inbox.take());
+        let batches = std::iter::from_fn(|| io.common.inbox.take().map(|(batch, _)| batch));
         batches.flat_map(|batch| batch.events).map(|event| event.slot).collect()
     }
 

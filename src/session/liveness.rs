@@ -1,5 +1,10 @@
 //! Whether the peer still lives: pings, their answers, and whoever has to be asked first.
 
+use std::collections::VecDeque;
+
+/// Of so many pings that have not been answered, the time is known; of earlier ones it is forgotten.
+const MAX_TIMED: usize = 8;
+
 /// A limit of time. All limits of a kind have the same length, which is not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
@@ -32,13 +37,29 @@ pub(super) struct Liveness {
     /// The peer has sent its close frame, behind which nothing comes (RFC 6455 §1.4). Here, as by
     /// itself it would take eight bytes of each connection.
     pub peer_has_closed: bool,
-    /// The latest ping that came while the peer does not read, or while too much is queued. Only
-    /// that one has to be answered (RFC 6455 §5.5.3), so a flood of pings cannot fill the outbox.
-    pub unanswered: Option<Box<[u8]>>,
+    /// What most connections have no use for.
+    seldom: Option<Box<Seldom>>,
     /// What JavaScript has been asked last, and how many of its answers are still to come. Only the
     /// last one counts.
     question: Question,
     answers: u32,
+}
+
+#[derive(Debug, Default)]
+struct Seldom {
+    /// The latest ping that came while the peer does not read, or while too much is queued. Only
+    /// that one has to be answered (RFC 6455 §5.5.3), so a flood of pings cannot fill the outbox.
+    unanswered: Option<Box<[u8]>>,
+    /// Our pings, where JavaScript wants to know how long their answers take.
+    timed: Option<Timed>,
+}
+
+/// Pings that can be told apart by their payload, which is their number.
+#[derive(Debug, Default)]
+struct Timed {
+    next: u32,
+    /// The number of each that has not been answered, and when it was sent, oldest first.
+    under_way: VecDeque<(u32, u64)>,
 }
 
 impl Liveness {
@@ -48,10 +69,67 @@ impl Liveness {
             pinged_at: None,
             ping_waits: false,
             peer_has_closed: false,
-            unanswered: None,
+            seldom: None,
             question: Question::PingWritten,
             answers: 0,
         }
+    }
+
+    /// A ping of the peer that is to be answered later, instead of earlier ones.
+    pub fn keep_ping(&mut self, payload: &[u8]) {
+        self.seldom.get_or_insert_default().unanswered = Some(payload.into());
+    }
+
+    /// Takes the ping that has been kept.
+    pub fn take_ping(&mut self) -> Option<Box<[u8]>> {
+        let ping = self.seldom.as_mut()?.unanswered.take();
+        self.forget_if_empty();
+        ping
+    }
+
+    fn forget_if_empty(&mut self) {
+        if let Some(Seldom { unanswered: None, timed: None }) = self.seldom.as_deref() {
+            self.seldom = None;
+        }
+    }
+
+    /// JavaScript wants to know how long answers to pings take from now on, or no longer.
+    pub fn time_pongs(&mut self, wanted: bool) {
+        if wanted {
+            self.seldom.get_or_insert_default().timed.get_or_insert_default();
+        } else if let Some(seldom) = &mut self.seldom {
+            seldom.timed = None;
+            self.forget_if_empty();
+        }
+    }
+
+    /// The payload of the next ping where its answer is timed: [`Self::pinged`] is to follow.
+    pub fn number_ping(&mut self) -> Option<[u8; 4]> {
+        let Timed { next, under_way } = self.seldom.as_mut()?.timed.as_mut()?;
+        let number = *next;
+        *next = next.wrapping_add(1);
+        if under_way.len() == MAX_TIMED {
+            under_way.pop_front();
+        }
+        under_way.push_back((number, 0));
+        Some(number.to_be_bytes())
+    }
+
+    /// The latest numbered ping is sent at this time, of whatever clock.
+    pub fn pinged(&mut self, at: u64) {
+        let timed = self.seldom.as_mut().and_then(|seldom| seldom.timed.as_mut());
+        if let Some((_, sent)) = timed.and_then(|timed| timed.under_way.back_mut()) {
+            *sent = at;
+        }
+    }
+
+    /// Takes a pong. Returns when the ping was sent that it answers, if that is timed. A peer need not
+    /// answer those before it (RFC 6455 §5.5.3).
+    pub fn answered_at(&mut self, payload: &[u8]) -> Option<u64> {
+        let number = u32::from_be_bytes(payload.try_into().ok()?);
+        let under_way = &mut self.seldom.as_mut()?.timed.as_mut()?.under_way;
+        let at = under_way.iter().position(|(each, _)| *each == number)?;
+        under_way.drain(..=at).next_back().map(|(_, sent)| sent)
     }
 
     /// The peer has done something.

@@ -1,5 +1,7 @@
 //! The receiving half of a session: when it takes bytes, and what becomes of them.
 
+use std::collections::VecDeque;
+
 use super::liveness::Liveness;
 use super::resources::Resources;
 use super::sending::Sender;
@@ -9,8 +11,8 @@ use crate::protocol::{Assembler, CloseFrame, Opcode, Sink, Violation};
 /// from then on, only the last one is (RFC 6455 §5.5.3).
 const MAX_QUEUED_FOR_PONG: usize = 64 << 10;
 
-/// Bytes of messages that JavaScript has to hold for a handler that is not ready for them, above
-/// which nothing more is taken from that peer.
+/// Bytes of messages that JavaScript has to hold, for a handler that is not ready for them or as it has
+/// paused, above which nothing more is taken from that peer.
 pub(super) const MAX_HELD: usize = 64 << 10;
 
 /// The same for all connections of a thread together. Those whose handlers are ready are not affected.
@@ -29,6 +31,8 @@ pub trait Events {
     fn message(&mut self, is_text: bool, payload: &[u8]);
     /// A message that has its own memory.
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>);
+    /// The peer has answered a ping that was sent at this time: see [`Session::pinged`](super::Session).
+    fn pong(&mut self, pinged_at: u64);
     /// Whether it takes no more for now. Asked between two messages: a kilobyte of input may be a
     /// megabyte of one.
     fn is_full(&self) -> bool;
@@ -41,7 +45,7 @@ pub enum Appetite {
     Unread,
     /// It takes the next bytes of the peer, but no more than this many.
     Hungry(usize),
-    /// It takes none until JavaScript's handler is ready for messages.
+    /// It takes none until JavaScript's handler is ready for messages, or has taken some.
     Held,
     /// It takes none any more.
     Done,
@@ -54,6 +58,23 @@ enum Handler {
     Awaited(usize),
     /// Messages go to listeners as they come.
     Ready,
+    /// JavaScript says which of them it has taken, and has some wait.
+    Paced(Box<Paced>),
+}
+
+/// Messages that JavaScript has not said to have taken.
+#[derive(Debug, Default)]
+struct Paced {
+    /// What each counts, in bytes, oldest first. The first of all is none: it stands for those before it.
+    costs: VecDeque<usize>,
+    sum: usize,
+}
+
+impl Paced {
+    fn push(&mut self, cost: usize) {
+        self.costs.push_back(cost);
+        self.sum += cost;
+    }
 }
 
 #[derive(Debug)]
@@ -93,8 +114,50 @@ impl Receiver {
 
     /// Memory of what is unfinished, has not been parsed, or is held for the handler, in bytes.
     pub fn kept(&self) -> usize {
-        let held = if let Handler::Awaited(held) = self.handler { held } else { 0 };
+        let held = match &self.handler {
+            Handler::Awaited(held) => *held,
+            Handler::Ready => 0,
+            Handler::Paced(paced) => paced.sum,
+        };
         self.assembler.kept() + self.unread.capacity() + held
+    }
+
+    /// Whether it takes nothing because of what JavaScript holds.
+    pub fn is_held(&self, resources: &Resources) -> bool {
+        self.handler.room(resources) == 0
+    }
+
+    /// JavaScript says from now on what it takes. Returns `true` if it did not before: it is then to be
+    /// told from where on it counts, which is the first that it takes.
+    pub fn pace(&mut self, resources: &mut Resources) -> bool {
+        let held = match self.handler {
+            Handler::Awaited(held) => held,
+            Handler::Ready => 0,
+            Handler::Paced(_) => return false,
+        };
+        self.handler_is_ready(resources);
+        let mut paced = Box::<Paced>::default();
+        paced.push(held);
+        self.handler = Handler::Paced(paced);
+        true
+    }
+
+    /// JavaScript holds so many bytes of what came before it was told from where on it counts.
+    pub fn holds(&mut self, bytes: usize) {
+        if let Handler::Paced(paced) = &mut self.handler
+            && let Some(first) = paced.costs.front_mut()
+        {
+            paced.sum = paced.sum - *first + bytes;
+            *first = bytes;
+        }
+    }
+
+    /// JavaScript has taken so many.
+    pub fn took(&mut self, count: usize) {
+        if let Handler::Paced(paced) = &mut self.handler {
+            let count = count.min(paced.costs.len());
+            paced.sum -= paced.costs.drain(..count).sum::<usize>();
+        }
     }
 
     /// JavaScript holds no more messages.
@@ -157,13 +220,18 @@ impl Handler {
             Self::Awaited(_) if resources.held >= MAX_HELD_BY_ALL => 0,
             Self::Awaited(held) => MAX_HELD.saturating_sub(*held),
             Self::Ready => usize::MAX,
+            Self::Paced(paced) => MAX_HELD.saturating_sub(paced.sum),
         }
     }
 
     fn took(&mut self, len: usize, resources: &mut Resources) {
-        if let Self::Awaited(held) = self {
-            *held += len + HELD_MESSAGE;
-            resources.held += len + HELD_MESSAGE;
+        match self {
+            Self::Awaited(held) => {
+                *held += len + HELD_MESSAGE;
+                resources.held += len + HELD_MESSAGE;
+            }
+            Self::Ready => {}
+            Self::Paced(paced) => paced.push(len + HELD_MESSAGE),
         }
     }
 }
@@ -207,15 +275,18 @@ impl<E: Events> Sink for Parsing<'_, E> {
         }
         let queued = self.intake.sender.account.buffered();
         if self.intake.sender.is_blocked() || queued >= MAX_QUEUED_FOR_PONG {
-            self.intake.liveness.unanswered = Some(payload.into());
+            self.intake.liveness.keep_ping(payload);
         } else {
             self.intake.sender.queue_control(Opcode::Pong, payload, self.intake.resources);
             self.write = true;
         }
     }
 
-    fn pong(&mut self, _payload: &[u8]) {
+    fn pong(&mut self, payload: &[u8]) {
         self.intake.sender.account.mark_alive();
+        if let Some(pinged_at) = self.intake.liveness.answered_at(payload) {
+            self.intake.events.pong(pinged_at);
+        }
     }
 
     fn close(&mut self, frame: CloseFrame) {

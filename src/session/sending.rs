@@ -37,11 +37,15 @@ pub(super) struct Sender {
 pub struct Outgoing {
     frames: Frames,
     compressed: Vec<(u8, Frames)>,
+    /// Connections that have got all of the frames.
+    whole: u64,
+    /// How many others, who had no room for all, have got each of the frames. Empty where there are none.
+    partial: Vec<u64>,
 }
 
 impl From<Frames> for Outgoing {
     fn from(frames: Frames) -> Self {
-        Self { frames, compressed: Vec::new() }
+        Self { frames, compressed: Vec::new(), whole: 0, partial: Vec::new() }
     }
 }
 
@@ -56,6 +60,15 @@ impl Outgoing {
             self.compressed.len() - 1
         });
         &self.compressed[at].1
+    }
+
+    /// Tells, once everybody has been served, what was delivered: payload lengths in bytes, before they
+    /// were compressed, and how many messages of each.
+    pub fn delivered(&self, mut tell: impl FnMut(usize, u64)) {
+        let partial = self.partial.iter().copied().chain(std::iter::repeat(0));
+        for (frame, partial) in self.frames.iter().zip(partial) {
+            tell(frame.payload().len(), self.whole + partial);
+        }
     }
 }
 
@@ -133,14 +146,18 @@ impl Sender {
     }
 
     /// Queues a frame that JavaScript has counted, after having asked [`Account::admits`]; `shared`
-    /// is the same frame where it has its own memory. Returns its length as it leaves.
+    /// is the same frame where it has its own memory. Only if it `may_compress`, it is compressed where
+    /// that was agreed on (RFC 7692 §6: each message may be compressed or not). Returns its length as it
+    /// leaves.
     pub fn send(
         &mut self,
         frame: EncodedFrame<'_>,
         shared: Option<&Bytes>,
+        may_compress: bool,
         resources: &mut Resources,
     ) -> usize {
-        if let Some(params) = self.deflate.filter(|_| resources.is_worth_compressing(frame)) {
+        let compresses = |_: &_| may_compress && resources.is_worth_compressing(frame);
+        if let Some(params) = self.deflate.filter(compresses) {
             let compressed = self.compress(params, std::iter::once(frame), resources);
             self.account.remove(frame.len());
             self.queue_shared(compressed.bytes(), resources);
@@ -169,8 +186,11 @@ impl Sender {
             self.account.buffered().saturating_add(outgoing.frames.len()) <= max
         };
         if !fits {
-            return self.broadcast_what_fits(&outgoing.frames, max, resources);
+            let Outgoing { frames, partial, .. } = outgoing;
+            partial.resize(count, 0);
+            return self.broadcast_what_fits(frames, partial, max, resources);
         }
+        outgoing.whole += 1;
         let own;
         let frames =
             match self.deflate.filter(|_| resources.any_worth_compressing(&outgoing.frames)) {
@@ -192,11 +212,12 @@ impl Sender {
     fn broadcast_what_fits(
         &mut self,
         frames: &Frames,
+        fitting: &mut [u64],
         max: usize,
         resources: &mut Resources,
     ) -> Delivered {
         let mut delivered = Delivered::default();
-        for frame in frames.iter() {
+        for (frame, fitting) in frames.iter().zip(fitting) {
             let ends = delivered.dropped > 0 && resources.limits.overflow == Overflow::Close;
             if ends || !self.account.admits(frame.len(), max) {
                 delivered.dropped += 1;
@@ -204,8 +225,9 @@ impl Sender {
             }
             // As if JavaScript had sent it.
             self.account.add(frame.len());
+            *fitting += 1;
             delivered.messages += 1;
-            delivered.bytes += self.send(frame, None, resources) as u64;
+            delivered.bytes += self.send(frame, None, true, resources) as u64;
         }
         delivered
     }
@@ -247,7 +269,7 @@ impl Sender {
         if self.blocked {
             return false;
         }
-        let Some(ping) = liveness.unanswered.take() else { return false };
+        let Some(ping) = liveness.take_ping() else { return false };
         self.queue_control(Opcode::Pong, &ping, resources);
         true
     }
@@ -277,12 +299,14 @@ impl Sender {
     /// The transport takes no more for now.
     pub fn block(&mut self) {
         self.blocked = true;
+        self.account.set_blocked(true);
         self.outbox.settle();
     }
 
     /// The transport has taken everything.
     pub fn unblock(&mut self) {
         self.blocked = false;
+        self.account.set_blocked(false);
     }
 
     /// Drops what has not begun to leave, except the response. Returns how many bytes that were.

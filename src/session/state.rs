@@ -61,6 +61,8 @@ pub struct Effects {
     pub write: bool,
     /// The time that this kind of limit has starts now.
     pub start: Option<Deadline>,
+    /// A ping whose answer is timed is to be sent: [`Session::pinged`].
+    pub pinged: bool,
     /// JavaScript is to say so once it has written and read what there is for this connection:
     /// [`Session::answered`].
     pub ask: bool,
@@ -283,13 +285,14 @@ impl Session {
         &mut self,
         frame: EncodedFrame<'_>,
         shared: Option<&Bytes>,
+        may_compress: bool,
         resources: &mut Resources,
     ) -> Option<usize> {
         if !self.takes_data() {
             self.sender.refuse(frame.len());
             return None;
         }
-        let sent = self.sender.send(frame, shared, resources);
+        let sent = self.sender.send(frame, shared, may_compress, resources);
         self.recount(resources);
         Some(sent)
     }
@@ -329,9 +332,24 @@ impl Session {
         if !self.is_open() || waits {
             return Effects::default();
         }
-        self.sender.queue_control(Opcode::Ping, b"", resources);
+        let number = self.liveness.number_ping();
+        let payload = number.as_ref().map_or(&b""[..], |number| number);
+        self.sender.queue_control(Opcode::Ping, payload, resources);
         self.recount(resources);
-        Effects::write()
+        Effects { pinged: number.is_some(), ..Effects::write() }
+    }
+
+    /// The ping of [`Effects::pinged`] is sent at this time. [`Events::pong`] gives it back, so whoever
+    /// drives the session may use any clock.
+    pub fn pinged(&mut self, at: u64) {
+        self.liveness.pinged(at);
+    }
+
+    /// JavaScript wants to hear how long the answers to its pings take, or no longer.
+    pub fn time_pongs(&mut self, wanted: bool) {
+        if self.is_open() {
+            self.liveness.time_pongs(wanted);
+        }
     }
 
     /// Starts the close handshake, unless one has begun.
@@ -341,7 +359,7 @@ impl Session {
         }
         // The peer's answer has to be read, and messages do not count any more.
         self.receiver.handler_is_ready(resources);
-        self.liveness.unanswered = None;
+        let _ = self.liveness.take_ping();
         self.sender.queue_close(&frame, resources);
         self.phase = Phase::Closing(Box::new(frame));
         self.recount(resources);
@@ -353,10 +371,45 @@ impl Session {
         self.liveness.heard();
     }
 
-    /// JavaScript's handler is ready for messages.
-    pub fn handler_is_ready(&mut self, resources: &mut Resources) {
+    /// JavaScript's handler is ready for messages: as many may come from `now` on as there are.
+    pub fn handler_is_ready(&mut self, now: u64, resources: &mut Resources) -> Effects {
+        let was_held = self.receiver.is_held(resources);
         self.receiver.handler_is_ready(resources);
+        self.after_hold(was_held, now, resources)
+    }
+
+    /// JavaScript says from now on which messages it has taken, by [`Self::took`], so that only few wait
+    /// there. Returns `true` if it did not before: it is then to be told, behind the messages that have
+    /// come until now, from where on it counts. It takes that as if it were a message.
+    pub fn pace(&mut self, resources: &mut Resources) -> bool {
+        let news = self.is_open() && self.receiver.pace(resources);
         self.recount(resources);
+        news
+    }
+
+    /// What JavaScript has been told so by [`Self::pace`] stands for so many bytes of messages that had
+    /// come before.
+    pub fn holds(&mut self, bytes: usize, resources: &mut Resources) {
+        self.receiver.holds(bytes);
+        self.recount(resources);
+    }
+
+    /// JavaScript has taken so many messages more.
+    pub fn took(&mut self, count: usize, now: u64, resources: &mut Resources) -> Effects {
+        let was_held = self.receiver.is_held(resources);
+        self.receiver.took(count);
+        self.after_hold(was_held, now, resources)
+    }
+
+    /// A peer that was not read has its time for a pong again.
+    fn after_hold(&mut self, was_held: bool, now: u64, resources: &mut Resources) -> Effects {
+        self.recount(resources);
+        let reads_again = was_held && !self.receiver.is_held(resources);
+        if !reads_again || !self.is_open() || self.liveness.is_certain() {
+            return Effects::default();
+        }
+        self.liveness.wait_from(now);
+        Effects { start: Some(Deadline::Pong), ..Effects::default() }
     }
 
     /// The queue is over its limit: what has not begun to leave is dropped, and the peer is told
@@ -495,6 +548,11 @@ impl Session {
     /// Bytes that wait to be written.
     pub fn queued(&self) -> usize {
         self.sender.queued()
+    }
+
+    /// Whether JavaScript is to be told that nothing waits to be written any more. Once.
+    pub fn takes_drained(&self) -> bool {
+        self.sender.account.take_drained()
     }
 
     /// Whether the transport takes no more for now.

@@ -24,11 +24,25 @@ enum Step<'a> {
     /// Bytes that were kept are parsed.
     GoOn,
     HandlerReady,
+    /// The same at a time.
+    HandlerReadyAt(u64),
+    /// JavaScript says from now on what it has taken, ...
+    Pace,
+    /// ... holds so many bytes of what came before, ...
+    Holds(usize),
+    /// ... and has taken so many messages at a time.
+    Took(usize, u64),
     Send(&'a str),
+    /// A message that is not to be compressed.
+    SendUncompressed(&'a str),
     /// Messages to a room, made one behind the other.
     Broadcast(&'a [&'a str]),
     Close(u16, &'a str),
     Ping,
+    /// JavaScript wants to hear how long pongs take, or no longer.
+    TimePongs(bool),
+    /// A ping that is sent at a time.
+    PingAt(u64),
     MarkAlive,
     Release,
     /// The transport takes so many bytes, and then no more.
@@ -59,6 +73,10 @@ impl Events for Heard {
 
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
         self.message(is_text, &payload);
+    }
+
+    fn pong(&mut self, pinged_at: u64) {
+        self.words.push(format!("pong of {pinged_at}"));
     }
 
     fn is_full(&self) -> bool {
@@ -132,12 +150,21 @@ impl Rig {
             PeerEnds => return session.peer_ended(resources),
             InboxFull(full) => heard.full = full,
             GoOn => return session.go_on(heard, resources),
-            HandlerReady => session.handler_is_ready(resources),
-            Send(text) => {
+            HandlerReady => return session.handler_is_ready(0, resources),
+            HandlerReadyAt(now) => return session.handler_is_ready(now, resources),
+            Pace => {
+                if session.pace(resources) {
+                    heard.words.push("paced".into());
+                }
+            }
+            Holds(bytes) => session.holds(bytes, resources),
+            Took(count, now) => return session.took(count, now, resources),
+            Send(text) | SendUncompressed(text) => {
                 let frame = encoded(text);
                 if account.is_alive() && account.admits(frame.len(), LIMITS.max_backpressure) {
                     account.add(frame.len());
-                    let _ = session.send(EncodedFrame::new(&frame), None, resources);
+                    let compress = matches!(step, Send(_));
+                    let _ = session.send(EncodedFrame::new(&frame), None, compress, resources);
                 } else {
                     heard.words.push("refused".into());
                 }
@@ -148,12 +175,23 @@ impl Rig {
                 if delivered.dropped > 0 {
                     heard.words.push(format!("{} dropped", delivered.dropped));
                 }
+                let mut told = 0;
+                outgoing.delivered(|_, messages| told += messages);
+                assert_eq!(told, delivered.messages, "all that was delivered is told of");
                 return effects;
             }
             Close(code, reason) => {
                 return session.close(CloseFrame { code, reason: reason.into() }, resources);
             }
             Ping => return session.ping(resources),
+            TimePongs(wanted) => session.time_pongs(wanted),
+            PingAt(now) => {
+                let effects = session.ping(resources);
+                if effects.pinged {
+                    session.pinged(now);
+                }
+                return effects;
+            }
             MarkAlive => session.mark_alive(),
             Release => return session.release(resources),
             Takes(count) => {
@@ -390,7 +428,7 @@ fn queue_long(rig: &mut Rig, count: usize) {
         rig.account.add(frame.len());
         let shared = Bytes::from(frame.clone());
         let shared = (number % 2 == 0).then_some(&shared);
-        let sent = rig.session.send(EncodedFrame::new(&frame), shared, &mut rig.resources);
+        let sent = rig.session.send(EncodedFrame::new(&frame), shared, true, &mut rig.resources);
         assert!(sent.is_some());
     }
 }
@@ -443,7 +481,7 @@ fn who_is_ended_to_set_memory_free_keeps_next_to_none() {
     let mut rig = Rig::new(LIMITS);
     let long = Bytes::from(encoded(&"x".repeat(1 << 20)));
     rig.account.add(long.len());
-    rig.session.send(EncodedFrame::new(&long), Some(&long), &mut rig.resources).unwrap();
+    rig.session.send(EncodedFrame::new(&long), Some(&long), true, &mut rig.resources).unwrap();
     rig.step(Takes(5));
     assert!(rig.step(Shed).ends_with("HangUp"));
     assert_eq!((rig.session.weight(), rig.account.buffered()), (0, 0));
@@ -472,7 +510,7 @@ fn messages_held_for_handlers_are_bounded_together() {
     // One of those that wait has a handler that is ready.
     let last = &mut sessions[19];
     assert_eq!(last.appetite(&resources), Appetite::Held);
-    last.handler_is_ready(&mut resources);
+    let _ = last.handler_is_ready(0, &mut resources);
     assert_eq!(last.appetite(&resources), Appetite::Unread);
     let _ = last.go_on(&mut heard, &mut resources);
     assert_eq!(heard.words.len(), (MAX_HELD_BY_ALL >> 20) + 1);
@@ -627,6 +665,141 @@ fn messages_are_held_for_a_handler_up_to_a_limit() {
     rig.step(Peer(&wire));
     rig.step(Close(1000, "done"));
     rig.dialogue(&[(GoOn, "ended 1000 done; Drain")]);
+}
+
+#[test]
+fn who_says_what_it_has_taken_is_told_no_more_than_fits() {
+    let long = client_frame(0x82, &[b'x'; MAX_HELD / 2]);
+    let mut rig = Rig::new(LIMITS);
+    // What came before it was asked to count is held for the handler, and counts as one.
+    rig.dialogue(&[(Peer(HELLO), "text hello"), (Pace, "paced"), (Pace, "")]);
+    assert_eq!(rig.step(Peer(&long)).matches("binary").count(), 1);
+    assert!(matches!(rig.appetite(), Appetite::Hungry(_)));
+    let wire = [&long[..], HELLO, BYE].concat();
+    assert_eq!(rig.step(Peer(&wire)).matches("binary").count(), 1);
+    assert_eq!(rig.appetite(), Appetite::Held);
+    rig.resources.tell();
+    assert!(rig.resources.memory.used() > MAX_HELD);
+    // The handler that is ready makes no difference where somebody counts; the first to be taken is
+    // what stands for all before.
+    rig.dialogue(&[(Took(1, 0), "")]);
+    assert_eq!(rig.appetite(), Appetite::Held);
+    rig.dialogue(&[(Took(1, 0), "")]);
+    assert_eq!(rig.appetite(), Appetite::Unread);
+    rig.dialogue(&[(GoOn, "text hello; start Close; ended 1000 bye"), (Took(9, 0), "")]);
+    rig.resources.tell();
+    assert_eq!((rig.session.weight(), rig.resources.memory.used()), (0, 0));
+}
+
+#[test]
+fn who_counts_tells_how_much_it_holds_of_before_and_may_stop_to_count() {
+    let mut rig = Rig::new(LIMITS);
+    rig.dialogue(&[(HandlerReady, ""), (Pace, "paced"), (Holds(MAX_HELD), "")]);
+    assert_eq!((rig.appetite(), rig.session.weight()), (Appetite::Held, MAX_HELD));
+    rig.dialogue(&[(Took(1, 0), ""), (Peer(HELLO), "text hello"), (Took(1, 0), "")]);
+    assert_eq!(rig.session.weight(), 0);
+    rig.dialogue(&[(HandlerReady, ""), (Took(5, 0), ""), (Pace, "paced"), (Holds(5), "")]);
+    assert_eq!(rig.session.weight(), 5);
+    // We close: the answer is found behind messages that nobody counts.
+    rig.dialogue(&[
+        (Holds(MAX_HELD), ""),
+        (Close(1000, ""), r"write \x88\x02\x03\xe8; start Close"),
+    ]);
+    assert_eq!(rig.session.weight(), 0);
+    rig.dialogue(&[(Pace, ""), (Peer(HELLO), ""), (Peer(BYE), "ended 1000; Drain"), (Pace, "")]);
+}
+
+#[test]
+fn a_peer_that_is_not_read_is_not_overdue_nor_at_once_when_it_is_read_again() {
+    for (hold, read) in [(Holds(MAX_HELD), Took(1, 95)), (Holds(MAX_HELD), HandlerReadyAt(95))] {
+        Rig::new(LIMITS).dialogue(&[
+            (HandlerReady, ""),
+            (Pace, "paced"),
+            (hold, ""),
+            (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; start Pong"),
+            (Runs(Deadline::Pong, 50), "start Pong"),
+            (read, "start Pong"),
+            (Runs(Deadline::Pong, 100), ""),
+            (Peer(b"\x8a\x80\0\0\0\0"), ""),
+            (Runs(Deadline::Pong, 145), ""),
+        ]);
+    }
+    // While it has room, it is read, and its pong is found.
+    Rig::new(LIMITS).dialogue(&[
+        (Pace, "paced"),
+        (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; start Pong"),
+        (Took(1, 10), ""),
+        (
+            Runs(Deadline::Pong, 50),
+            r"write \x88\x11\x03\xe9no pong in time; ended 1001 no pong in time; Drain",
+        ),
+    ]);
+}
+
+#[test]
+fn a_pong_is_told_where_somebody_listens_and_it_answers_a_ping() {
+    let pong = |number: u8| client_frame(0x8a, &[0, 0, 0, number]);
+    Rig::new(LIMITS).dialogue(&[
+        (PingAt(1), r"write \x89\x00"),
+        (TimePongs(true), ""),
+        (TimePongs(true), ""),
+        (Peer(b"\x8a\x80\0\0\0\0"), ""),
+        (PingAt(10), r"write \x89\x04\x00\x00\x00\x00"),
+        (PingAt(20), r"write \x89\x04\x00\x00\x00\x01"),
+        (PingAt(30), r"write \x89\x04\x00\x00\x00\x02"),
+        (Peer(&pong(3)), ""),
+        // A peer need not answer each.
+        (Peer(&pong(1)), "pong of 20"),
+        (Peer(&pong(0)), ""),
+        (Peer(&pong(2)), "pong of 30"),
+        (Peer(&pong(2)), ""),
+        (PingAt(40), r"write \x89\x04\x00\x00\x00\x03"),
+        (TimePongs(false), ""),
+        (Peer(&pong(3)), ""),
+        (Runs(Deadline::Heartbeat, 50), r"write \x89\x00; start Pong"),
+    ]);
+    // Of a peer that never answers, the last few are known.
+    let mut rig = Rig::new(LIMITS);
+    rig.step(TimePongs(true));
+    for at in 0..10 {
+        rig.step(PingAt(at));
+    }
+    rig.dialogue(&[(Peer(&pong(1)), ""), (Peer(&pong(2)), "pong of 2")]);
+}
+
+#[test]
+fn that_the_queue_is_empty_is_told_when_the_last_byte_has_left() {
+    for pumped in [false, true] {
+        let mut rig = Rig::of(LIMITS, None, pumped);
+        rig.dialogue(&[(Takes(0), ""), (Send("hi"), ""), (Send("ho"), "")]);
+        assert!(rig.account.waits(usize::MAX));
+        rig.account.told(true);
+        assert!(!rig.account.watch_drain());
+        rig.dialogue(&[(Takes(7), r"write \x81\x02hi\x81\x02h")]);
+        assert!(!rig.session.takes_drained());
+        rig.dialogue(&[(TakesAll, "write o")]);
+        // Where JavaScript pumps the bytes, it says when they have left.
+        assert_eq!(rig.session.takes_drained(), !pumped);
+        if pumped {
+            rig.account.remove(8);
+            assert!(rig.account.take_drained());
+        }
+        assert!(!rig.session.takes_drained() && !rig.account.waits(usize::MAX));
+    }
+}
+
+#[test]
+fn a_message_may_stay_uncompressed_and_is_in_no_context() {
+    let shared = DeflateParams { server_no_context_takeover: false, ..DEFLATE };
+    let text = "a message that comes again and again, word for word";
+    let plain = format!(r"write \x813{text}");
+    let compressed = Rig::of(LIMITS, Some(shared), false).step(Send(text));
+    for params in [shared, DEFLATE] {
+        let mut rig = Rig::of(LIMITS, Some(params), false);
+        rig.dialogue(&[(SendUncompressed(text), &plain), (Send(text), &compressed)]);
+        rig.dialogue(&[(SendUncompressed(text), &plain)]);
+        assert_eq!(rig.account.buffered(), 0);
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@ import type {
   WSConnection,
   WSHandler,
   WSMiddleware,
+  WSParams,
+  WSSocket,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -27,11 +29,12 @@ declare const handler: WSHandler;
 wsApp.ws('/chat', handler);
 wsApp.ws('/chat', () => {});
 wsApp.ws('/chat', (socket) => {
-  const same: Same<typeof socket, WSConnection> = true;
+  const same: Same<typeof socket, WSSocket<WSParams<'/chat'>>> = true;
   void same;
 });
 wsApp.ws('/chat', (socket, req) => {
-  const same: Same<[typeof socket, typeof req], [WSConnection, IncomingMessage]> = true;
+  const same: Same<[typeof socket, typeof req], [WSSocket<WSParams<'/chat'>>, IncomingMessage]> =
+    true;
   void same;
 });
 wsApp.ws('/chat', async (socket, req) => {
@@ -51,7 +54,7 @@ const twoArguments: WSHandler = (_socket, _req) => {};
 wsApp.wsUse((socket, req, next) => {
   const same: Same<
     [typeof socket, typeof req, typeof next],
-    [WSConnection, IncomingMessage, (error?: unknown) => void]
+    [WSSocket, IncomingMessage, (error?: unknown) => void]
   > = true;
   void same;
   next();

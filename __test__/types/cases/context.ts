@@ -5,6 +5,7 @@ import type {
   WSConnection,
   WSContext,
   WSRoomManager,
+  WSSocket,
 } from '../../../index.js';
 import type * as framework from '../fixtures/nextrush-shape.js';
 import type { Same } from '../fixtures/same.js';
@@ -14,8 +15,10 @@ declare const frameworkApp: framework.Application;
 
 const added: Same<
   Pick<WSContext, 'isWebSocket' | 'ws' | 'wsRooms'>,
-  { isWebSocket: boolean; ws?: WSConnection; wsRooms: WSRoomManager }
+  { isWebSocket: boolean; ws?: WSSocket; wsRooms: WSRoomManager }
 > = true;
+const documented: { isWebSocket: boolean; ws?: WSConnection; wsRooms: WSRoomManager } =
+  {} as WSContext;
 const extended: Context = {} as WSContext;
 
 // A cast from our own context, and from the framework's, which has none of the three.
@@ -59,4 +62,4 @@ app.get('/', (ctx) => {
   ctx.body.message;
 });
 
-export { added, extended, ours };
+export { added, documented, extended, ours };

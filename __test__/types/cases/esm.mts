@@ -29,8 +29,8 @@ export function setUp(app: Application): WebSocketApplication {
   return withWebSocket(app);
 }
 
-// @ts-expect-error parts without a name of their own stay inside
-export type { WSRoomEvents } from 'nextrush-websocket';
+// @ts-expect-error parts that no signature shows stay inside
+export type { HttpHandler } from 'nextrush-websocket';
 export type {
   Context,
   ContextRequest,

@@ -4,7 +4,8 @@ import {
   hasWebSocketSupport,
   type WebSocketApplication,
   WebSocketPlugin,
-  type WSConnection,
+  type WSParams,
+  type WSSocket,
   withWebSocket,
 } from '../../../index.js';
 import { createApp, NextRushApplication, type WSHandler } from '../fixtures/nextrush-shape.js';
@@ -22,7 +23,7 @@ const wsApps: WebSocketApplication[] = [withWebSocket(app), withWebSocket(appCla
 // They keep what they had, and the plugin's methods win over the framework's own types of them.
 withWebSocket(app)
   .ws('/chat', (socket, req) => {
-    const same: Same<typeof socket, WSConnection> = true;
+    const same: Same<typeof socket, WSSocket<WSParams<'/chat'>>> = true;
     socket.broadcast('room', req.url ?? '');
     void same;
   })

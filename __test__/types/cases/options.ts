@@ -7,6 +7,7 @@ import {
   type WebSocketTlsOptions,
   type WSClusterAdapter,
   type WSClusterOptions,
+  type WSLogger,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -23,6 +24,7 @@ new WebSocketPlugin({
   allowOrigins: [/^https:\/\/.*\.example\.com$/i, 'http://localhost:*'],
   verifyClient: () => true,
   debug: true,
+  logger: console,
   handshakeTimeoutMs: 1_000,
   closeTimeoutMs: 1_000,
   maxBackpressure: Infinity,
@@ -65,6 +67,7 @@ const all: Same<
     allowOrigins?: (string | RegExp)[];
     verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
     debug?: boolean;
+    logger?: WSLogger | undefined;
     handshakeTimeoutMs?: number;
     closeTimeoutMs?: number;
     maxBackpressure?: number;

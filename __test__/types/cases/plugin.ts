@@ -5,8 +5,9 @@ import {
   WebSocketPlugin,
   type WebSocketPluginOptions,
   type WSClusterStats,
-  type WSConnection,
+  type WSParams,
   type WSRejectReason,
+  type WSSocket,
   type WSStats,
 } from '../../../index.js';
 import type * as framework from '../fixtures/nextrush-shape.js';
@@ -56,7 +57,8 @@ plugin.attach({} as import('node:http2').Http2SecureServer);
 const chained: Same<typeof sockets, WebSocketMethods> = true;
 sockets
   .ws('/chat', (socket, req) => {
-    const same: Same<[typeof socket, typeof req], [WSConnection, IncomingMessage]> = true;
+    const same: Same<[typeof socket, typeof req], [WSSocket<WSParams<'/chat'>>, IncomingMessage]> =
+      true;
     socket.send(req.url ?? '');
     return void same;
   })
@@ -127,16 +129,16 @@ plugin.on('cluster:down', (reason) => reason.length).on('cluster:up', () => {});
 // Events, with inference for inline listeners.
 plugin
   .on('connection', (socket, req) => {
-    const same: Same<[typeof socket, typeof req], [WSConnection, IncomingMessage]> = true;
+    const same: Same<[typeof socket, typeof req], [WSSocket, IncomingMessage]> = true;
     return same;
   })
   .once('close', (socket, code, reason) => {
-    const same: Same<[typeof socket, typeof code, typeof reason], [WSConnection, number, string]> =
+    const same: Same<[typeof socket, typeof code, typeof reason], [WSSocket, number, string]> =
       true;
     return same;
   })
   .on('error', (error, socket) => {
-    const same: Same<[typeof error, typeof socket], [Error, WSConnection | undefined]> = true;
+    const same: Same<[typeof error, typeof socket], [Error, WSSocket | undefined]> = true;
     return same;
   })
   .on('room:created', (room) => room.trim())
