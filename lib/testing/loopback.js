@@ -2,7 +2,7 @@
 
 const { randomUUID } = require('node:crypto');
 
-const { events: EVENTS, bridge: BRIDGE } = require('../constants.js');
+const { bridge: BRIDGE, events: EVENTS } = require('../constants.js');
 
 /** The kind of an event whose value is a message. */
 const MESSAGE = 0;
@@ -57,7 +57,15 @@ class Loopback {
 
   start(deliver) {
     this.#deliver = deliver;
-    const names = ['drain', 'flush', 'markReady', 'sendText', 'sendLongText', 'sendBinary'];
+    const names = [
+      'drain',
+      'flush',
+      'markReady',
+      'sendText',
+      'sendLongText',
+      'sendBinary',
+      'sendAs',
+    ];
     const functions = names.map((name) => [name, this[name].bind(this)]);
     // The stream of a request is given up for its peer: nothing comes or goes there.
     const unused = [
@@ -139,6 +147,11 @@ class Loopback {
     this.#send(this.#peer(slot, generation), Buffer.from(view));
   }
 
+  /** Nothing ever waits here, and nothing is compressed: the options change nothing. */
+  sendAs(slot, generation, message) {
+    this.#send(this.#peer(slot, generation), copyOf(message));
+  }
+
   #send(peer, message) {
     if (peer === undefined || peer.phase !== OPEN) return;
     this.#counts.messagesSent += 1;
@@ -154,16 +167,44 @@ class Loopback {
     this.#closing.add(peer);
   }
 
+  terminate(slot, generation) {
+    const peer = this.#peer(slot, generation);
+    if (peer === undefined || peer.phase === ENDED) return;
+    peer.phase = CLOSING;
+    peer.end = { code: 1006, reason: '' };
+    this.#closing.add(peer);
+  }
+
   ping(slot, generation) {
     const peer = this.#peer(slot, generation);
-    if (peer?.phase === OPEN) peer.onPing();
+    if (peer?.phase !== OPEN) return;
+    peer.pingedAt = Date.now();
+    peer.onPing();
   }
+
+  timePongs(slot, generation, wanted) {
+    const peer = this.#peer(slot, generation);
+    if (peer !== undefined) peer.timesPongs = wanted;
+  }
+
+  /** Nothing ever waits. */
+  watchDrain() {}
+
+  /** Whoever is slower than its peer may be so: what it has not taken is kept, however much that is. */
+  pace(slot, generation) {
+    const peer = this.#peer(slot, generation);
+    if (peer !== undefined) this.#events.push(peer.slot * 4 + EVENTS.news, EVENTS.paced);
+  }
+
+  holds() {}
+
+  took() {}
 
   wsBroadcast(message, room, exceptSlot, exceptGeneration) {
     const members = room === undefined ? this.#ready() : [...(this.#rooms.get(room) ?? [])];
     for (const peer of members) {
       if (peer.slot === exceptSlot && peer.generation === exceptGeneration) continue;
-      this.#send(peer, typeof message === 'string' ? message : Buffer.from(message));
+      this.#send(peer, copyOf(message));
     }
   }
 
@@ -186,7 +227,11 @@ class Loopback {
   }
 
   pong(peer) {
-    if (peer.phase === OPEN) this.markAlive(peer.slot, peer.generation);
+    if (peer.phase !== OPEN) return;
+    this.markAlive(peer.slot, peer.generation);
+    const { pingedAt } = peer;
+    peer.pingedAt = null;
+    if (peer.timesPongs && pingedAt !== null) this.#tell(peer, EVENTS.news, Date.now() - pingedAt);
   }
 
   /** The peer has closed, or has gone without a word. */
@@ -202,7 +247,7 @@ class Loopback {
     this.#closing.delete(peer);
     const { code, reason } = peer.end;
     peer.onEnd(code, reason);
-    this.#events.push(peer.slot * 4 + EVENTS.closed, `${String(code).padStart(4, '0')}${reason}`);
+    this.#events.push(peer.slot * 4 + EVENTS.news, `${String(code).padStart(4, '0')}${reason}`);
     this.#events.push(peer.slot * 4 + EVENTS.bridge, BRIDGE.destroy);
   }
 
@@ -230,10 +275,9 @@ class Loopback {
 
   /** The end of a turn of the engine: who is being closed has answered. */
   flush() {
-    if (this.#closing.size === 0) return;
     for (const peer of [...this.#closing]) this.#finish(peer);
     // The engine may be in the middle of a delivery.
-    queueMicrotask(() => this.#pump());
+    if (this.#events.length > 0) queueMicrotask(() => this.#pump());
   }
 
   terminateAll() {
@@ -290,6 +334,10 @@ class Loopback {
     return [...this.#rooms.keys()];
   }
 
+  roomsOf(slot, generation) {
+    return [...(this.#peer(slot, generation)?.rooms ?? [])];
+  }
+
   stats() {
     const open = this.#peers.filter((peer) => peer !== undefined).length;
     return {
@@ -300,6 +348,11 @@ class Loopback {
       transports: { adopted: 0, bridged: open },
     };
   }
+}
+
+/** A message that stays as it is, whatever becomes of the memory that it was sent from. */
+function copyOf(message) {
+  return typeof message === 'string' ? message : Buffer.from(message);
 }
 
 /** The other end of a connection, as the loopback knows it. */
@@ -313,6 +366,10 @@ class Peer {
   rooms = new Set();
   lastPong = 0;
   signsOfLife = 0;
+  /** When the ping that has no answer yet was sent, in milliseconds since the epoch. */
+  pingedAt = null;
+  /** The connection wants to hear how long answers take. */
+  timesPongs = false;
   /** Code and reason, once it is closing. */
   end = null;
   onMessage;
