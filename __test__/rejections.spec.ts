@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import { runInNewContext } from 'node:vm';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { WSRefusal } from '../index.js';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { type Answer, answerOf, answerTo, parseResponse, upgradeStatus } from './support/http.js';
@@ -363,9 +364,7 @@ describe('a refusal by the application', () => {
       reject(
         reason: number,
         message: string,
-        status?: number,
-        phrase?: string,
-        method?: string,
+        answer?: { status?: number; phrase?: string; method?: string },
       ): { reason: string; message: string; response: Buffer };
       rejections(): Record<string, number>;
     };
@@ -376,7 +375,7 @@ describe('a refusal by the application', () => {
   /** The response to a refusal by verifyClient with a status of its own. */
   function refusal(status?: number, phrase?: string, method?: string) {
     const plugin = new native.WebSocketPlugin();
-    const { response } = plugin.reject(unauthorized, 'no', status, phrase, method);
+    const { response } = plugin.reject(unauthorized, 'no', { status, phrase, method });
     expect(plugin.rejections()).toMatchObject({ unauthorized: 1 });
     const [head = '', body] = response.toString().split('\r\n\r\n');
     return parseResponse(head, body);
@@ -417,7 +416,7 @@ describe('a refusal by the application', () => {
     'with the status %s is a RangeError and counts as nothing',
     (status) => {
       const plugin = new native.WebSocketPlugin();
-      const act = () => plugin.reject(unauthorized, 'no', status);
+      const act = () => plugin.reject(unauthorized, 'no', { status });
       expect(act).toThrow(RangeError);
       expect(act).toThrow(/status must be a whole number from 200 to 599, got /);
       expect(plugin.rejections()).toMatchObject({ unauthorized: 0 });
@@ -825,6 +824,224 @@ describe('a result of verifyClient', () => {
       });
       expect(await upgradeStatus(port)).toBe(401);
     }
+  });
+});
+
+describe('a refusal of verifyClient in words of its own', () => {
+  /** The answer to a client, and the errors that were reported. */
+  async function refusedBy(result: unknown) {
+    const errors: Error[] = [];
+    const { port, plugin } = await serve({ verifyClient: async () => result as WSRefusal });
+    plugin.on('error', (error) => errors.push(error));
+    const answer = await answerTo(port, upgradeRequest('/ws'));
+    expect(plugin.getStats().rejected).toMatchObject({ unauthorized: 1 });
+    expect(answer.headers.connection).toBe('close');
+    if (answer.headers['content-length'] !== undefined) {
+      expect(answer.headers['content-length']).toBe(String(Buffer.byteLength(answer.body)));
+    }
+    return { answer, errors };
+  }
+
+  const STANDARD = 'verifyClient refused this client';
+
+  test('has its headers, which replace those of the status', async () => {
+    const { answer, errors } = await refusedBy({
+      status: 401,
+      headers: { 'WWW-Authenticate': 'Basic realm="chat"', 'Set-Cookie': ['a=1', 'b=2'] },
+    });
+    expect(answer).toMatchObject({ status: 401, statusText: 'Unauthorized', body: STANDARD });
+    expect(answer.headers['www-authenticate']).toBe('Basic realm="chat"');
+    expect(answer.headers['set-cookie']).toEqual(['a=1', 'b=2']);
+    expect(errors).toEqual([]);
+  });
+
+  test.each<[string, WSRefusal['headers']]>([
+    ['an object', { 'Retry-After': 30, 'X-None': undefined }],
+    ['a Headers', new Headers({ 'Retry-After': '30' })],
+    ['a Map', new Map([['Retry-After', '30']])],
+    ['names with values', [['Retry-After', 30]]],
+    ['an object of another realm', runInNewContext('({ "Retry-After": 30 })')],
+  ])('may have %s of headers', async (_name, headers) => {
+    const { answer, errors } = await refusedBy({ status: 429, headers });
+    expect(answer).toMatchObject({ status: 429, headers: { 'retry-after': '30' } });
+    expect(answer.headers).not.toHaveProperty('x-none');
+    expect(errors).toEqual([]);
+  });
+
+  test('may lead elsewhere', async () => {
+    const { answer } = await refusedBy({ status: 302, headers: { Location: '/login' } });
+    expect(answer).toMatchObject({ status: 302, headers: { location: '/login' } });
+  });
+
+  test.each<[string, WSRefusal['body'], string, string]>([
+    ['a text', 'größer', 'text/plain; charset=utf-8', 'größer'],
+    ['an empty text', '', 'text/plain; charset=utf-8', ''],
+    ['a Buffer', Buffer.from('bytes'), 'application/octet-stream', 'bytes'],
+    ['an ArrayBuffer', new Uint8Array([97, 98]).buffer, 'application/octet-stream', 'ab'],
+    ['an object', { code: 7 }, 'application/json', '{"code":7}'],
+    ['an array', [1, 2], 'application/json', '[1,2]'],
+  ])('has %s as its body', async (_name, body, type, text) => {
+    const { answer, errors } = await refusedBy({ status: 403, body });
+    expect(answer).toMatchObject({ status: 403, headers: { 'content-type': type }, body: text });
+    expect(errors).toEqual([]);
+    const headers = { 'Content-Type': 'text/html', 'Content-Language': 'en' };
+    const own = await refusedBy({ status: 403, body, headers });
+    expect(own.answer.headers).toMatchObject({ 'content-type': 'text/html' });
+    expect(own.answer.headers).toMatchObject({ 'content-language': 'en' });
+  });
+
+  test('says of our sentence what it is, whatever the headers say', async () => {
+    const headers = { 'Content-Type': 'text/html', 'Content-Encoding': 'gzip' };
+    const { answer } = await refusedBy({ status: 403, headers });
+    expect(answer).toMatchObject({
+      headers: { 'content-type': 'text/plain; charset=utf-8' },
+      body: STANDARD,
+    });
+    expect(answer.headers).not.toHaveProperty('content-encoding');
+  });
+
+  test.each([204, 205, 304])('has no body with %s', async (status) => {
+    const headers = { 'X-Own': 'a', 'Content-Type': 'text/html' };
+    const { answer } = await refusedBy({ status, headers, body: 'nothing of this' });
+    expect(answer).toMatchObject({ status, body: '' });
+    expect(answer.headers).toEqual({ connection: 'close', 'x-own': 'a' });
+  });
+
+  test('leaves what describes the connection to the server', async () => {
+    const { answer, errors } = await refusedBy({
+      status: 429,
+      headers: {
+        Connection: 'keep-alive',
+        'Content-Length': '5000',
+        'Transfer-Encoding': 'chunked',
+        'Keep-Alive': 'timeout=5',
+        Upgrade: 'websocket',
+        'Sec-WebSocket-Accept': 'x',
+      },
+      body: 'slow down',
+    });
+    expect(answer.body).toBe('slow down');
+    expect(Object.keys(answer.headers).sort()).toEqual([
+      'connection',
+      'content-length',
+      'content-type',
+    ]);
+    expect(errors).toEqual([]);
+  });
+
+  test('may be a Response, with its headers and its body', async () => {
+    const init = { status: 429, headers: { 'Retry-After': '30' } };
+    const { answer, errors } = await refusedBy(Response.json({ wait: 30 }, init));
+    expect(answer).toMatchObject({ status: 429, statusText: 'Too Many Requests' });
+    expect(answer.headers).toMatchObject({
+      'retry-after': '30',
+      'content-type': 'application/json',
+    });
+    expect(JSON.parse(answer.body)).toEqual({ wait: 30 });
+    expect(errors).toEqual([]);
+    const empty = await refusedBy(new Response(null, { status: 403 }));
+    expect(empty.answer).toMatchObject({ status: 403, body: STANDARD });
+  });
+
+  test.each<[string, unknown]>([
+    [
+      'an object of a class',
+      new (class {
+        status = 403;
+        headers = { 'X-Secret': '1' };
+        body = 'secret';
+      })(),
+    ],
+    [
+      'a Response that fetch has returned',
+      Object.defineProperty(
+        new Response('secret', { status: 403, headers: { 'X-Secret': '1' } }),
+        'url',
+        {
+          value: 'https://auth.example/',
+        },
+      ),
+    ],
+  ])('is no more than the status where it is %s', async (_name, result) => {
+    const { answer, errors } = await refusedBy(result);
+    expect(answer).toMatchObject({ status: 403, body: STANDARD });
+    expect(answer.headers).not.toHaveProperty('x-secret');
+    expect(errors).toEqual([]);
+  });
+
+  const endless = new ReadableStream({ pull: (stream) => stream.enqueue(new Uint8Array(5000)) });
+  const read = new Response('once', { status: 403 });
+  const circular: Record<string, unknown> = {};
+  circular.self = circular;
+
+  test.each<[string, object, RegExp]>([
+    ['a name with a space', { headers: { 'X Y': 'a' } }, /the name of a header must be an HTTP/],
+    ['a name with a line end', { headers: { 'X\r\nY': 'a' } }, /the name of a header must be an/],
+    ['a value with a line end', { headers: { X: 'a\r\nY: b' } }, /header "X" must be of charac/],
+    ['a value beyond Latin-1', { headers: { X: '\u010a' } }, /header "X" must be of characters/],
+    ['a value that is none', { headers: { X: {} } }, /header "X" must be a string, a number/],
+    ['a symbol as a value', { headers: { X: Symbol('x') } }, /header "X" must be a string/],
+    ['headers that are none', { headers: 'X: a' }, /headers must be an object, a Headers/],
+    ['pairs that are none', { headers: [1] }, /./],
+    ['too many headers', { headers: { X: Array(65).fill('a') } }, /headers must be at most 64/],
+    ['headers that are too long', { headers: { X: 'a'.repeat(9000) } }, /64 lines and 8192 bytes$/],
+    ['endless headers', { headers: forever() }, /headers must be at most 64 lines/],
+    ['a body that is too long', { body: 'a'.repeat(65_537) }, /body must be at most 65536 bytes$/],
+    ['JSON that is too long', { body: ['a'.repeat(65_536)] }, /body must be at most 65536 bytes$/],
+    ['a body of another type', { body: 7 }, /body must be a string, Buffer, .*, got 7$/],
+    ['a stream as a body', { body: endless }, /body must be a string, Buffer/],
+    ['a body that JSON has no text for', { body: circular }, /circular/],
+  ])('stands without %s, which is reported', async (_name, part, message) => {
+    const { answer, errors } = await refusedBy({ status: 403, ...part });
+    expect(answer).toMatchObject({ status: 403, statusText: 'Forbidden' });
+    expect(Object.keys(answer.headers)).not.toContain('y');
+    if ('body' in part) expect(answer.body).toBe(STANDARD);
+    expect(errors).toHaveLength(1);
+    expect(errors[0]?.message).toMatch(message);
+  });
+
+  function* forever() {
+    for (;;) yield ['X', 'a'] as const;
+  }
+
+  test('stands without the body of a Response that cannot be read', async () => {
+    await read.text();
+    const used = await refusedBy(read);
+    expect(used.errors[0]?.message).toMatch(/has been read already$/);
+    const long = await refusedBy(new Response(endless, { status: 403 }));
+    expect(long.errors[0]?.message).toMatch(/body must be at most 65536 bytes$/);
+    const broken = new ReadableStream({ start: (stream) => stream.error(new Error('broken')) });
+    const failed = await refusedBy(new Response(broken, { status: 403 }));
+    expect(failed.errors[0]?.message).toBe('broken');
+    for (const { answer } of [used, long, failed]) {
+      expect(answer).toMatchObject({ status: 403, body: STANDARD });
+    }
+  });
+
+  test('does not wait for a body longer than the handshake may take', async () => {
+    const { port, plugin } = await serve({
+      handshakeTimeoutMs: 30,
+      verifyClient: () => new Response(new ReadableStream({}), { status: 403 }),
+    });
+    expect(await answerTo(port, upgradeRequest('/ws'))).toMatchObject({ status: 503 });
+    expect(plugin.getStats().rejected).toMatchObject({ timeout: 1, unauthorized: 0 });
+  });
+
+  test('is answered with 500 where reading it throws', async () => {
+    const mine = new Error('getter');
+    const { port, plugin } = await serve({
+      verifyClient: () => ({
+        status: 403,
+        get headers(): never {
+          throw mine;
+        },
+      }),
+    });
+    const errors: Error[] = [];
+    plugin.on('error', (error) => errors.push(error));
+    const answer = await answerTo(port, upgradeRequest('/ws'));
+    expectRejection(answer, 500, 'Internal Server Error');
+    expect(errors).toEqual([mine]);
   });
 });
 

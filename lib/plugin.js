@@ -24,6 +24,7 @@ const { Host, isServer } = require('./host.js');
 const { runPipeline } = require('./pipeline.js');
 const { Reporter, read } = require('./report.js');
 const { RoomManager } = require('./rooms.js');
+const { Routes } = require('./routes.js');
 const { readTls } = require('./tls/options.js');
 const { Terminator } = require('./tls/terminator.js');
 const { suggestUpgrade } = require('./suggest-upgrade.js');
@@ -50,7 +51,8 @@ class WebSocketPlugin extends Emitter {
   #installed = null;
   /** The application it is installed on. */
   #host = null;
-  #handlers = [];
+  /** Who handles connections, and what holds for them. */
+  #routes;
   #middleware = [];
   /** The hubs of the servers that it serves on. */
   #hubs = new Set();
@@ -110,7 +112,8 @@ class WebSocketPlugin extends Emitter {
       onRoomDestroyed: (room) => this.#tellRoom('room:destroyed', room),
     });
     this.#rooms = new RoomManager(this.#engine, this.#native);
-    this.#internals = this.#makeInternals(options);
+    this.#routes = new Routes(this.#native, options);
+    this.#internals = this.#makeInternals();
     this.#guest = this.#makeGuest();
     this.#speaker = this.#makeSpeaker();
     const tls = options?.tls;
@@ -347,11 +350,7 @@ class WebSocketPlugin extends Emitter {
   #methodsOf(app) {
     return {
       ws: (...args) => {
-        checkCount('ws', args, 'path, handler', 'middleware belongs into wsUse()');
-        const [path, handler] = args;
-        checkString('ws', 'path', path);
-        checkFunction('ws', 'handler', handler);
-        this.#addRoute(path, handler);
+        this.#addRoute(...Routes.argumentsOf(args));
         return app;
       },
       wsUse: (...args) => {
@@ -370,11 +369,10 @@ class WebSocketPlugin extends Emitter {
     };
   }
 
-  #addRoute(path, handler) {
+  #addRoute(path, options, handler) {
     const shape = inThisRealm(() => this.#native.shapeOf(path));
     for (const hub of this.#hubs) this.#refuseTaken('ws', hub, [shape]);
-    inThisRealm(() => this.#native.ws(path, this.#handlers.length));
-    this.#handlers.push(handler);
+    this.#routes.add(path, options, handler);
     this.#addFirstSegment(shape);
   }
 
@@ -465,23 +463,15 @@ class WebSocketPlugin extends Emitter {
     };
   }
 
-  #makeInternals(options) {
+  #makeInternals() {
     const native = this.#native;
-    const patterns = native.regexpsForJavascript.map((index) => {
-      const { source, flags } = options.allowOrigins[index];
-      // Without the flag that makes test() start where it stopped the last time.
-      return new RegExp(source, flags.replace('g', ''));
-    });
-    const matchesPattern = (origin) =>
-      patterns.some((pattern) => {
-        pattern.lastIndex = 0;
-        return pattern.test(origin);
-      });
+    const routes = this.#routes;
     return {
       /** The application runs upgrade requests through middleware of ours. */
       hasGate: false,
       handshakeTimeoutMs: native.handshakeTimeoutMs,
-      verifyClient: options?.verifyClient,
+      /** What decides on a handshake, by its number: `verifyClient` and `protocols`. */
+      rulesFor: (handshake) => routes.rulesFor(handshake),
       /** Upgrade requests that are neither accepted nor refused. */
       upgrades: new Set(),
       /** The form of a request target that everyone is to see; itself where it cannot be read. */
@@ -493,7 +483,7 @@ class WebSocketPlugin extends Emitter {
        */
       admit: (req) => {
         const hosts = countOf(req.rawHeaders, 'host');
-        const admission = native.admit(req.url, headOf(req), hosts, matchesPattern);
+        const admission = native.admit(req.url, headOf(req), hosts, routes.matchesPattern);
         if (typeof admission !== 'number') this.#tellRejection(req, admission);
         return admission;
       },
@@ -501,17 +491,17 @@ class WebSocketPlugin extends Emitter {
        * Counts a rejection, by a key of the statistics, and returns it. `answered` is the status where
        * somebody else has answered.
        */
-      refuse: (req, reason, message, { status, phrase, method, answered } = {}) => {
-        const rejection = native.reject(rejectReasons[reason], message, status, phrase, method);
+      refuse: (req, reason, message, { answered, ...answer } = {}) => {
+        const rejection = native.reject(rejectReasons[reason], message, answer);
         this.#tellRejection(req, rejection, answered);
         return rejection;
       },
       /** What the application's function chooses, where there is one; undefined for none. */
-      chooseProtocol: (handshake, req) => {
-        if (typeof options?.protocols !== 'function') return undefined;
+      chooseProtocol: (protocols, handshake, req) => {
+        if (typeof protocols !== 'function') return undefined;
         const choices = native.protocolChoices(handshake);
         if (choices.length === 0) return undefined;
-        const chosen = options.protocols([...choices], req);
+        const chosen = protocols([...choices], req);
         if (chosen === false) return undefined;
         if (choices.includes(chosen)) return chosen;
         const accepted = `false or one of the offered subprotocols (${printable(choices.join(', '))})`;
@@ -544,7 +534,9 @@ class WebSocketPlugin extends Emitter {
     publishConnection(this, connection, req);
     this.#report.emit('connection', [connection, req], connection);
     const { handshakeTimeoutMs } = this.#internals;
-    runPipeline(connection, req, [...this.#middleware], this.#handlers[route], handshakeTimeoutMs);
+    const { handler, middleware } = this.#routes.handlersOf(route);
+    const all = [...this.#middleware, ...middleware];
+    runPipeline(connection, req, all, handler, handshakeTimeoutMs);
   }
 
   async #cleanUp({ overMs, code, reason }) {

@@ -61,10 +61,13 @@ function testOnLinux() {
 
 function testInWine() {
   const folder = wine();
-  // Descriptors cannot be taken over there: all else is a bridge as well.
-  const projects = hasProject ? [] : ['--project', 'bridge'];
-  const args = ['node_modules/vitest/vitest.mjs', 'run', ...projects, ...forVitest];
-  return nodeInWine(folder, copyOfTree(), args);
+  const tree = copyOfTree();
+  const args = [
+    ...['node_modules/vitest/vitest.mjs', 'run', '--config', patientConfig(tree), ...forVitest],
+    // Descriptors cannot be taken over there: all else is a bridge as well.
+    ...(hasProject ? [] : ['--project', 'bridge']),
+  ];
+  return nodeInWine(folder, tree, args);
 }
 
 /** The tree with the development dependencies of the platform, and with its binary. */
@@ -135,7 +138,7 @@ function test(node, tree, ofNode) {
 }
 
 /**
- * A configuration with the time that an emulated program takes, some ten times as long. What is said on
+ * A configuration with the time that a program takes in an emulator, some ten times as long, or in Wine. What is said on
  * the command line does not reach the projects.
  */
 function patientConfig(tree) {

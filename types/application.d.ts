@@ -7,6 +7,7 @@ import type { WebSocketPluginOptions } from './options.js';
 import type { WSParams } from './params.js';
 import type { WebSocketPlugin } from './plugin.js';
 import type { WSRoomManager } from './rooms.js';
+import type { WSRouteOptions } from './routes.js';
 import type { WSSocket, WSSocketData } from './socket.js';
 
 /**
@@ -56,6 +57,30 @@ export interface WebSocketMethods<Data extends object = WSSocketData> {
    */
   ws<RouteData extends object, Path extends string = string>(
     path: Path,
+    handler: WSSocketHandler<WSParams<Path>, RouteData>,
+  ): this;
+  /**
+   * Adds a WebSocket route with options of its own, which take the place of the plugin's.
+   *
+   * @param options Checked now: what is wrong with them throws a `TypeError` or `RangeError`.
+   *
+   * @example
+   * wsApp.ws('/upload', { maxMessageSize: 16 * 1024 * 1024, use: [signedIn] }, (socket) => {});
+   */
+  ws<Path extends string>(
+    path: Path,
+    options: WSRouteOptions<Data> | undefined,
+    handler: WSSocketHandler<WSParams<Path>, Data>,
+  ): this;
+  /**
+   * The same, with {@link WSSocket.data} of a type of its own.
+   *
+   * @typeParam RouteData The type of {@link WSSocket.data}.
+   * @typeParam Path The path once more, for the type of {@link WSSocket.params}.
+   */
+  ws<RouteData extends object, Path extends string = string>(
+    path: Path,
+    options: WSRouteOptions<RouteData> | undefined,
     handler: WSSocketHandler<WSParams<Path>, RouteData>,
   ): this;
   /** Adds a WebSocket route. */

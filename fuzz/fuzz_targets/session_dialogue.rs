@@ -13,8 +13,8 @@ use nextrush_websocket::protocol::{
     CloseFrame, DeflateParams, EncodedFrame, Frames, Opcode, close, encode_frame,
 };
 use nextrush_websocket::session::{
-    Account, Appetite, Course, Deadline, Effects, Events, Limits, Memory, Outgoing, Overflow,
-    Resources, Session,
+    Account, Appetite, Compression, Course, Deadline, Effects, Events, Limits, Memory, Outgoing,
+    Overflow, Resources, Session, Terms,
 };
 
 const MAX_MESSAGE: usize = 1 << 16;
@@ -114,12 +114,9 @@ struct Dialogue {
 impl Dialogue {
     fn new(settings: u8) -> Self {
         let limits = Limits {
-            max_message_size: MAX_MESSAGE as u64,
             max_backpressure: MAX_BACKPRESSURE,
             overflow: if settings & 1 == 0 { Overflow::Close } else { Overflow::Drop },
             pong_timeout: PONG_TIMEOUT,
-            deflate_threshold: 16,
-            deflate_level: 1,
         };
         let deflate = (settings & 2 != 0).then_some(DeflateParams {
             server_no_context_takeover: settings & 4 != 0,
@@ -127,11 +124,13 @@ impl Dialogue {
             server_max_window_bits: 9,
             client_max_window_bits: 15,
         });
+        let compression = deflate.map(|params| Compression { params, threshold: 16, level: 1 });
+        let terms = Terms { max_message_size: MAX_MESSAGE as u32, compression };
         let pumped = settings & 16 != 0;
         let memory = Arc::new(Memory::new(1 << 20));
         let mut resources = Resources::new(limits, memory.clone());
         let account = Arc::new(Account::default());
-        let session = Session::new(account.clone(), RESPONSE, deflate, pumped, &mut resources);
+        let session = Session::new(account.clone(), RESPONSE, terms, pumped, &mut resources);
         Self {
             session,
             resources,

@@ -67,8 +67,8 @@ impl Connection {
     /// An assembler for this connection.
     pub fn assembler(&self) -> Assembler {
         match self.deflate {
-            Some(params) => Assembler::with_deflate(self.limit, params),
-            None => Assembler::new(self.limit),
+            Some(params) => Assembler::with_deflate(self.limit as u32, params),
+            None => Assembler::new(self.limit as u32),
         }
     }
 

@@ -12,6 +12,7 @@ const {
   showAsUpgraded,
   stopReading,
 } = require('../node-internals.js');
+const { contentOf } = require('./answer.js');
 const { endGracefully } = require('./refusal.js');
 const { ResponseSink } = require('./response-sink.js');
 const { refusalOf } = require('./verdict.js');
@@ -155,7 +156,8 @@ class Upgrade {
   /**
    * Answers with an HTTP response, unless the application has begun one.
    *
-   * @param {{ status?: number, phrase?: string }} [answer] another one than goes with the reason
+   * @param {object} [answer] another one than goes with the reason: `status`, `phrase`, `headers` with
+   *   names and values in turn, and `body` with its `contentType`
    */
   refuse(reason, message, answer) {
     if (!this.#pending) return;
@@ -190,7 +192,7 @@ class Upgrade {
 
   #verify() {
     if (!this.#pending) return false;
-    const { verifyClient } = this.plugin;
+    const { verifyClient } = this.plugin.rulesFor(this.#handshake);
     if (verifyClient === undefined) return this.#takeOver(true);
     this.#waitsFor = WAITS_FOR.verifyClient;
     let verdict;
@@ -205,6 +207,21 @@ class Upgrade {
       (settled) => this.#takeOver(settled),
       (error) => this.#onUserError(error),
     );
+  }
+
+  /** Refuses a client in the words of `verifyClient`, as far as they can be sent. */
+  #turnAway({ faults = [], stream, ...answer }) {
+    const { plugin } = this;
+    const refuse = (body = answer.body) => {
+      this.refuse('unauthorized', 'verifyClient refused this client', { ...answer, body });
+      return false;
+    };
+    for (const fault of faults) plugin.reportError(fault);
+    if (stream === undefined) return refuse();
+    return contentOf(stream).then(refuse, (error) => {
+      plugin.reportError(error);
+      return refuse();
+    });
   }
 
   /** User code that decides has failed. */
@@ -222,13 +239,11 @@ class Upgrade {
     let handOff;
     try {
       const refusal = refusalOf(verdict);
-      if (refusal !== null) {
-        this.refuse('unauthorized', 'verifyClient refused this client', refusal);
-        return false;
-      }
+      if (refusal !== null) return this.#turnAway(refusal);
+      const { protocols } = plugin.rulesFor(handshake);
       handOff = {
         socket,
-        protocol: plugin.chooseProtocol(handshake, req),
+        protocol: plugin.chooseProtocol(protocols, handshake, req),
         headers: headersOf(this.#response),
         replay: null,
         url: req.url,

@@ -4,27 +4,31 @@ const { STATUS_CODES } = require('node:http');
 const { types } = require('node:util');
 
 const { isError } = require('../errors.js');
+const { answerOf } = require('./answer.js');
 
 /** Properties by which a result says that the answer is no. */
 const DENIALS = ['ok', 'success', 'allowed', 'authorized', 'authenticated'];
 
 /**
  * What a settled result of `verifyClient` means: `null` lets the client in, anything else is why it
- * does not, with a status of its own where the result has one.
+ * does not, with a status of its own where the result has one, and with headers and a body of its own
+ * where it has those as well.
  *
  * `true` lets in, and so does a user, which is any other truthy value that does not say no: an
  * object with a status, as a `Response` has, is the refusal it describes.
  *
  * Reads properties of the result, so it throws what their getters throw.
  *
- * @returns {{ status?: number, phrase?: string } | null}
+ * @returns {({ status?: number, phrase?: string } & Partial<import('./answer.js').Answer>) | null}
  */
 function refusalOf(result) {
   if (result === true) return null;
   if (!result || isFalseInDisguise(result)) return {};
   if (typeof result !== 'object') return null;
   const status = statusOf(result);
-  if (status !== undefined) return { status, phrase: STATUS_CODES[status] };
+  if (status !== undefined) {
+    return { status, phrase: STATUS_CODES[status], ...answerOf(result) };
+  }
   const denied =
     result.valid === false || DENIALS.some((name) => result[name] !== undefined && !result[name]);
   const failed = Boolean(result.error) || result.errors?.length > 0;

@@ -5,18 +5,24 @@
 //! Node-API because napi-rs class methods cost eight times as much per call; [`waker`] wakes the
 //! JavaScript thread. `unsafe` is in those last two. [`options`] reads what the constructor is given,
 //! [`option_table`] lists what that may be, and [`describe`] and [`option_names`] find the words for
-//! what does not fit. [`constants`] is what the facade has to know as well.
+//! what does not fit. [`rules`] is what holds for the connections of a route, and [`capacity`] counts them
+//! against a limit. [`constants`] is what the facade has to know as well.
 
 mod application;
+mod capacity;
 mod cluster;
 mod constants;
 mod describe;
 mod hot;
-mod metrics;
 mod option_names;
 mod option_table;
 mod options;
 mod plugin;
+mod rules;
+mod waker;
+
+// Parts of the class of `plugin`, which has to be read first: otherwise napi takes the name of the type
+// for that of the class.
+mod metrics;
 #[cfg(unix)]
 mod tls;
-mod waker;

@@ -65,6 +65,49 @@ pub(super) struct Number {
     derived: Option<&'static str>,
 }
 
+/// Those that a route may have of its own.
+const HEARTBEAT_MS: OptionRow =
+    milliseconds("heartbeatMs", 0.0, 30_000.0, "time between two pings; `0` turns them off");
+
+const MAX_CONNECTIONS: OptionRow = number(
+    "maxConnections",
+    0.0,
+    MAX_LIMIT,
+    "connections",
+    "most at a time; one more gets HTTP 503",
+)
+.by_default(10_000.0)
+.or_infinity();
+
+const MAX_MESSAGE_SIZE: OptionRow = number(
+    "maxMessageSize",
+    1.0,
+    MAX_MESSAGE,
+    "bytes",
+    "longest incoming; a longer one ends with 1009",
+)
+.by_default(1_048_576.0);
+
+const ALLOW_ORIGINS: OptionRow =
+    other("allowOrigins", "(string or RegExp)[]", "[]", "accepted origins; empty accepts all")
+        .accepts("an array of strings and regular expressions")
+        .see("Origins");
+
+const VERIFY_CLIENT: OptionRow =
+    other("verifyClient", "function", "() => true", "decides on a request, last of all checks")
+        .accepts("a function")
+        .see("What verifyClient returns");
+
+const PROTOCOLS: OptionRow =
+    other("protocols", "string[] or function", "undefined", "which subprotocol is spoken")
+        .accepts("a function or a non-empty array of distinct subprotocol names (HTTP tokens)")
+        .see("Subprotocols");
+
+const PER_MESSAGE_DEFLATE: OptionRow =
+    other("perMessageDeflate", "boolean or object", "false", "compression of messages")
+        .accepts("a boolean or an object")
+        .see("Compression");
+
 /// The options of `WebSocketPlugin`, in the order in which they are read, documented and listed.
 pub(super) static OPTIONS: [OptionRow; 21] = [
     other(
@@ -75,31 +118,12 @@ pub(super) static OPTIONS: [OptionRow; 21] = [
     )
     .accepts("a path such as '/ws' or a non-empty array of paths")
     .see("Paths"),
-    milliseconds("heartbeatMs", 0.0, 30_000.0, "time between two pings; `0` turns them off"),
+    HEARTBEAT_MS,
     milliseconds("pongTimeoutMs", 0.0, 45_000.0, "longest silence after a ping; `0` is for ever"),
-    number(
-        "maxConnections",
-        0.0,
-        MAX_LIMIT,
-        "connections",
-        "most at a time; one more gets HTTP 503",
-    )
-    .by_default(10_000.0)
-    .or_infinity(),
-    number(
-        "maxMessageSize",
-        1.0,
-        MAX_MESSAGE,
-        "bytes",
-        "longest incoming; a longer one ends with 1009",
-    )
-    .by_default(1_048_576.0),
-    other("allowOrigins", "(string or RegExp)[]", "[]", "accepted origins; empty accepts all")
-        .accepts("an array of strings and regular expressions")
-        .see("Origins"),
-    other("verifyClient", "function", "() => true", "decides on a request, last of all checks")
-        .accepts("a function")
-        .see("What verifyClient returns"),
+    MAX_CONNECTIONS,
+    MAX_MESSAGE_SIZE,
+    ALLOW_ORIGINS,
+    VERIFY_CLIENT,
     flag("debug", "logs one line per decision"),
     other("logger", "object or function", "console", "where lines and errors go")
         .accepts(
@@ -129,12 +153,8 @@ pub(super) static OPTIONS: [OptionRow; 21] = [
     .or_infinity()
     .see("Backpressure"),
     number("ioThreads", 1.0, MAX_IO_THREADS, "threads", "threads of the engine").by_default(1.0),
-    other("protocols", "string[] or function", "undefined", "which subprotocol is spoken")
-        .accepts("a function or a non-empty array of distinct subprotocol names (HTTP tokens)")
-        .see("Subprotocols"),
-    other("perMessageDeflate", "boolean or object", "false", "compression of messages")
-        .accepts("a boolean or an object")
-        .see("Compression"),
+    PROTOCOLS,
+    PER_MESSAGE_DEFLATE,
     other("tls", "object", "undefined", "speaks TLS for a plain `http.Server`").see("TLS"),
     number("maxRoomsPerConnection", 1.0, MAX_LIMIT, "rooms", "most rooms of one connection")
         .by_default(10_000.0)
@@ -145,6 +165,20 @@ pub(super) static OPTIONS: [OptionRow; 21] = [
     other("cluster", "object", "undefined", "joins servers on several machines")
         .accepts("an object with url, or an adapter")
         .see("Cluster"),
+];
+
+/// The options of `ws`, in the order in which they are read, documented and listed.
+pub(super) static ROUTE_OPTIONS: [OptionRow; 8] = [
+    HEARTBEAT_MS.of_route(),
+    OptionRow { meaning: "most at a time on this route", ..MAX_CONNECTIONS }
+        .by_default_of("Infinity"),
+    MAX_MESSAGE_SIZE.of_route(),
+    ALLOW_ORIGINS.of_route(),
+    VERIFY_CLIENT.of_route(),
+    PROTOCOLS.of_route(),
+    PER_MESSAGE_DEFLATE.of_route(),
+    other("use", "function[]", "[]", "middleware of this route, after that of `wsUse`")
+        .accepts("an array of functions"),
 ];
 
 /// The options of `perMessageDeflate`.
@@ -257,7 +291,21 @@ impl OptionRow {
 
     const fn by_default_of(mut self, expression: &'static str) -> Self {
         if let Accepts::Number(number) = &mut self.accepts {
+            number.default = None;
             number.derived = Some(expression);
+        }
+        self
+    }
+
+    /// The same for a route: undefined is what the plugin has.
+    const fn of_route(mut self) -> Self {
+        match &mut self.accepts {
+            Accepts::Number(number) => {
+                number.default = None;
+                number.derived = Some("the plugin's");
+            }
+            Accepts::Other { default, .. } => *default = "the plugin's",
+            Accepts::Flag | Accepts::OneOf(_) => {}
         }
         self
     }
@@ -330,6 +378,8 @@ pub struct DocumentedOption {
 pub struct OptionTables {
     /// The options of `WebSocketPlugin`.
     pub options: Vec<DocumentedOption>,
+    /// Those of `ws`.
+    pub ws: Vec<DocumentedOption>,
     /// Those of `perMessageDeflate`.
     pub per_message_deflate: Vec<DocumentedOption>,
     /// Those of `tls`.
@@ -343,6 +393,7 @@ pub struct OptionTables {
 pub fn option_tables() -> OptionTables {
     OptionTables {
         options: OPTIONS.iter().map(OptionRow::documented).collect(),
+        ws: ROUTE_OPTIONS.iter().map(OptionRow::documented).collect(),
         per_message_deflate: DEFLATE_OPTIONS.iter().map(OptionRow::documented).collect(),
         tls: TLS_OPTIONS.iter().map(OptionRow::documented).collect(),
         cluster: CLUSTER_OPTIONS.iter().map(OptionRow::documented).collect(),

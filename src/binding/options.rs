@@ -1,9 +1,10 @@
-//! Reads and checks `WebSocketPluginOptions`, which [`super::option_table`] lists.
+//! Reads and checks `WebSocketPluginOptions` and the options of `ws`, which [`super::option_table`] lists.
 //!
-//! `undefined` always means the default. Everything else that does not fit is refused when the
-//! plugin is constructed, with an error that names the option, the value and what is accepted; so
+//! `undefined` always means the default, which for a route is what the plugin has. Everything else that
+//! does not fit is refused when the plugin is constructed, or the route added, with an error that names the option, the value and what is accepted; so
 //! is what is no option.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::*;
@@ -11,7 +12,8 @@ use napi::{Env, JsValue, ValueType};
 
 use super::describe::{Intrinsics, describe};
 use super::option_names::nearest;
-use super::option_table::{Accepts, DEFLATE_OPTIONS, OPTIONS, OptionRow};
+use super::option_table::{Accepts, DEFLATE_OPTIONS, OPTIONS, OptionRow, ROUTE_OPTIONS};
+use super::rules::{RouteOptions, Rules};
 use crate::exchange::Settings;
 use crate::handshake::{
     DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, SubprotocolRule,
@@ -24,15 +26,13 @@ pub(super) struct Options {
     pub settings: Settings,
     /// Paths that are accepted even where no handler is registered.
     pub paths: RouteTable,
-    pub origins: OriginRules,
+    /// What holds for connections whose route says nothing else.
+    pub rules: Rules,
     /// Indices of `allowOrigins` whose RegExp has to run in JavaScript.
     pub regexps_for_javascript: Vec<u32>,
     /// `None` is no limit.
     pub max_connections: Option<u32>,
     pub handshake_timeout_ms: u32,
-    pub protocols: SubprotocolRule,
-    /// `None` is no compression.
-    pub deflate: Option<DeflateOptions>,
     pub max_rooms_per_connection: Option<u32>,
     pub max_room_name_length: Option<u32>,
     pub debug: bool,
@@ -55,6 +55,16 @@ impl From<Error> for Bad {
 /// otherwise.
 const SHARE_OF_MEMORY: f64 = 0.25;
 
+impl Bad {
+    fn throw(self, env: &Env) -> Error {
+        match self {
+            Self::Type(message) => pending(env.throw_type_error(&message, None)),
+            Self::Range(message) => pending(env.throw_range_error(&message, None)),
+            Self::Napi(error) => error,
+        }
+    }
+}
+
 type Checked<T> = std::result::Result<T, Bad>;
 
 impl Options {
@@ -63,21 +73,17 @@ impl Options {
     /// # Errors
     /// A pending `TypeError` or `RangeError`.
     pub fn read(env: &Env, value: Unknown<'_>, memory: f64) -> Result<Self> {
-        Self::check(env, value, memory).map_err(|bad| match bad {
-            Bad::Type(message) => pending(env.throw_type_error(&message, None)),
-            Bad::Range(message) => pending(env.throw_range_error(&message, None)),
-            Bad::Napi(error) => error,
-        })
+        Self::check(env, value, memory).map_err(|bad| bad.throw(env))
     }
 
     fn check(env: &Env, value: Unknown<'_>, memory: f64) -> Checked<Self> {
-        let reader = Reader::new(env, value)?;
+        let reader = Reader::new(env, "WebSocketPlugin", &OPTIONS, value)?;
         // In the order of the table: of several faults the first is named.
         let paths = reader.paths()?;
-        let heartbeat = reader.duration("heartbeatMs")?;
+        let heartbeat = reader.count("heartbeatMs")? as u32;
         let pong_timeout = reader.duration("pongTimeoutMs")?;
         let max_connections = reader.limit("maxConnections")?;
-        let max_message_size = reader.count("maxMessageSize")? as u64;
+        let max_message_size = reader.count("maxMessageSize")? as u32;
         let (origins, regexps_for_javascript) = reader.origins()?;
         reader.check_function("verifyClient")?;
         let debug = reader.flag("debug")?;
@@ -99,29 +105,68 @@ impl Options {
         Ok(Self {
             settings: Settings {
                 io_threads,
-                heartbeat,
                 close_timeout,
                 max_buffered_bytes,
                 limits: Limits {
-                    max_message_size,
                     max_backpressure,
                     overflow,
                     pong_timeout: pong_timeout.as_millis() as u64,
-                    deflate_threshold: deflate.unwrap_or_default().threshold,
-                    deflate_level: deflate.unwrap_or_default().level,
                 },
             },
             paths,
-            origins,
+            rules: Rules {
+                heartbeat,
+                max_message_size,
+                origins: Rc::new(origins),
+                protocols: Rc::new(protocols),
+                deflate,
+            },
             regexps_for_javascript,
             max_connections,
-            protocols,
-            deflate,
             max_rooms_per_connection,
             max_room_name_length,
             handshake_timeout_ms: handshake_timeout.as_millis() as u32,
             debug,
         })
+    }
+}
+
+impl RouteOptions {
+    /// Reads the options of a route, which may be `undefined`: `None`, as nothing is said there.
+    ///
+    /// # Errors
+    /// A pending `TypeError` or `RangeError`.
+    pub fn read(env: &Env, value: Unknown<'_>) -> Result<Option<Self>> {
+        Self::check(env, value).map_err(|bad| bad.throw(env))
+    }
+
+    fn check(env: &Env, value: Unknown<'_>) -> Checked<Option<Self>> {
+        let reader = Reader::new(env, "ws", &ROUTE_OPTIONS, value)?;
+        let heartbeat = reader.number("heartbeatMs")?.map(|millis| millis as u32);
+        let max_connections = reader.given("maxConnections", |reader, name| {
+            Ok(reader
+                .number(name)?
+                .filter(|limit| *limit != f64::INFINITY)
+                .map(|limit| limit as u32))
+        })?;
+        let max_message_size = reader.number("maxMessageSize")?.map(|bytes| bytes as u32);
+        let origins = reader.given("allowOrigins", |reader, _| reader.origins())?;
+        reader.check_function("verifyClient")?;
+        let protocols = reader.given("protocols", |reader, _| reader.protocols())?;
+        let deflate = reader.given("perMessageDeflate", |reader, _| reader.deflate())?;
+        reader.check_functions("use")?;
+        reader.refuse_unknown()?;
+        let (origins, regexps_for_javascript) = origins.unzip();
+        let options = Self {
+            heartbeat,
+            max_connections,
+            max_message_size,
+            origins,
+            regexps_for_javascript: regexps_for_javascript.unwrap_or_default(),
+            protocols,
+            deflate,
+        };
+        Ok(reader.options.is_some().then_some(options))
     }
 }
 
@@ -145,6 +190,8 @@ struct Reader<'env> {
     env: Env,
     /// `None` where no options were given.
     options: Option<Object<'env>>,
+    /// What they are given to, at the start of each error.
+    given_to: &'static str,
     /// What stands before an option's name in an error: empty, or the option it belongs to.
     prefix: &'static str,
     /// The options that there are.
@@ -152,18 +199,23 @@ struct Reader<'env> {
 }
 
 impl<'env> Reader<'env> {
-    fn new(env: &Env, value: Unknown<'env>) -> Checked<Self> {
+    fn new(
+        env: &Env,
+        given_to: &'static str,
+        table: &'static [OptionRow],
+        value: Unknown<'env>,
+    ) -> Checked<Self> {
         let options = match value.get_type()? {
             ValueType::Undefined => None,
             ValueType::Object if !value.is_array()? => Some(value.coerce_to_object()?),
             _ => {
                 return Err(Bad::Type(format!(
-                    "WebSocketPlugin: options must be an object, got {}",
+                    "{given_to}: options must be an object, got {}",
                     describe(env, value)
                 )));
             }
         };
-        Ok(Self { env: *env, options, prefix: "", table: &OPTIONS })
+        Ok(Self { env: *env, options, given_to, prefix: "", table })
     }
 
     /// The row of an option, which has to be in the table.
@@ -216,7 +268,7 @@ impl<'env> Reader<'env> {
             }
         };
         let name = shown(&format!("{prefix}{key}"));
-        Bad::Type(format!("WebSocketPlugin: unknown option {name}; {hint}"))
+        Bad::Type(format!("{}: unknown option {name}; {hint}", self.given_to))
     }
 
     fn wrong_type(&self, row: &OptionRow, value: Unknown<'_>) -> Bad {
@@ -234,8 +286,9 @@ impl<'env> Reader<'env> {
     }
 
     fn message(&self, row: &OptionRow, got: &str) -> String {
-        let (prefix, name, accepted) = (self.prefix, row.name, &row.accepts);
-        format!("WebSocketPlugin: option \"{prefix}{name}\" must be {accepted}, got {got}")
+        let Self { given_to, prefix, .. } = self;
+        let (name, accepted) = (row.name, &row.accepts);
+        format!("{given_to}: option \"{prefix}{name}\" must be {accepted}, got {got}")
     }
 
     fn check_function(&self, name: &str) -> Checked<()> {
@@ -245,6 +298,33 @@ impl<'env> Reader<'env> {
                 Err(self.wrong_type(row, value))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn check_functions(&self, name: &str) -> Checked<()> {
+        let row = self.row(name);
+        let Some(value) = self.get(row)? else { return Ok(()) };
+        if !value.is_array()? {
+            return Err(self.wrong_type(row, value));
+        }
+        for (index, element) in self.elements(value)?.into_iter().enumerate() {
+            match element {
+                Some(function) if function.get_type()? == ValueType::Function => {}
+                _ => return Err(self.wrong_element(row, element, index)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What `read` makes of an option, or `None` where it is not given.
+    fn given<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Self, &str) -> Checked<T>,
+    ) -> Checked<Option<T>> {
+        match self.get(self.row(name))? {
+            None => Ok(None),
+            Some(_) => read(self, name).map(Some),
         }
     }
 
@@ -313,7 +393,8 @@ impl<'env> Reader<'env> {
             _ => return Err(self.wrong_type(row, value)),
         };
         let prefix = "perMessageDeflate.";
-        let own = Reader { env: self.env, options, prefix, table: &DEFLATE_OPTIONS };
+        let given_to = self.given_to;
+        let own = Reader { env: self.env, options, given_to, prefix, table: &DEFLATE_OPTIONS };
         let threshold = own.count("threshold")? as usize;
         let level = own.count("level")? as u32;
         let server_no_context_takeover = own.flag("serverNoContextTakeover")?;
@@ -410,7 +491,7 @@ impl<'env> Reader<'env> {
             let element = element.ok_or_else(wrong)?;
             if let Some(pattern) = text(element)? {
                 rules.add_text(&pattern).map_err(|error| {
-                    Bad::Type(format!("WebSocketPlugin: option \"allowOrigins\": {error}"))
+                    Bad::Type(format!("{}: option \"allowOrigins\": {error}", self.given_to))
                 })?;
             } else if let Some((source, flags)) = regexp(element)? {
                 if rules.add_regexp(&source, &flags) == RegExpSupport::NeedsJavaScript {

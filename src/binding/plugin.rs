@@ -10,23 +10,26 @@ use std::sync::Arc;
 use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use super::capacity::{Capacity, Room};
 use super::cluster::ClusterNode;
 use super::hot::{EngineHandle, text_frame};
 use super::metrics::Tally;
 use super::options::{Options, pending};
+use super::rules::{RouteOptions, RouteRules, Rules};
 use super::waker::Waker;
 use crate::cluster::Node;
 use crate::cluster::node::Members;
 use crate::engine::rooms::RoomName;
-use crate::engine::{Engine, Ledger};
+use crate::engine::{Engine, Welcome};
 #[cfg(unix)]
 use crate::exchange::oplog::Pumped;
 use crate::exchange::oplog::Source;
 use crate::exchange::{ConnectionId, Generations, Totals};
 use crate::handshake::{
-    Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
+    Content, Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
     RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame, payload_of};
@@ -43,10 +46,12 @@ pub struct NativePlugin {
     pub(super) options: Options,
     /// Handlers registered with `ws`, by pattern.
     routes: RefCell<RouteTable>,
-    /// Admitted requests that have not become connections. They count against the limit.
+    /// What was said for those of them that have options of their own.
+    route_rules: RefCell<FxHashMap<u32, Rc<RouteRules>>>,
+    /// Admitted requests that have not become connections.
     handshakes: RefCell<Pending>,
-    /// Adopted connections whose end has not been delivered.
-    pub(super) open: Cell<u32>,
+    /// Counts all of them, and the connections.
+    pub(super) capacity: Capacity,
     /// Something else than open connections keeps the process alive.
     pub(super) kept_alive: Cell<bool>,
     shutting_down: Cell<bool>,
@@ -60,8 +65,6 @@ pub struct NativePlugin {
     generations: Generations,
     /// What engines before the current one have counted.
     earlier: Cell<Totals>,
-    /// Of the current engine, and of those before it whose connections are still being seen out.
-    ledgers: RefCell<Vec<Ledger>>,
     /// This server's place in a cluster, while it has one.
     cluster: RefCell<Option<Arc<Node>>>,
 }
@@ -77,6 +80,33 @@ pub struct UpgradeRejection {
     pub status: u16,
     /// The whole HTTP response.
     pub response: Buffer,
+}
+
+/// How a request is refused, where that is not as it goes with the reason.
+#[derive(Default)]
+#[napi(object, object_to_js = false)]
+pub struct RefusalAnswer {
+    /// Instead of the reason's own.
+    pub status: Option<f64>,
+    /// What stands behind `status`.
+    pub phrase: Option<String>,
+    /// That of the request: by default the one of every request that has been admitted, GET.
+    pub method: Option<String>,
+    /// Names and values of header fields in turn.
+    pub headers: Option<Vec<String>>,
+    /// Instead of the message. It counts only with `headers` and `content_type`.
+    pub body: Option<Uint8Array>,
+    /// What `body` is, unless `headers` says so.
+    pub content_type: Option<String>,
+}
+
+/// What became of `ws`.
+#[napi(object, object_from_js = false)]
+pub struct AddedRoute {
+    /// Of the route, counted from 0.
+    pub number: u32,
+    /// Where the route has `allowOrigins`: indices of those whose RegExp the facade has to run.
+    pub regexps: Option<Vec<u32>>,
 }
 
 /// A descriptor that has the plaintext of a connection over TLS.
@@ -145,11 +175,13 @@ impl NativePlugin {
     /// is what the process may use, in bytes, where that is known.
     #[napi(constructor)]
     pub fn new(env: Env, options: Unknown<'_>, memory: Option<f64>) -> Result<Self> {
+        let options = Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?;
         Ok(Self {
-            options: Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?,
+            capacity: Capacity::new(options.max_connections),
+            options,
             routes: RefCell::default(),
+            route_rules: RefCell::default(),
             handshakes: RefCell::default(),
-            open: Cell::new(0),
             kept_alive: Cell::new(false),
             shutting_down: Cell::new(false),
             rejected: RefCell::new([0; RejectReason::ALL.len()]),
@@ -157,7 +189,6 @@ impl NativePlugin {
             engine: RefCell::new(None),
             generations: Generations::default(),
             earlier: Cell::default(),
-            ledgers: RefCell::default(),
             cluster: RefCell::default(),
         })
     }
@@ -186,17 +217,35 @@ impl NativePlugin {
         self.options.regexps_for_javascript.clone()
     }
 
-    /// Registers a route for `ws`. Throws a TypeError that says what is wrong with the pattern, or
-    /// an Error where an earlier route has the same shape.
+    /// Registers a route for `ws`, with options of its own or `undefined`. Throws a TypeError or
+    /// RangeError that says what is wrong with the options or the pattern, or an Error where an earlier
+    /// route has the same shape.
     #[napi]
-    pub fn ws(&self, env: Env, path: String, route: u32) -> Result<()> {
-        match self.routes.borrow_mut().insert(&path, route) {
-            Ok(()) => Ok(()),
-            Err(RouteError::Pattern(error)) => Err(invalid_pattern(&env, &error)),
+    pub fn ws(&self, env: Env, path: String, options: Unknown<'_>) -> Result<AddedRoute> {
+        // Runs getters of the application's, which may add routes.
+        let options = RouteOptions::read(&env, options)?;
+        let number = self.routes.borrow().count() as u32;
+        match self.routes.borrow_mut().insert(&path, number) {
+            Ok(()) => {}
+            Err(RouteError::Pattern(error)) => return Err(invalid_pattern(&env, &error)),
             Err(taken @ RouteError::Taken { .. }) => {
-                Err(pending(env.throw_error(&format!("ws: {taken}"), None)))
+                return Err(pending(env.throw_error(&format!("ws: {taken}"), None)));
             }
         }
+        let Some(mut options) = options else { return Ok(AddedRoute { number, regexps: None }) };
+        let regexps = std::mem::take(&mut options.regexps_for_javascript);
+        let regexps = options.origins.is_some().then_some(regexps);
+        let rules = RouteRules::new(options, &self.options.rules);
+        if let (Some(capacity), Some(all)) = (&rules.capacity, self.capacity.ledger()) {
+            capacity.start(all.part());
+        }
+        self.route_rules.borrow_mut().insert(number, Rc::new(rules));
+        Ok(AddedRoute { number, regexps })
+    }
+
+    /// What was said for a route, if that has options of its own.
+    fn route_rules(&self, route: Option<u32>) -> Option<Rc<RouteRules>> {
+        self.route_rules.borrow().get(&route?).cloned()
     }
 
     /// How specifically this plugin serves a path, by a route or a `path` option: a text that sorts
@@ -247,14 +296,14 @@ impl NativePlugin {
     /// `constants().requestHeaders` nothing where it is missing, or `=` and its value. It is one text, as
     /// each value that is fetched from JavaScript costs some 100 ns. `hosts` counts the header lines
     /// `Host`, of which Node only keeps the first. `by_regexp` tells whether a RegExp that only
-    /// JavaScript can run matches an origin.
+    /// JavaScript can run matches an origin, on the route of this number.
     #[napi]
     pub fn admit(
         &self,
         url: String,
         head: String,
         hosts: u32,
-        by_regexp: Function<'_, FnArgs<(String,)>, bool>,
+        by_regexp: Function<'_, FnArgs<(String, Option<u32>)>, bool>,
     ) -> Result<Either<f64, UpgradeRejection>> {
         let Some(request) = UpgradeRequest::from_lines(&head, hosts) else {
             // User code has put a line break into a header: no client can.
@@ -263,7 +312,7 @@ impl NativePlugin {
             return Ok(Either::B(self.count_rejection(&rejection, "GET")));
         };
         Ok(match self.decide(&url, &request, &by_regexp)? {
-            Ok(handshake) => Either::A(self.handshakes.borrow_mut().add(handshake) as f64),
+            Ok(handshake) => Either::A(self.add(handshake) as f64),
             Err(rejection) => Either::B(self.count_rejection(&rejection, request.method)),
         })
     }
@@ -272,7 +321,7 @@ impl NativePlugin {
         &self,
         url: &str,
         request: &UpgradeRequest<'_>,
-        by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
+        by_regexp: &Function<'_, FnArgs<(String, Option<u32>)>, bool>,
     ) -> Result<std::result::Result<Handshake, Rejection>> {
         let reject = |reason, message: &str| Ok(Err(Rejection::new(reason, message)));
         let route = match self.find(url) {
@@ -280,86 +329,90 @@ impl NativePlugin {
             Ok(None) => return reject(RejectReason::Path, "no WebSocket is served at this path"),
             Err(rejection) => return Ok(Err(rejection)),
         };
-        let handshake = match Handshake::read(request, route, self.options.deflate.as_ref()) {
+        let own = self.route_rules(route);
+        let rules = own.as_ref().map_or(&self.options.rules, |own| &own.rules);
+        let handshake = match Handshake::read(request, route, rules.deflate.as_ref()) {
             Ok(handshake) => handshake,
             Err(rejection) => return Ok(Err(rejection)),
         };
-        if !self.allows(request.origin, by_regexp)? {
+        let by_regexp = |origin| by_regexp.call(FnArgs::from((origin, route)));
+        if !allows(rules, request.origin, by_regexp)? {
             return Ok(Err(origin::refusal(request.origin)));
         }
         if self.shutting_down.get() {
             return reject(RejectReason::ShuttingDown, "the server is shutting down");
         }
-        if !self.has_room() {
-            let message = "too many WebSocket connections: maxConnections is reached";
-            return reject(RejectReason::Limit, message);
+        let own = own.as_ref().and_then(|own| own.capacity.as_ref());
+        match self.has_room(own) {
+            Ok(()) => Ok(Ok(handshake)),
+            Err(message) => reject(RejectReason::Limit, message),
         }
-        Ok(Ok(handshake))
     }
 
-    /// Whether `maxConnections` allows one more. What counts against it: requests being verified, and
-    /// connections until JavaScript has been told of their end and their descriptors are closed. One
-    /// that only waits for the peer's end of stream makes room.
-    fn has_room(&self) -> bool {
-        let Some(limit) = self.options.max_connections else { return true };
-        let fits = |living: u64| {
-            let connections = living.max(u64::from(self.open.get()));
-            self.handshakes.borrow().count() as u64 + connections < u64::from(limit)
-        };
-        let living = self.living();
-        if fits(living) {
-            return true;
-        }
-        let making_room: u64 = self.ledgers.borrow().iter().map(Ledger::making_room).sum();
-        // Not more of them than there may be connections, so that there are bounded many of both.
-        let is_made = fits(living.saturating_sub(making_room.min(u64::from(limit))));
-        if is_made {
-            self.with_engine(Engine::make_room);
-        }
-        is_made
+    fn add(&self, handshake: Handshake) -> u64 {
+        self.capacity.admit();
+        self.on_route(handshake.route(), Capacity::admit);
+        self.handshakes.borrow_mut().add(handshake)
     }
 
-    /// Connections that have a descriptor or a stream, those of engines that were stopped included.
-    fn living(&self) -> u64 {
-        self.ledgers.borrow().iter().map(Ledger::living).sum()
+    /// Has the limit of a route count, if it has one of its own.
+    fn on_route(&self, route: Option<u32>, count: impl FnOnce(&Capacity)) {
+        if let Some(own) = self.route_rules(route)
+            && let Some(capacity) = &own.capacity
+        {
+            count(capacity);
+        }
     }
 
-    fn allows(
-        &self,
-        origin: Option<&str>,
-        by_regexp: &Function<'_, FnArgs<(String,)>, bool>,
-    ) -> Result<bool> {
-        match (self.options.origins.check(origin), origin) {
-            (OriginVerdict::Allowed, _) => Ok(true),
-            (OriginVerdict::AskJavaScript, Some(origin))
-                if origin.len() <= MAX_ORIGIN_FOR_JAVASCRIPT =>
-            {
-                by_regexp.call(FnArgs::from((origin.to_owned(),)))
+    /// Whether `maxConnections` allows one more, the plugin's and that of the route. Otherwise says which.
+    fn has_room(&self, of_route: Option<&Capacity>) -> std::result::Result<(), &'static str> {
+        let on_route = of_route.map_or(Room::Free, Capacity::room);
+        let asked = match (self.capacity.room(), on_route) {
+            (Room::Full, _) => {
+                return Err("too many WebSocket connections: maxConnections is reached");
             }
-            _ => Ok(false),
+            (_, Room::Full) => {
+                return Err(
+                    "too many WebSocket connections on this route: its maxConnections is reached",
+                );
+            }
+            (Room::Free, Room::Free) => return Ok(()),
+            // Who leaves the route makes room in the plugin as well.
+            (_, Room::OnRequest) => of_route.and_then(Capacity::ledger),
+            (Room::OnRequest, Room::Free) => self.capacity.ledger(),
+        };
+        if let Some(ledger) = asked {
+            self.with_engine(|engine| engine.make_room(&ledger));
         }
+        Ok(())
     }
 
     /// Counts a rejection that the facade decided on and returns its response. `reason` is one of
-    /// `constants().rejectReasons`. With `status`, the response has that status instead of the
-    /// reason's own, and `phrase` behind it. `method` is that of the request, by default the one of
-    /// every request that has been admitted, GET. Throws a RangeError where `status` is none that
-    /// ends a request.
+    /// `constants().rejectReasons`. Throws a RangeError where the status of `answer` is none that ends a
+    /// request.
     #[napi]
     pub fn reject(
         &self,
         env: Env,
         reason: u32,
         message: String,
-        status: Option<f64>,
-        phrase: Option<String>,
-        method: Option<String>,
+        answer: Option<RefusalAnswer>,
     ) -> Result<UpgradeRejection> {
         let reason = *RejectReason::ALL
             .get(reason as usize)
             .ok_or_else(|| Error::new(Status::InvalidArg, format!("no such reason: {reason}")))?;
+        let RefusalAnswer { status, phrase, method, headers, body, content_type } =
+            answer.unwrap_or_default();
         let method = method.as_deref().unwrap_or("GET");
-        let rejection = Rejection::new(reason, message);
+        let mut rejection = Rejection::new(reason, message);
+        if let Some(headers) = headers {
+            let headers =
+                headers.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+            let content = body
+                .zip(content_type)
+                .map(|(body, media_type)| Content { media_type, bytes: body.to_vec() });
+            rejection = rejection.with_own(headers, content);
+        }
         let Some(status) = status else { return Ok(self.count_rejection(&rejection, method)) };
         // What is no u16 becomes 0, which no status is.
         let whole = if status.fract() == 0.0 { status as u16 } else { 0 };
@@ -397,11 +450,21 @@ impl NativePlugin {
             .collect()
     }
 
+    /// The number of the route that a handshake is for, if its path has one.
+    #[napi]
+    pub fn route_of(&self, handshake: f64) -> Option<u32> {
+        self.handshakes.borrow().get(handshake as u64)?.route()
+    }
+
     /// A handshake did not become a connection, and its place is free. Does nothing where it did, or
     /// has been withdrawn before.
     #[napi]
     pub fn withdraw(&self, handshake: f64) {
-        self.handshakes.borrow_mut().take(handshake as u64);
+        let withdrawn = self.handshakes.borrow_mut().take(handshake as u64);
+        if let Some((handshake, _)) = withdrawn {
+            self.capacity.withdraw();
+            self.on_route(handshake.route(), Capacity::withdraw);
+        }
     }
 
     /// Starts the engine and returns its hot functions. `on_wake` is called whenever events wait
@@ -428,11 +491,13 @@ impl NativePlugin {
                 return Err(Error::from_reason(format!("the I/O thread did not start: {error}")));
             }
         };
-        {
-            let mut ledgers = self.ledgers.borrow_mut();
-            ledgers.retain(|ledger| ledger.living() > 0);
-            ledgers.push(engine.ledger());
+        let ledger = engine.ledger();
+        for own in self.route_rules.borrow().values() {
+            if let Some(capacity) = &own.capacity {
+                capacity.start(ledger.part());
+            }
         }
+        self.capacity.start(ledger);
         let handle = EngineHandle::new(engine, waker);
         env.add_env_cleanup_hook(Rc::downgrade(&handle), |handle| {
             if let Some(handle) = handle.upgrade() {
@@ -536,14 +601,18 @@ impl NativePlugin {
         let mut handshakes = self.handshakes.borrow_mut();
         let handshake =
             handshakes.get(number).ok_or_else(|| Error::from_reason("this handshake is over"))?;
-        let protocol = match &self.options.protocols {
+        let route = handshake.route();
+        let own = self.route_rules(route);
+        let rules = own.as_ref().map_or(&self.options.rules, |own| &own.rules);
+        let protocol = match &*rules.protocols {
             SubprotocolRule::Application => protocol,
             rule => handshake.protocol_choices(rule).first().map(|chosen| (*chosen).to_owned()),
         };
-        let route = handshake.route();
         let response = handshake.response(protocol.as_deref(), &headers);
         let response_bytes = response.len() as u32;
-        let deflate = handshake.deflate();
+        let terms = rules.terms(handshake.deflate());
+        let heartbeat = rules.heartbeat;
+        let counted = own.as_ref().and_then(|own| own.capacity.as_ref()?.ledger());
         let engine = self.engine.borrow();
         let handle =
             engine.as_ref().ok_or_else(|| Error::from_reason("the engine has not been started"))?;
@@ -555,7 +624,9 @@ impl NativePlugin {
                     (Source::Stream(key), Some(key))
                 }
             };
-            Some((engine.adopt(source, response, replay.to_vec(), deflate)?, bridge))
+            let welcome = Welcome { response, replay: replay.to_vec(), terms, heartbeat };
+            let counted = route.zip(counted.as_ref());
+            Some((engine.adopt(source, welcome, counted)?, bridge))
         };
         let (id, bridge) = handle
             .with(adopt)
@@ -565,7 +636,10 @@ impl NativePlugin {
         if let Some((_, time)) = handshakes.take(number) {
             self.tally.accepted(time);
         }
-        if self.open.replace(self.open.get() + 1) == 0 {
+        let is_first = self.capacity.open() == 0;
+        self.capacity.opened();
+        self.on_route(route, Capacity::opened);
+        if is_first {
             handle.waker.keep_alive(env, true)?;
         }
         let mut adopted = env.create_array(7)?;
@@ -591,17 +665,14 @@ impl NativePlugin {
     ) -> Result<Vec<Utf16String>> {
         self.tally.closed(code);
         let id = ConnectionId { slot, generation };
-        let rooms = self.with_engine(|engine| {
-            let rooms = engine.leave_all(id);
-            engine.release(id);
-            rooms
-        });
+        let released = self.with_engine(|engine| (engine.leave_all(id), engine.release(id)));
+        let (rooms, counted) = released.unzip();
+        self.on_route(counted.flatten(), Capacity::closed);
         for room in rooms.iter().flatten() {
             self.unwant(room);
         }
-        let open = self.open.get().saturating_sub(1);
-        self.open.set(open);
-        if open == 0
+        self.capacity.closed();
+        if self.capacity.open() == 0
             && !self.kept_alive.get()
             && let Some(handle) = &*self.engine.borrow()
         {
@@ -837,9 +908,10 @@ impl NativePlugin {
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
         let bridged = self.with_engine(Engine::bridged).unwrap_or(0);
-        let closing = self.living().saturating_sub(u64::from(self.open.get()));
+        let open = self.capacity.open();
+        let closing = self.capacity.living().saturating_sub(u64::from(open));
         PluginStats {
-            total_connections: self.open.get(),
+            total_connections: open,
             rooms: self.rooms(),
             handlers: self.routes.borrow().count() as u32,
             messages_received: totals.messages_received as f64,
@@ -851,10 +923,7 @@ impl NativePlugin {
             backpressured_connections: self.with_engine(Engine::backpressured).unwrap_or(0),
             closing_connections: u32::try_from(closing).unwrap_or(u32::MAX),
             memory: self.memory_stats(totals.shed),
-            transports: TransportStats {
-                adopted: self.open.get().saturating_sub(bridged),
-                bridged,
-            },
+            transports: TransportStats { adopted: open.saturating_sub(bridged), bridged },
         }
     }
 
@@ -870,6 +939,23 @@ impl NativePlugin {
 
     pub(super) fn with_engine<R>(&self, act: impl FnOnce(&Engine) -> R) -> Option<R> {
         self.engine.borrow().as_ref().and_then(|handle| handle.with(act))
+    }
+}
+
+/// Whether `rules` let an origin in. `by_regexp` asks JavaScript.
+fn allows(
+    rules: &Rules,
+    origin: Option<&str>,
+    by_regexp: impl FnOnce(String) -> Result<bool>,
+) -> Result<bool> {
+    match (rules.origins.check(origin), origin) {
+        (OriginVerdict::Allowed, _) => Ok(true),
+        (OriginVerdict::AskJavaScript, Some(origin))
+            if origin.len() <= MAX_ORIGIN_FOR_JAVASCRIPT =>
+        {
+            by_regexp(origin.to_owned())
+        }
+        _ => Ok(false),
     }
 }
 

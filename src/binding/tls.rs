@@ -160,7 +160,7 @@ impl NativePlugin {
     pub fn keep_alive(&self, env: Env, alive: bool) -> Result<()> {
         self.kept_alive.set(alive);
         match &*self.engine.borrow() {
-            Some(handle) => handle.waker.keep_alive(&env, alive || self.open.get() > 0),
+            Some(handle) => handle.waker.keep_alive(&env, alive || self.capacity.open() > 0),
             None => Ok(()),
         }
     }

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +10,16 @@ use bytes::Bytes;
 
 use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms};
-use super::slots::{SlotConnection, Slots};
+use super::slots::{NOT_COUNTED, SlotConnection, Slots, Vacated};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::histograms::{SizeTotals, Times};
 use crate::exchange::inbox::{Batch, Wake, What};
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
-use crate::exchange::{Common, ConnectionId, Counters, Generations, Settings, Totals};
-use crate::protocol::{CloseFrame, DeflateParams};
-use crate::session::{Account, Memory, Overflow};
+use crate::exchange::{Common, ConnectionId, Generations, Ledger, Settings, Totals};
+use crate::protocol::CloseFrame;
+use crate::session::{Account, Memory, Overflow, Terms};
 #[cfg(unix)]
 use crate::tls::config::TlsConfig;
 #[cfg(unix)]
@@ -35,8 +34,8 @@ pub struct Engine {
     pub(super) slots: RefCell<Slots>,
     /// Open connections whose bytes JavaScript pumps.
     bridged: Cell<u32>,
-    /// Connections since the start.
-    adopted: Rc<Cell<u64>>,
+    /// Its connections by their descriptors.
+    ledger: Ledger,
     next_bridge: Cell<u32>,
     /// How long batches of events have waited for the JavaScript thread.
     waits: RefCell<Times>,
@@ -45,23 +44,24 @@ pub struct Engine {
 /// Keys of bridges fill what event codes leave beside the kind.
 const MAX_BRIDGES: u32 = 1 << 30;
 
-/// The connections of an engine by their descriptors.
-pub struct Ledger {
-    adopted: Rc<Cell<u64>>,
-    counters: Vec<Arc<Counters>>,
+/// What an I/O thread is told of a new connection.
+pub struct Welcome {
+    /// The 101 response.
+    pub response: Vec<u8>,
+    /// Bytes that Node had read.
+    pub replay: Vec<u8>,
+    /// What holds for the connection.
+    pub terms: Terms,
+    /// Milliseconds between pings; zero means none.
+    pub heartbeat: u32,
 }
 
-impl Ledger {
-    /// Connections that have a descriptor or a stream at this moment: those that are open, and those
-    /// that have ended and are being seen out.
-    pub fn living(&self) -> u64 {
-        let gone: u64 = self.counters.iter().map(|counters| counters.gone()).sum();
-        self.adopted.get().saturating_sub(gone)
-    }
-
-    /// Those of them that make room when their place is wanted.
-    pub fn making_room(&self) -> u64 {
-        self.counters.iter().map(|counters| u64::from(counters.making_room())).sum()
+#[cfg(test)]
+impl Welcome {
+    /// For tests.
+    pub fn of(response: &[u8]) -> Self {
+        let terms = Terms { max_message_size: 1024, compression: None };
+        Self { response: response.to_vec(), replay: Vec::new(), terms, heartbeat: 0 }
     }
 }
 
@@ -115,7 +115,7 @@ impl Engine {
             threads,
             slots: RefCell::new(Slots::new(count, generations)),
             bridged: Cell::new(0),
-            adopted: Rc::default(),
+            ledger: Ledger::new((0..count).map(|_| Arc::default())),
             next_bridge: Cell::new(0),
             waits: RefCell::default(),
         })
@@ -160,8 +160,7 @@ impl Engine {
 
     /// How many connections have a descriptor or a stream, also after this engine has gone.
     pub fn ledger(&self) -> Ledger {
-        let counters = self.threads.iter().map(|thread| thread.counters.clone()).collect();
-        Ledger { adopted: self.adopted.clone(), counters }
+        self.ledger.clone()
     }
 
     /// Open connections whose bytes JavaScript pumps.
@@ -206,14 +205,16 @@ impl Engine {
     }
 
     /// Hands a connection over to the I/O thread that has the fewest, at the operation's place in
-    /// its log. Returns `None` when every slot is taken.
+    /// its log. Where a limit of its own counts it, `counted` says by which number [`Self::release`] is to
+    /// name that, and has a [part](Ledger::part) of the engine's ledger. Returns `None` when every slot is
+    /// taken.
     pub fn adopt(
         &self,
         source: Source,
-        response: Vec<u8>,
-        replay: Vec<u8>,
-        deflate: Option<DeflateParams>,
+        welcome: Welcome,
+        counted: Option<(u32, &Ledger)>,
     ) -> Option<ConnectionId> {
+        let Welcome { response, replay, terms, heartbeat } = welcome;
         let account = Arc::new(Account::default());
         let bridged = matches!(source, Source::Stream(_));
         let thread = match &source {
@@ -225,21 +226,31 @@ impl Engine {
         #[cfg(unix)]
         let socket = match &source {
             // A compressor has to see every message, in order.
-            Source::Descriptor(socket) if deflate.is_none() => Some(LentSocket::of(socket)),
+            Source::Descriptor(socket) if terms.compression.is_none() => {
+                Some(LentSocket::of(socket))
+            }
             _ => None,
         };
         let connection = SlotConnection {
             account: account.clone(),
             rooms: Memberships::default(),
             bridged,
-            deflates: deflate.is_some(),
+            deflates: terms.compression.is_some(),
+            counted: counted.map_or(NOT_COUNTED, |(number, _)| number),
             #[cfg(unix)]
             socket,
         };
         let id = self.slots.borrow_mut().occupy(connection, thread)?;
         self.bridged.set(self.bridged.get() + u32::from(bridged));
-        self.adopted.set(self.adopted.get() + 1);
-        let adoption = Adoption { id, account, source, response, replay, deflate };
+        let thread = self.thread_number(id.slot);
+        let places = match counted {
+            None => self.ledger.adopt(thread),
+            Some((_, part)) => {
+                self.ledger.count();
+                part.adopt(thread)
+            }
+        };
+        let adoption = Adoption { id, account, source, response, replay, terms, heartbeat, places };
         self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)
     }
@@ -270,11 +281,13 @@ impl Engine {
     }
 
     /// Frees the slot of a connection whose end has been delivered. What was sent before this is
-    /// still on its way; the peer's close frame is answered after it.
-    pub fn release(&self, id: ConnectionId) {
-        let bridged = self.slots.borrow_mut().vacate(id);
+    /// still on its way; the peer's close frame is answered after it. Returns the number of the limit of
+    /// its own that counts it, if there is one.
+    pub fn release(&self, id: ConnectionId) -> Option<u32> {
+        let Vacated { bridged, counted } = self.slots.borrow_mut().vacate(id).unwrap_or_default();
         self.bridged.set(self.bridged.get() - u32::from(bridged));
         self.append(id, Op::Release(id));
+        counted
     }
 
     /// Bytes have come over the stream behind a bridge, whose connection is or was `slot`.
@@ -542,11 +555,14 @@ impl Engine {
         self.flush();
     }
 
-    /// Has a connection make room that has nothing to write any more, if there is one.
-    pub fn make_room(&self) {
-        let threads = self.threads.iter().map(|thread| (thread.can_make_room(), thread));
-        if let Some((1.., thread)) = threads.max_by_key(|(count, _)| *count) {
-            thread.make_room();
+    /// Has a connection make room that has nothing to write any more, if there is one of `ledger`, which
+    /// is this engine's or a part of it.
+    pub fn make_room(&self, ledger: &Ledger) {
+        if let Some((thread, places)) = ledger.most_roomy() {
+            places.ask();
+            let thread = &self.threads[thread];
+            thread.append(Op::MakeRoom(places.clone()));
+            thread.flush();
         }
     }
 
@@ -561,7 +577,11 @@ impl Engine {
 
     /// The I/O thread that has a slot.
     fn thread(&self, slot: u32) -> &Thread {
-        &self.threads[(slot % self.settings().io_threads) as usize]
+        &self.threads[self.thread_number(slot)]
+    }
+
+    fn thread_number(&self, slot: u32) -> usize {
+        (slot % self.settings().io_threads) as usize
     }
 
     fn append(&self, id: ConnectionId, op: Op) {
@@ -600,17 +620,9 @@ mod tests {
 
     const SETTINGS: Settings = Settings {
         io_threads: 2,
-        heartbeat: Duration::ZERO,
         close_timeout: Duration::from_secs(1),
         max_buffered_bytes: 1 << 20,
-        limits: Limits {
-            max_message_size: 1024,
-            max_backpressure: 1024,
-            overflow: Overflow::Close,
-            pong_timeout: 0,
-            deflate_threshold: 1024,
-            deflate_level: 6,
-        },
+        limits: Limits { max_backpressure: 1024, overflow: Overflow::Close, pong_timeout: 0 },
     };
 
     fn start(generations: &Generations) -> Engine {
@@ -619,7 +631,7 @@ mod tests {
 
     fn adopt(engine: &Engine) -> ConnectionId {
         let source = Source::Stream(engine.new_bridge());
-        engine.adopt(source, Vec::new(), Vec::new(), None).unwrap()
+        engine.adopt(source, Welcome::of(b""), None).unwrap()
     }
 
     #[test]

@@ -59,24 +59,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::{Engine, SendOptions};
+    use crate::engine::{Engine, SendOptions, Welcome};
     use crate::exchange::oplog::Source;
     use crate::exchange::{ConnectionId, Generations, Settings};
     use crate::session::{Limits, Overflow};
 
     const SETTINGS: Settings = Settings {
         io_threads: 2,
-        heartbeat: Duration::ZERO,
         close_timeout: Duration::from_secs(1),
         max_buffered_bytes: 1 << 30,
-        limits: Limits {
-            max_message_size: 1024,
-            max_backpressure: 1 << 30,
-            overflow: Overflow::Close,
-            pong_timeout: 0,
-            deflate_threshold: 1024,
-            deflate_level: 6,
-        },
+        limits: Limits { max_backpressure: 1 << 30, overflow: Overflow::Close, pong_timeout: 0 },
     };
 
     const ROOM: [u16; 1] = [0x61];
@@ -90,7 +82,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let source = Source::Descriptor(Arc::new(ours.into()));
-        (engine.adopt(source, b"101".to_vec(), Vec::new(), None).unwrap(), peer)
+        (engine.adopt(source, Welcome::of(b"101"), None).unwrap(), peer)
     }
 
     fn send(engine: &Engine, id: ConnectionId, text: &[u8]) {

@@ -115,7 +115,7 @@ mod tests {
 
     use rustix::net::sockopt;
 
-    use crate::engine::{Engine, SendOptions};
+    use crate::engine::{Engine, SendOptions, Welcome};
     use crate::exchange::oplog::Source;
     use crate::exchange::{ConnectionId, Generations, Settings};
     use crate::protocol::{CloseFrame, Opcode, encode_frame};
@@ -123,17 +123,9 @@ mod tests {
 
     const SETTINGS: Settings = Settings {
         io_threads: 1,
-        heartbeat: Duration::ZERO,
         close_timeout: Duration::from_secs(20),
         max_buffered_bytes: 1 << 30,
-        limits: Limits {
-            max_message_size: 1024,
-            max_backpressure: 1 << 20,
-            overflow: Overflow::Close,
-            pong_timeout: 0,
-            deflate_threshold: 1024,
-            deflate_level: 6,
-        },
+        limits: Limits { max_backpressure: 1 << 20, overflow: Overflow::Close, pong_timeout: 0 },
     };
 
     const RESPONSE: &[u8] = b"101";
@@ -150,7 +142,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         sockopt::set_socket_send_buffer_size(&ours, send_buffer).unwrap();
         let source = Source::Descriptor(Arc::new(ours.into()));
-        let id = engine.adopt(source, RESPONSE.to_vec(), Vec::new(), None).unwrap();
+        let id = engine.adopt(source, Welcome::of(RESPONSE), None).unwrap();
         engine.deliver(id);
         engine.flush();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -19,4 +19,4 @@ pub mod rooms;
 mod slots;
 mod thread;
 
-pub use control::{Engine, Ledger, SendOptions, Sent};
+pub use control::{Engine, SendOptions, Sent, Welcome};

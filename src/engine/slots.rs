@@ -37,6 +37,18 @@ struct Slot {
     connection: Option<SlotConnection>,
 }
 
+/// No limit of its own counts a connection. An `Option` would take eight bytes of each.
+pub(super) const NOT_COUNTED: u32 = u32::MAX;
+
+/// What a connection was that has left its slot.
+#[derive(Default)]
+pub(super) struct Vacated {
+    /// JavaScript pumped its bytes.
+    pub bridged: bool,
+    /// The number of the limit of its own that counts it.
+    pub counted: Option<u32>,
+}
+
 /// A connection as the JavaScript thread sees it.
 pub(super) struct SlotConnection {
     pub account: Arc<Account>,
@@ -45,6 +57,8 @@ pub(super) struct SlotConnection {
     pub bridged: bool,
     /// Its messages may be compressed.
     pub deflates: bool,
+    /// The number of the limit of its own that counts it, or [`NOT_COUNTED`].
+    pub counted: u32,
     /// Where this thread may write to it.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
@@ -87,15 +101,15 @@ impl Slots {
         Some(ConnectionId { slot, generation: entry.generation })
     }
 
-    /// Frees the slot of a connection. Returns `true` if JavaScript pumped its bytes.
-    pub fn vacate(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = self.get(id) else { return false };
-        let bridged = connection.bridged;
+    /// Frees the slot of a connection, if it has one.
+    pub fn vacate(&mut self, id: ConnectionId) -> Option<Vacated> {
+        let SlotConnection { bridged, counted, .. } = *self.get(id)?;
+        let counted = (counted != NOT_COUNTED).then_some(counted);
         let entry = &mut self.entries[id.slot as usize];
         entry.connection = None;
         let threads = self.shares.len() as u32;
         self.shares[id.thread(threads)].free.push(id.slot);
-        bridged
+        Some(Vacated { bridged, counted })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &SlotConnection> {
@@ -127,6 +141,7 @@ mod tests {
                 rooms: Memberships::default(),
                 bridged: false,
                 deflates: false,
+                counted: NOT_COUNTED,
                 #[cfg(unix)]
                 socket: None,
             };

@@ -17,8 +17,6 @@ pub(super) struct Thread {
     /// Segments that have been handed over.
     handed_over: Cell<u64>,
     handle: Cell<Option<JoinHandle<()>>>,
-    /// How often room was asked for.
-    room_asked: Cell<u64>,
 }
 
 impl Drop for Thread {
@@ -57,20 +55,7 @@ impl Thread {
             pending: RefCell::default(),
             handed_over: Cell::new(0),
             handle: Cell::new(Some(handle)),
-            room_asked: Cell::new(0),
         })
-    }
-
-    /// How many connections can be asked to make room.
-    pub fn can_make_room(&self) -> u64 {
-        self.counters.can_make_room(self.room_asked.get())
-    }
-
-    /// Asks one of them.
-    pub fn make_room(&self) {
-        self.room_asked.set(self.room_asked.get() + 1);
-        self.append(Op::MakeRoom);
-        self.flush();
     }
 
     pub fn is_running(&self) -> bool {

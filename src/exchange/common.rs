@@ -16,13 +16,11 @@ use crate::session::{Limits, Memory};
 pub struct Settings {
     /// I/O threads, at least one.
     pub io_threads: u32,
-    /// Time between pings; zero means none.
-    pub heartbeat: Duration,
     /// Time for the answer to a close frame.
     pub close_timeout: Duration,
     /// Most bytes that are kept for all connections together.
     pub max_buffered_bytes: usize,
-    /// Limits of each connection.
+    /// Limits that all connections have in common.
     pub limits: Limits,
 }
 

@@ -25,14 +25,6 @@ pub struct Counters {
     dropped: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
-    /// Connections that make room when their place is wanted.
-    lingering: AtomicU32,
-    /// Those of them that have been told to.
-    cut_short: AtomicU32,
-    /// How often room was asked for.
-    room_asked: AtomicU64,
-    /// Connections whose descriptor or stream has been closed.
-    gone: AtomicU64,
 }
 
 /// A reading of [`Counters`].
@@ -109,48 +101,6 @@ impl Counters {
     /// Connections whose peer reads more slowly than it is written to, at this moment.
     pub fn backpressured(&self) -> u32 {
         self.backpressured.load(Relaxed)
-    }
-
-    /// I/O thread: a connection makes room from now on when its place is wanted.
-    pub fn linger_began(&self) {
-        self.lingering.fetch_add(1, Relaxed);
-    }
-
-    /// I/O thread: it is gone, or has something to write after all. `cut_short` tells whether it had
-    /// been told to make room.
-    pub fn linger_ended(&self, cut_short: bool) {
-        let of = if cut_short { &self.cut_short } else { &self.lingering };
-        of.fetch_sub(1, Relaxed);
-    }
-
-    /// I/O thread: room was asked for, and a connection `makes` it if one could.
-    pub fn room_asked(&self, makes: bool) {
-        if makes {
-            self.cut_short.fetch_add(1, Relaxed);
-            self.lingering.fetch_sub(1, Relaxed);
-        }
-        add(&self.room_asked, 1);
-    }
-
-    /// Connections whose place others may have: they make room when asked, or are about to.
-    pub fn making_room(&self) -> u32 {
-        self.lingering.load(Relaxed) + self.cut_short.load(Relaxed)
-    }
-
-    /// Connections that still can be asked to make room, where `asked` is how often that was done.
-    pub fn can_make_room(&self, asked: u64) -> u64 {
-        let under_way = asked.saturating_sub(self.room_asked.load(Relaxed));
-        u64::from(self.lingering.load(Relaxed)).saturating_sub(under_way)
-    }
-
-    /// I/O thread: the descriptor or stream of a connection has been closed.
-    pub fn connection_went(&self) {
-        add(&self.gone, 1);
-    }
-
-    /// Connections that have gone since the start.
-    pub fn gone(&self) -> u64 {
-        self.gone.load(Relaxed)
     }
 
     /// Payloads of data messages sent, by whichever thread.

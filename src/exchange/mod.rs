@@ -12,7 +12,9 @@ pub mod histograms;
 mod ids;
 pub mod inbox;
 pub mod oplog;
+mod places;
 
 pub use common::{Common, Pressure, Settings};
 pub use counters::{Counters, Totals};
 pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};
+pub use places::{Ledger, Places};

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::ids::{ConnectionId, Members};
-use crate::protocol::{CloseFrame, DeflateParams};
-use crate::session::Account;
+use super::places::Places;
+use crate::protocol::CloseFrame;
+use crate::session::{Account, Terms};
 
 /// A segment is handed over early when it holds this many operations or bytes, so that a long
 /// synchronous loop of sends starts to leave before it ends.
@@ -90,8 +91,12 @@ pub struct Adoption {
     pub response: Vec<u8>,
     /// Bytes that had been read before the take-over, parsed before anything else.
     pub replay: Vec<u8>,
-    /// What was agreed on compression, if anything.
-    pub deflate: Option<DeflateParams>,
+    /// What holds for it.
+    pub terms: Terms,
+    /// Milliseconds between pings; zero means none.
+    pub heartbeat: u32,
+    /// What it takes up as long as it has a descriptor.
+    pub places: Arc<Places>,
 }
 
 /// One request to an I/O thread.
@@ -144,8 +149,8 @@ pub enum Op {
     /// Node has closed its end of a pump, by key.
     #[cfg(unix)]
     NodeLeft(u32, Leave),
-    /// Has a connection make room that has nothing to write any more.
-    MakeRoom,
+    /// Has a connection with one of these places make room that has nothing to write any more.
+    MakeRoom(Arc<Places>),
     /// Ends every connection without a handshake.
     TerminateAll,
     /// Ends the thread once connections that are winding down have finished.

@@ -3,25 +3,8 @@
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::fields;
 use super::request::is_token;
-
-/// Headers that describe the connection or frame a body. A 101 has no body, and a second value for
-/// one of these could make a proxy and the client disagree about where the HTTP response ends.
-const RESERVED: [&str; 10] = [
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// The prefix of the headers that the handshake itself answers with.
-const HANDSHAKE_PREFIX: &[u8] = b"sec-websocket-";
 
 /// The complete 101 response (RFC 6455 §4.2.2).
 ///
@@ -31,11 +14,9 @@ const HANDSHAKE_PREFIX: &[u8] = b"sec-websocket-";
 /// token. `extensions` is the value of `Sec-WebSocket-Extensions` that was
 /// [agreed](super::negotiate).
 ///
-/// `extra` holds headers of the application, in their order. The rules are those of Node's own
-/// `setHeader`, but what it would throw on is dropped here: a name that is not a token, a value
-/// with control characters (CR, LF and NUL among them; a tab may stay) or with characters beyond
-/// U+00FF. Values are sent as Latin-1. Dropped as well is what the handshake owns:
-/// `Sec-WebSocket-*`, and all that describes the connection or a body.
+/// `extra` holds headers of the application, in their order. Dropped are those with characters that have
+/// no place there, and what the handshake owns: `Sec-WebSocket-*`, and all that describes the connection
+/// or a body, which a 101 has not.
 pub fn accept_response(
     key: &str,
     protocol: Option<&str>,
@@ -43,55 +24,23 @@ pub fn accept_response(
     extra: &[(String, String)],
 ) -> Vec<u8> {
     let mut response = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
-    push_header(&mut response, "Upgrade", b"websocket");
-    push_header(&mut response, "Connection", b"Upgrade");
+    fields::push(&mut response, "Upgrade", b"websocket");
+    fields::push(&mut response, "Connection", b"Upgrade");
     let accept = derive_accept_key(key.as_bytes());
-    push_header(&mut response, "Sec-WebSocket-Accept", accept.as_bytes());
+    fields::push(&mut response, "Sec-WebSocket-Accept", accept.as_bytes());
     if let Some(protocol) = protocol.filter(|protocol| is_token(protocol)) {
-        push_header(&mut response, "Sec-WebSocket-Protocol", protocol.as_bytes());
+        fields::push(&mut response, "Sec-WebSocket-Protocol", protocol.as_bytes());
     }
     if let Some(extensions) = extensions {
-        push_header(&mut response, "Sec-WebSocket-Extensions", extensions.as_bytes());
+        fields::push(&mut response, "Sec-WebSocket-Extensions", extensions.as_bytes());
     }
-    for (name, value) in extra.iter().filter(|(name, _)| may_add(name)) {
-        if let Some(value) = latin1_value(value) {
-            push_header(&mut response, name, &value);
+    for (name, value) in extra {
+        if fields::is_free(name) && !fields::describes_body(name) {
+            fields::push_own(&mut response, name, value);
         }
     }
     response.extend_from_slice(b"\r\n");
     response
-}
-
-fn push_header(response: &mut Vec<u8>, name: &str, value: &[u8]) {
-    response.extend_from_slice(name.as_bytes());
-    response.extend_from_slice(b": ");
-    response.extend_from_slice(value);
-    response.extend_from_slice(b"\r\n");
-}
-
-fn may_add(name: &str) -> bool {
-    is_token(name) && !is_handshake_header(name) && !is_reserved(name)
-}
-
-fn is_handshake_header(name: &str) -> bool {
-    name.as_bytes()
-        .get(..HANDSHAKE_PREFIX.len())
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(HANDSHAKE_PREFIX))
-}
-
-fn is_reserved(name: &str) -> bool {
-    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
-}
-
-/// The value as Latin-1, or `None` where a character has no place in a header (RFC 9110 §5.5).
-///
-/// A character is never cut down to a byte: U+010A would become a line end.
-fn latin1_value(value: &str) -> Option<Vec<u8>> {
-    value.chars().map(|character| u8::try_from(character).ok().filter(is_value_byte)).collect()
-}
-
-fn is_value_byte(byte: &u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 #[cfg(test)]
@@ -173,7 +122,18 @@ mod tests {
 
     #[test]
     fn headers_of_the_handshake_and_of_the_connection_are_dropped() {
-        for name in RESERVED {
+        for name in [
+            "connection",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ] {
             assert_dropped(name, "x");
             assert_dropped(&name.to_ascii_uppercase(), "x");
         }

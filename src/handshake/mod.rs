@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod extensions;
+mod fields;
 mod host;
 pub mod opening;
 pub mod origin;
@@ -23,7 +24,7 @@ pub use opening::Handshake;
 pub use origin::{OriginError, OriginProblem, OriginRules, OriginVerdict, RegExpSupport};
 pub use path::{PatternError, PatternProblem, RouteError, RouteTable, shape_of};
 pub use pending::Pending;
-pub use reject::{RejectReason, Rejection, SHOWN_CHARS, quoted, shown};
+pub use reject::{Content, RejectReason, Rejection, SHOWN_CHARS, quoted, shown};
 pub use request::{REQUEST_HEADERS, UpgradeRequest};
 pub use subprotocol::{SubprotocolRule, offered_protocols};
 pub use target::{PathError, normalised};

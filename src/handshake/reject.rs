@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::fields;
+
 /// How many characters of a client's value a message repeats. Enough to recognise an origin or a
 /// key; a client cannot make us echo, or log, kilobytes.
 pub const SHOWN_CHARS: usize = 80;
@@ -110,26 +112,33 @@ impl RejectReason {
     }
 }
 
-/// The header lines that belong to a status, each with its line end.
+/// The header fields that belong to a status.
 ///
 /// A 401 must say how to authenticate (RFC 9110 §15.5.2), and a 405 what is allowed (§15.5.6). A
 /// 426 must name the protocol in `Upgrade`, which in turn must be an option of `Connection`
 /// (§15.5.22 and §7.8), and the version that would be accepted (RFC 6455 §4.4).
-fn header_lines(status: u16) -> &'static str {
+fn header_lines(status: u16) -> &'static [(&'static str, &'static str)] {
     match status {
-        401 => "Connection: close\r\nWWW-Authenticate: Bearer realm=\"websocket\"\r\n",
-        405 => "Connection: close\r\nAllow: GET\r\n",
-        426 => "Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-        _ => "Connection: close\r\n",
+        401 => &[CLOSE, ("WWW-Authenticate", "Bearer realm=\"websocket\"")],
+        405 => &[CLOSE, ("Allow", "GET")],
+        426 => &[
+            ("Connection", "close, Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+        ],
+        _ => &[CLOSE],
     }
 }
+
+const CLOSE: (&str, &str) = ("Connection", "close");
 
 /// Statuses whose responses never have a body (RFC 9110 §6.4.1), nor a length of one.
 const WITHOUT_BODY: [u16; 3] = [204, 205, 304];
 
 /// A refusal: the reason, and a message that tells the client what was wrong.
 ///
-/// The message is the body of the response and never part of a header, so nothing in it can split
+/// The message is the body of the response, unless the application has one of its own, and never part of a
+/// header, so nothing in it can split
 /// the response. It is public: do not put secrets into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
@@ -137,6 +146,25 @@ pub struct Rejection {
     message: String,
     status: u16,
     phrase: String,
+    /// What few refusals have.
+    own: Option<Box<Own>>,
+}
+
+/// What the application says of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Own {
+    headers: Vec<(String, String)>,
+    /// The body.
+    content: Option<Content>,
+}
+
+/// The body of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// What it is (RFC 9110 §8.3), unless a header of the application's says so.
+    pub media_type: String,
+    /// What is sent.
+    pub bytes: Vec<u8>,
 }
 
 impl Rejection {
@@ -147,7 +175,16 @@ impl Rejection {
             message: message.into(),
             status: reason.status(),
             phrase: reason.phrase().into(),
+            own: None,
         }
+    }
+
+    /// The same refusal with what the application says of its own: header fields, in their order, which
+    /// replace those of the same name that go with the status, and a body instead of the message. Dropped
+    /// are fields that [`accept_response`](super::accept_response) drops, except that those which describe
+    /// a body stay where there is one here.
+    pub fn with_own(self, headers: Vec<(String, String)>, content: Option<Content>) -> Self {
+        Self { own: Some(Box::new(Own { headers, content })), ..self }
     }
 
     /// The same refusal with another status. `phrase` is used where it is printable ASCII and not
@@ -182,18 +219,45 @@ impl Rejection {
     /// (RFC 9110 §9.3.2).
     pub fn response(&self, method: &str) -> Vec<u8> {
         let (status, phrase) = (self.status, &self.phrase);
-        let mut response = format!("HTTP/1.1 {status} {phrase}\r\n{}", header_lines(status));
-        if WITHOUT_BODY.contains(&status) {
-            response += "\r\n";
-            return response.into_bytes();
+        let has_body = !WITHOUT_BODY.contains(&status);
+        let mut response = format!("HTTP/1.1 {status} {phrase}\r\n").into_bytes();
+        for (name, value) in header_lines(status) {
+            if !fields::is_free(name) || !self.names(name) {
+                fields::push(&mut response, name, value.as_bytes());
+            }
         }
-        let length = self.message.len();
-        response += "Content-Type: text/plain; charset=utf-8\r\n";
-        response += &format!("Content-Length: {length}\r\n\r\n");
-        if method != "HEAD" {
-            response += &self.message;
+        let content = self.own.as_ref().and_then(|own| own.content.as_ref()).filter(|_| has_body);
+        for (name, value) in self.own_headers() {
+            if fields::is_free(name) && (content.is_some() || !fields::describes_body(name)) {
+                fields::push_own(&mut response, name, value);
+            }
         }
-        response.into_bytes()
+        if has_body {
+            let (media_type, body) = match content {
+                Some(Content { media_type, bytes }) => (media_type.as_str(), bytes.as_slice()),
+                None => ("text/plain; charset=utf-8", self.message.as_bytes()),
+            };
+            if content.is_none() || !self.names("Content-Type") {
+                fields::push_own(&mut response, "Content-Type", media_type);
+            }
+            fields::push(&mut response, "Content-Length", body.len().to_string().as_bytes());
+            response.extend_from_slice(b"\r\n");
+            if method != "HEAD" {
+                response.extend_from_slice(body);
+            }
+        } else {
+            response.extend_from_slice(b"\r\n");
+        }
+        response
+    }
+
+    /// Whether the application has a header field of this name.
+    fn names(&self, name: &str) -> bool {
+        self.own_headers().iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+
+    fn own_headers(&self) -> &[(String, String)] {
+        self.own.as_ref().map_or(&[], |own| &own.headers)
     }
 }
 
@@ -359,6 +423,77 @@ mod tests {
             let rejection = Rejection::new(RejectReason::Application, "no");
             let response = text_of(&rejection.with_status(status, None).unwrap(), "GET");
             assert!(response.contains(&format!("\r\n{line}\r\n")), "{response}");
+        }
+    }
+
+    fn own(headers: &[(&str, &str)], content: Option<(&str, &[u8])>) -> Rejection {
+        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let content = content.map(|(media_type, bytes)| Content {
+            media_type: media_type.into(),
+            bytes: bytes.into(),
+        });
+        Rejection::new(RejectReason::Unauthorized, "no").with_own(headers.collect(), content)
+    }
+
+    #[test]
+    fn headers_of_the_application_replace_those_of_the_status_and_follow_in_order() {
+        let headers =
+            [("www-authenticate", "Basic realm=\"x\""), ("Set-Cookie", "a"), ("Set-Cookie", "b")];
+        assert_eq!(
+            text_of(&own(&headers, None), "GET"),
+            "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\
+             www-authenticate: Basic realm=\"x\"\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\r\nno"
+        );
+    }
+
+    #[test]
+    fn a_body_of_the_application_may_say_itself_what_it_is() {
+        let ends = |rejection: Rejection, end: &str| {
+            let response = text_of(&rejection, "GET");
+            assert!(response.ends_with(end), "{response}");
+            assert_eq!(response.matches("Content-Type").count(), 1);
+            assert_eq!(response.matches("Content-Length").count(), 1);
+            let head = text_of(&rejection, "HEAD");
+            assert!(response.starts_with(&head) && head.ends_with("\r\n\r\n"));
+        };
+        let json = Some(("application/json", &b"{}"[..]));
+        ends(own(&[], json), "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}");
+        let zipped = [("Content-Type", "text/html"), ("Content-Encoding", "gzip")];
+        ends(
+            own(&zipped, json),
+            "Content-Type: text/html\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        );
+        // Without a body of its own, they would lie.
+        let response = text_of(&own(&zipped, None), "GET");
+        assert!(
+            response.ends_with(
+                "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 2\r\n\r\nno"
+            )
+        );
+        assert!(!response.contains("gzip"));
+        let none = own(&zipped, json).with_status(204, None).unwrap();
+        assert_eq!(text_of(&none, "GET"), "HTTP/1.1 204 Refused\r\nConnection: close\r\n\r\n");
+    }
+
+    #[test]
+    fn the_connection_stays_ours_and_no_header_splits_the_response() {
+        let plain = text_of(&Rejection::new(RejectReason::Unauthorized, "no"), "GET");
+        for (name, value) in [
+            ("Connection", "keep-alive"),
+            ("content-length", "100"),
+            ("Transfer-Encoding", "chunked"),
+            ("Keep-Alive", "timeout=5"),
+            ("Upgrade", "h2c"),
+            ("Sec-WebSocket-Accept", "x"),
+            ("X", "a\r\nSet-Cookie: b"),
+            ("X", "a\nb"),
+            ("X\r\nY", "a"),
+            ("X Y", "a"),
+            ("", "a"),
+            ("X", "\u{10a}"),
+        ] {
+            assert_eq!(text_of(&own(&[(name, value)], None), "GET"), plain, "{name:?}: {value:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use tokio::task::AbortHandle;
 
-use crate::exchange::{ConnectionId, Counters};
+use crate::exchange::{ConnectionId, Places};
 use crate::session::Session;
 use crate::transport::Transport;
 
@@ -82,7 +82,7 @@ impl Resumed {
 /// What a connection takes up as long as it has a descriptor.
 #[derive(Debug)]
 pub(super) struct Place {
-    counters: Arc<Counters>,
+    places: Arc<Places>,
     lingers: Cell<Lingers>,
 }
 
@@ -95,15 +95,15 @@ enum Lingers {
 }
 
 impl Place {
-    pub fn taken(counters: &Arc<Counters>) -> Self {
-        Self { counters: counters.clone(), lingers: Cell::new(Lingers::No) }
+    pub fn taken(places: Arc<Places>) -> Self {
+        Self { places, lingers: Cell::new(Lingers::No) }
     }
 
     /// The connection makes room from now on when its place is wanted.
     pub fn linger(&self) {
         if self.lingers.get() == Lingers::No {
             self.lingers.set(Lingers::Yes);
-            self.counters.linger_began();
+            self.places.linger_began();
         }
     }
 
@@ -111,15 +111,16 @@ impl Place {
     pub fn stop_lingering(&self) {
         let before = self.lingers.replace(Lingers::No);
         if before != Lingers::No {
-            self.counters.linger_ended(before == Lingers::CutShort);
+            self.places.linger_ended(before == Lingers::CutShort);
         }
     }
 
-    /// Returns `true` if it has to make room now.
-    pub fn cut_short(&self) -> bool {
-        let lingers = self.lingers.get() == Lingers::Yes;
+    /// Returns `true` if it has to make room now, where one of `wanted` is.
+    pub fn cut_short(&self, wanted: &Places) -> bool {
+        let lingers = self.lingers.get() == Lingers::Yes && self.places.are_among(wanted);
         if lingers {
             self.lingers.set(Lingers::CutShort);
+            self.places.cut_short();
         }
         lingers
     }
@@ -129,7 +130,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         // In this order: somebody who asks in between may let in one too many for a moment, but turns
         // nobody away.
-        self.counters.connection_went();
+        self.places.connection_went();
         self.stop_lingering();
     }
 }

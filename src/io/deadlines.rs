@@ -1,12 +1,12 @@
-//! Time limits that all have the same length, for many connections at once.
+//! Limits of time for many connections at once.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::exchange::{ConnectionId, Settings};
+use crate::exchange::ConnectionId;
 use crate::session::Deadline;
 
 /// Up to so many limits the queue is not searched for those that mean nothing any more.
@@ -19,9 +19,9 @@ const TRIM_AFTER: u64 = 5000;
 #[derive(Debug)]
 pub(super) struct Timers {
     started: Instant,
-    heartbeats: RefCell<Deadlines>,
-    pongs: RefCell<Deadlines>,
-    closes: RefCell<Deadlines>,
+    /// By kind and length in milliseconds. There is one only while something is in it, so there are no more
+    /// of them than connections, and in fact as many as routes have heartbeats of their own.
+    queues: RefCell<BTreeMap<(Deadline, u64), Deadlines>>,
     /// When memory of buffers is to be freed.
     trim_at: Cell<Option<u64>>,
     /// Tells the task that watches limits that there is an earlier one than it sleeps for.
@@ -29,12 +29,10 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new() -> Self {
         Self {
             started: Instant::now(),
-            heartbeats: RefCell::new(Deadlines::new(millis(settings.heartbeat))),
-            pongs: RefCell::new(Deadlines::new(settings.limits.pong_timeout)),
-            closes: RefCell::new(Deadlines::new(millis(settings.close_timeout))),
+            queues: RefCell::default(),
             trim_at: Cell::new(None),
             changed: Notify::new(),
         }
@@ -50,36 +48,39 @@ impl Timers {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn queue(&self, deadline: Deadline) -> &RefCell<Deadlines> {
-        match deadline {
-            Deadline::Heartbeat => &self.heartbeats,
-            Deadline::Pong => &self.pongs,
-            Deadline::Close => &self.closes,
-        }
-    }
-
     /// When the first limit runs out.
     pub fn next(&self) -> Option<u64> {
-        let queues = [&self.heartbeats, &self.pongs, &self.closes];
-        let limits = queues.into_iter().filter_map(|queue| queue.borrow().next());
-        limits.chain(self.trim_at.get()).min()
+        let first = self.queues.borrow().values().filter_map(Deadlines::next).min();
+        first.into_iter().chain(self.trim_at.get()).min()
     }
 
-    /// Starts a limit for `id`; `counts` as in [`Deadlines::start`].
+    /// Starts a limit of `after` milliseconds for `id`; `counts` as in [`Deadlines::start`].
     pub fn start(
         &self,
         deadline: Deadline,
+        after: u64,
         id: ConnectionId,
         counts: impl Fn(u64, ConnectionId) -> bool,
     ) {
-        if self.queue(deadline).borrow_mut().start(self.now(), id, counts) {
+        let mut queues = self.queues.borrow_mut();
+        let queue = queues.entry((deadline, after)).or_insert_with(|| Deadlines::new(after));
+        if queue.start(self.now(), id, counts) {
             self.changed.notify_one();
         }
     }
 
-    /// Takes a connection whose limit has run out at `now`.
-    pub fn take_due(&self, deadline: Deadline, now: u64) -> Option<ConnectionId> {
-        self.queue(deadline).borrow_mut().take_due(now)
+    /// Takes a connection whose limit has run out at `now`, with the length of that limit.
+    pub fn take_due(&self, deadline: Deadline, now: u64) -> Option<(ConnectionId, u64)> {
+        let mut queues = self.queues.borrow_mut();
+        let all = queues.range_mut((deadline, 0)..=(deadline, u64::MAX));
+        let due = |((_, after), queue): (&(Deadline, u64), &mut Deadlines)| {
+            queue.take_due(now).map(|id| (id, *after, queue.next().is_none()))
+        };
+        let (id, after, is_empty) = all.into_iter().find_map(due)?;
+        if is_empty {
+            queues.remove(&(deadline, after));
+        }
+        Some((id, after))
     }
 
     /// Has memory of buffers looked at in a while.
@@ -100,7 +101,8 @@ impl Timers {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -161,6 +163,28 @@ impl Deadlines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_one_kind_may_have_different_lengths() {
+        let id = |slot| ConnectionId { slot, generation: 0 };
+        let timers = Timers::new();
+        for (slot, after) in [(1, 50_000), (2, 20_000), (3, 50_000), (4, 20_000)] {
+            timers.start(Deadline::Heartbeat, after, id(slot), |_, _| true);
+        }
+        timers.start(Deadline::Pong, 10_000, id(5), |_, _| true);
+        let first = timers.next().unwrap();
+        assert!((10_000..20_000).contains(&first));
+        assert_eq!(timers.take_due(Deadline::Heartbeat, first), None);
+        let now = timers.now() + 20_000;
+        assert_eq!(timers.take_due(Deadline::Heartbeat, now), Some((id(2), 20_000)));
+        assert_eq!(timers.take_due(Deadline::Heartbeat, now), Some((id(4), 20_000)));
+        assert_eq!(timers.take_due(Deadline::Heartbeat, now), None);
+        assert_eq!(timers.take_due(Deadline::Pong, now), Some((id(5), 10_000)));
+        assert_eq!(timers.queues.borrow().len(), 1);
+        assert_eq!(timers.take_due(Deadline::Heartbeat, u64::MAX), Some((id(1), 50_000)));
+        assert_eq!(timers.take_due(Deadline::Heartbeat, u64::MAX), Some((id(3), 50_000)));
+        assert_eq!((timers.next(), timers.queues.borrow().len()), (None, 0));
+    }
 
     #[test]
     fn limits_run_out_in_the_order_in_which_they_started() {

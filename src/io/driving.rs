@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::state::IoThread;
 use super::turns::Turn;
+use crate::exchange::Places;
 use crate::exchange::inbox::What;
 use crate::session::{Appetite, Course, Effects, Events, Session};
 use crate::transport::{Ready, Transport};
@@ -440,11 +441,11 @@ async fn finish_writing(io: &IoThread, connection: &Connection) -> bool {
 }
 
 impl IoThread {
-    /// Has a connection make room that has nothing to write any more.
-    pub fn make_room(&self) {
+    /// Has a connection with one of these places make room that has nothing to write any more.
+    pub fn make_room(&self, wanted: &Places) {
         let leaving = self.leaving.borrow();
-        let made = leaving.values().find(|each| each.place.cut_short());
-        self.counters.room_asked(made.is_some());
+        let made = leaving.values().find(|each| each.place.cut_short(wanted));
+        wanted.hear();
         if let Some(connection) = made {
             match connection.transport.bridge() {
                 // The peer has gone, or may as well have.

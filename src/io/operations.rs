@@ -12,7 +12,7 @@ use crate::exchange::ConnectionId;
 use crate::exchange::inbox::What;
 use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews, Target};
 use crate::protocol::{CloseFrame, EncodedFrame, Frames, close};
-use crate::session::{Deadline, Effects, Memory, Resources, Session};
+use crate::session::{Effects, Memory, Resources, Session};
 use crate::transport::Transport;
 #[cfg(unix)]
 use crate::transport::adopted::Adopted;
@@ -74,7 +74,7 @@ impl IoThread {
                 Op::Secure(securing) => self.secure(*securing),
                 #[cfg(unix)]
                 Op::NodeLeft(key, how) => self.node_left(key, how),
-                Op::MakeRoom => self.make_room(),
+                Op::MakeRoom(wanted) => self.make_room(&wanted),
                 Op::TerminateAll => self.all().iter().for_each(|each| lose(self, each)),
                 Op::Stop => stop = true,
             }
@@ -140,8 +140,9 @@ impl IoThread {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { id, account, source, response, mut replay, deflate } = adoption;
-        let place = Place::taken(&self.counters);
+        let Adoption { id, account, source, response, mut replay, terms, heartbeat, places } =
+            adoption;
+        let place = Place::taken(places);
         let transport = match self.transport(source, &mut replay) {
             Ok(transport) => transport,
             Err(error) => {
@@ -162,13 +163,13 @@ impl IoThread {
         let pumped = transport.bridge().is_some();
         let session = {
             let resources = &mut self.resources.borrow_mut();
-            Session::new(account, &response, deflate, pumped, resources)
+            Session::new(account, &response, terms, pumped, resources)
         };
         let connection = Rc::new(Connection::new(id, session, transport, place));
         self.remember(&connection);
         self.mark_dirty(&connection);
-        if !self.settings().heartbeat.is_zero() {
-            self.start(Deadline::Heartbeat, id);
+        if heartbeat > 0 {
+            self.start_heartbeat(u64::from(heartbeat), id);
         }
         start_reading(self, &connection, replay);
     }

@@ -107,7 +107,7 @@ impl IoThread {
             turns: Turns::default(),
             dirty: RefCell::default(),
             dirty_broadcast: RefCell::default(),
-            timers: Timers::new(&common.settings),
+            timers: Timers::new(),
             leaving: RefCell::default(),
             left: Notify::new(),
             common,

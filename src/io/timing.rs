@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::deadlines::millis;
 use super::driving::{flush, settle};
 use super::population;
 use super::state::IoThread;
@@ -31,9 +32,24 @@ pub(super) async fn watch_limits(io: Rc<IoThread>) {
 }
 
 impl IoThread {
-    /// The time of a limit starts.
+    /// The time of a limit starts that has the same length for all.
     pub fn start(&self, deadline: Deadline, id: ConnectionId) {
-        self.timers.start(deadline, id, |started, id| {
+        let settings = self.settings();
+        let after = match deadline {
+            Deadline::Pong => settings.limits.pong_timeout,
+            Deadline::Close => millis(settings.close_timeout),
+            Deadline::Heartbeat => unreachable!("each route may have its own"),
+        };
+        self.start_for(deadline, after, id);
+    }
+
+    /// A ping is due in so many milliseconds.
+    pub fn start_heartbeat(&self, after: u64, id: ConnectionId) {
+        self.start_for(Deadline::Heartbeat, after, id);
+    }
+
+    fn start_for(&self, deadline: Deadline, after: u64, id: ConnectionId) {
+        self.timers.start(deadline, after, id, |started, id| {
             self.get(id).is_some_and(|each| each.session.borrow().counts(deadline, started))
         });
     }
@@ -47,13 +63,13 @@ impl IoThread {
             self.trim();
         }
         for deadline in [Deadline::Close, Deadline::Pong, Deadline::Heartbeat] {
-            while let Some(id) = self.timers.take_due(deadline, now) {
-                self.run_out(deadline, id, now);
+            while let Some((id, after)) = self.timers.take_due(deadline, now) {
+                self.run_out(deadline, after, id, now);
             }
         }
     }
 
-    fn run_out(self: &Rc<Self>, deadline: Deadline, id: ConnectionId, now: u64) {
+    fn run_out(self: &Rc<Self>, deadline: Deadline, after: u64, id: ConnectionId, now: u64) {
         let Some(connection) = self.get(id) else { return };
         let effects = {
             let (reads, resources) =
@@ -66,7 +82,7 @@ impl IoThread {
             flush(self, &connection);
         }
         if deadline == Deadline::Heartbeat && connection.session.borrow().is_open() {
-            self.start(Deadline::Heartbeat, id);
+            self.start_heartbeat(after, id);
         }
     }
 

@@ -153,24 +153,18 @@ mod tests {
     use crate::exchange::oplog::OpLog;
     use crate::exchange::{Common, ConnectionId, Counters, Settings};
     use crate::io::connection::Place;
-    use crate::session::{Account, Limits, Overflow, Session};
+    use crate::session::{Account, Limits, Overflow, Session, Terms};
     use crate::transport::Transport;
     use crate::transport::bridge::Bridge;
 
     const SETTINGS: Settings = Settings {
         io_threads: 1,
-        heartbeat: Duration::ZERO,
         close_timeout: Duration::ZERO,
         max_buffered_bytes: 1 << 30,
-        limits: Limits {
-            max_message_size: 1 << 20,
-            max_backpressure: 1 << 20,
-            overflow: Overflow::Close,
-            pong_timeout: 0,
-            deflate_threshold: 1024,
-            deflate_level: 6,
-        },
+        limits: Limits { max_backpressure: 1 << 20, overflow: Overflow::Close, pong_timeout: 0 },
     };
+
+    const TERMS: Terms = Terms { max_message_size: 1 << 20, compression: None };
 
     /// More of them do not fit.
     const MESSAGE: usize = 1 << 20;
@@ -192,10 +186,10 @@ mod tests {
         let id = ConnectionId { slot, generation: slot };
         let session = {
             let resources = &mut io.resources.borrow_mut();
-            Session::new(Arc::<Account>::default(), b"", None, false, resources)
+            Session::new(Arc::<Account>::default(), b"", TERMS, false, resources)
         };
         let transport = Transport::Bridged(Rc::new(Bridge::new(slot, Box::new(|_| {}))));
-        Rc::new(Connection::new(id, session, transport, Place::taken(&io.counters)))
+        Rc::new(Connection::new(id, session, transport, Place::taken(Arc::default())))
     }
 
     /// As if a message of this connection were read.

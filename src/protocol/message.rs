@@ -28,7 +28,7 @@ pub trait Sink {
 /// The receiving half of a connection. It owns memory only while a frame or message is unfinished.
 #[derive(Debug)]
 pub struct Assembler {
-    max_message_size: u64,
+    max_message_size: u32,
     /// With permessage-deflate.
     inflater: Option<Box<Inflater>>,
     /// `None` between whole frames of unfragmented messages, which is nearly always.
@@ -97,12 +97,12 @@ const INVALID_TEXT: Violation = Violation::utf8("text message is not valid UTF-8
 impl Assembler {
     /// An assembler that refuses messages longer than `max_message_size` bytes, counted over all
     /// their fragments and before they are buffered.
-    pub fn new(max_message_size: u64) -> Self {
+    pub fn new(max_message_size: u32) -> Self {
         Self { max_message_size, inflater: None, unfinished: None, closed: false }
     }
 
     /// As [`Self::new`], for a connection with permessage-deflate. The limit counts inflated bytes.
-    pub fn with_deflate(max_message_size: u64, params: DeflateParams) -> Self {
+    pub fn with_deflate(max_message_size: u32, params: DeflateParams) -> Self {
         let inflater = Some(Box::new(Inflater::new(params)));
         Self { inflater, ..Self::new(max_message_size) }
     }
@@ -294,9 +294,9 @@ impl Assembler {
         let message = unfinished.message.as_mut().expect("a data frame belongs to a message");
         match &mut self.inflater {
             Some(inflater) if message.compressed => {
-                inflater.inflate(payload, &mut message.data, self.max_message_size)?;
+                inflater.inflate(payload, &mut message.data, self.max_message_size.into())?;
                 if done && fin {
-                    inflater.finish(&mut message.data, self.max_message_size)?;
+                    inflater.finish(&mut message.data, self.max_message_size.into())?;
                 }
             }
             _ => message.data.extend_from_slice(payload),
@@ -334,7 +334,7 @@ impl Assembler {
     }
 
     fn check_size(&self, len: u64) -> Result<(), Violation> {
-        if len > self.max_message_size { Err(Violation::too_big()) } else { Ok(()) }
+        if len > u64::from(self.max_message_size) { Err(Violation::too_big()) } else { Ok(()) }
     }
 }
 
@@ -494,8 +494,8 @@ mod tests {
 
     #[test]
     fn a_declared_length_reserves_no_memory() {
-        let mut assembler = Assembler::new(u64::MAX);
-        let mut header = b"\x82\xff\x00\x00\x00\xff\x00\x00\x00\x00abcdx".to_vec();
+        let mut assembler = Assembler::new(u32::MAX);
+        let mut header = b"\x82\xff\x00\x00\x00\x00\xff\x00\x00\x00abcdx".to_vec();
         assembler.feed(&mut header, &mut Log::default()).unwrap();
         let held = &assembler.unfinished.unwrap().message.unwrap().data;
         assert!(held.capacity() < 1024);

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 /// Of so many pings that have not been answered, the time is known; of earlier ones it is forgotten.
 const MAX_TIMED: usize = 8;
 
-/// A limit of time. All limits of a kind have the same length, which is not known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A limit of time, whose length is not known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
     /// The next ping is due.
     Heartbeat,

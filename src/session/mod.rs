@@ -12,6 +12,7 @@ mod receiving;
 mod resources;
 mod sending;
 mod state;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -23,4 +24,5 @@ pub use receiving::{Appetite, Events};
 pub use resources::{Limits, Overflow, Resources};
 pub use sending::{Delivered, Outgoing};
 pub use state::{Course, Effects, Session};
+pub use terms::{Compression, Terms};
 pub use writer::{Taken, WriterToken};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::memory::Memory;
 use super::outbox::BufferPool;
-use crate::protocol::{DeflateParams, Deflater, EncodedFrame, Frames};
-
-/// Window sizes are 9 to 15 bits.
-const WINDOW_SIZES: usize = 16;
+use super::terms::Compression;
+use crate::protocol::{Deflater, EncodedFrame, Frames};
 
 /// Changes of what is kept are told to all threads once they add up to this many bytes.
 const TOLD_FROM: isize = 16 << 10;
@@ -21,21 +21,15 @@ pub enum Overflow {
     Drop,
 }
 
-/// Limits of a session.
+/// Limits that all sessions have in common.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Longest message in bytes, over all its fragments.
-    pub max_message_size: u64,
     /// Most bytes queued for one connection.
     pub max_backpressure: usize,
     /// What happens beyond that.
     pub overflow: Overflow,
     /// Milliseconds for the answer to a ping; zero means forever.
     pub pong_timeout: u64,
-    /// Payloads shorter than this many bytes are not compressed.
-    pub deflate_threshold: usize,
-    /// Compression level, 0 to 9.
-    pub deflate_level: u32,
 }
 
 /// Shared by the sessions of one thread, and owned by that thread.
@@ -51,8 +45,9 @@ pub struct Resources {
     untold: isize,
     /// Bytes of messages that JavaScript holds for handlers that are not ready, of all connections.
     pub(super) held: usize,
-    /// Compressors for messages that share no context, by window size in bits.
-    deflaters: [Option<Box<Deflater>>; WINDOW_SIZES],
+    /// Compressors for messages that share no context, by level and window size in bits: ten levels,
+    /// seven sizes.
+    deflaters: FxHashMap<(u8, u8), Box<Deflater>>,
 }
 
 impl Resources {
@@ -64,7 +59,7 @@ impl Resources {
             memory,
             untold: 0,
             held: 0,
-            deflaters: Default::default(),
+            deflaters: FxHashMap::default(),
         }
     }
 
@@ -83,51 +78,31 @@ impl Resources {
         }
     }
 
-    pub(super) fn is_worth_compressing(&self, frame: EncodedFrame<'_>) -> bool {
-        let payload = frame.payload();
-        !payload.is_empty() && payload.len() >= self.limits.deflate_threshold
-    }
-
-    pub(super) fn any_worth_compressing(&self, frames: &Frames) -> bool {
-        frames.iter().any(|frame| self.is_worth_compressing(frame))
-    }
-
-    /// A compressor for a connection with `params`.
-    pub(super) fn new_deflater(&self, params: DeflateParams) -> Box<Deflater> {
-        let DeflateParams { server_max_window_bits, server_no_context_takeover, .. } = params;
-        Box::new(Deflater::new(
-            self.limits.deflate_level,
-            server_max_window_bits,
-            server_no_context_takeover,
-        ))
-    }
-
     /// Compresses those frames that are worth it, and copies the others, for a connection whose
     /// messages share no context.
     pub(super) fn compress_alone<'a>(
         &mut self,
-        params: DeflateParams,
+        compression: &Compression,
         frames: impl Iterator<Item = EncodedFrame<'a>>,
     ) -> Frames {
-        let bits = usize::from(params.server_max_window_bits);
-        let mut deflater = match self.deflaters[bits].take() {
-            Some(deflater) => deflater,
-            None => self.new_deflater(params),
-        };
-        let compressed = self.compress(&mut deflater, frames);
-        self.deflaters[bits] = Some(deflater);
+        let key = compression.alone().compressor();
+        let known = self.deflaters.remove(&key);
+        let mut deflater = known.unwrap_or_else(|| compression.new_deflater());
+        let compressed = self.compress(compression, &mut deflater, frames);
+        self.deflaters.insert(key, deflater);
         compressed
     }
 
     /// As [`Self::compress_alone`], in the context of the messages that `deflater` had before.
     pub(super) fn compress<'a>(
         &self,
+        compression: &Compression,
         deflater: &mut Deflater,
         frames: impl Iterator<Item = EncodedFrame<'a>>,
     ) -> Frames {
         let (mut encoded, mut ends) = (Vec::new(), Vec::new());
         for frame in frames {
-            if self.is_worth_compressing(frame) {
+            if compression.is_worth_it(frame) {
                 let mut compressed = deflater.frame(frame.opcode(), frame.payload());
                 if encoded.is_empty() {
                     encoded = compressed;

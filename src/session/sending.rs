@@ -10,9 +10,9 @@ use super::account::Account;
 use super::liveness::Liveness;
 use super::outbox::{Outbox, SLICES};
 use super::resources::{Overflow, Resources};
+use super::terms::{Alone, Compression};
 use crate::protocol::{
-    CloseFrame, DeflateParams, Deflater, EncodedFrame, Frames, MAX_CONTROL_PAYLOAD, Opcode,
-    encode_frame,
+    CloseFrame, Deflater, EncodedFrame, Frames, MAX_CONTROL_PAYLOAD, Opcode, encode_frame,
 };
 
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Sender {
     blocked: bool,
     /// What is given to the transport still waits in a stream of JavaScript's, which counts it.
     pumped: bool,
-    /// What was agreed on compression, if anything.
-    deflate: Option<DeflateParams>,
+    /// How messages are compressed, where that was agreed on.
+    compression: Option<Compression>,
     /// The compressor, made by the first message that needs it, where messages share a context.
     deflater: Option<Box<Deflater>>,
     /// It has been used since [`Self::beat`].
@@ -32,11 +32,11 @@ pub(super) struct Sender {
 }
 
 /// Frames for many connections. Compressed once for all that share no context with earlier
-/// messages, by window size.
+/// messages, by window size, level and threshold.
 #[derive(Debug)]
 pub struct Outgoing {
     frames: Frames,
-    compressed: Vec<(u8, Frames)>,
+    compressed: Vec<(Alone, Frames)>,
     /// Connections that have got all of the frames.
     whole: u64,
     /// How many others, who had no room for all, have got each of the frames. Empty where there are none.
@@ -50,13 +50,13 @@ impl From<Frames> for Outgoing {
 }
 
 impl Outgoing {
-    /// The frames as they go to connections that share no context and have the same window.
-    fn compressed_alone(&mut self, params: DeflateParams, resources: &mut Resources) -> &Frames {
-        let bits = params.server_max_window_bits;
-        let known = self.compressed.iter().position(|(of, _)| *of == bits);
+    /// The frames as they go to connections that share no context and are compressed in the same way.
+    fn compressed_alone(&mut self, how: &Compression, resources: &mut Resources) -> &Frames {
+        let alone = how.alone();
+        let known = self.compressed.iter().position(|(of, _)| *of == alone);
         let at = known.unwrap_or_else(|| {
-            let compressed = resources.compress_alone(params, self.frames.iter());
-            self.compressed.push((bits, compressed));
+            let compressed = resources.compress_alone(how, self.frames.iter());
+            self.compressed.push((alone, compressed));
             self.compressed.len() - 1
         });
         &self.compressed[at].1
@@ -84,14 +84,14 @@ pub struct Delivered {
 }
 
 impl Sender {
-    pub fn new(account: Arc<Account>, pumped: bool, deflate: Option<DeflateParams>) -> Self {
+    pub fn new(account: Arc<Account>, pumped: bool, compression: Option<Compression>) -> Self {
         let outbox = Outbox::default();
         Self {
             account,
             outbox,
             blocked: false,
             pumped,
-            deflate,
+            compression,
             deflater: None,
             deflater_used: false,
         }
@@ -121,7 +121,7 @@ impl Sender {
     pub fn release_writer(&self) {
         // A compressor sees every message, and a stream is written to by JavaScript anyway.
         let alone = self.outbox.is_empty() && !self.blocked;
-        if alone && self.deflate.is_none() && !self.pumped {
+        if alone && self.compression.is_none() && !self.pumped {
             self.account.writer().release();
         }
     }
@@ -156,9 +156,9 @@ impl Sender {
         may_compress: bool,
         resources: &mut Resources,
     ) -> usize {
-        let compresses = |_: &_| may_compress && resources.is_worth_compressing(frame);
-        if let Some(params) = self.deflate.filter(compresses) {
-            let compressed = self.compress(params, std::iter::once(frame), resources);
+        let compresses = |how: &Compression| may_compress && how.is_worth_it(frame);
+        if let Some(how) = self.compression.filter(compresses) {
+            let compressed = self.compress(&how, std::iter::once(frame), resources);
             self.account.remove(frame.len());
             self.queue_shared(compressed.bytes(), resources);
             return compressed.len();
@@ -192,17 +192,16 @@ impl Sender {
         }
         outgoing.whole += 1;
         let own;
-        let frames =
-            match self.deflate.filter(|_| resources.any_worth_compressing(&outgoing.frames)) {
-                None => &outgoing.frames,
-                Some(params) if params.server_no_context_takeover => {
-                    outgoing.compressed_alone(params, resources)
-                }
-                Some(params) => {
-                    own = self.compress(params, outgoing.frames.iter(), resources);
-                    &own
-                }
-            };
+        let frames = match self.compression.filter(|how| how.any_worth_it(&outgoing.frames)) {
+            None => &outgoing.frames,
+            Some(how) if how.params.server_no_context_takeover => {
+                outgoing.compressed_alone(&how, resources)
+            }
+            Some(how) => {
+                own = self.compress(&how, outgoing.frames.iter(), resources);
+                &own
+            }
+        };
         self.queue_shared(frames.bytes(), resources);
         Delivered { messages: count as u64, bytes: frames.len() as u64, dropped: 0 }
     }
@@ -234,16 +233,16 @@ impl Sender {
 
     fn compress<'a>(
         &mut self,
-        params: DeflateParams,
+        how: &Compression,
         frames: impl Iterator<Item = EncodedFrame<'a>>,
         resources: &mut Resources,
     ) -> Frames {
-        if params.server_no_context_takeover {
-            return resources.compress_alone(params, frames);
+        if how.params.server_no_context_takeover {
+            return resources.compress_alone(how, frames);
         }
         self.deflater_used = true;
-        let deflater = self.deflater.get_or_insert_with(|| resources.new_deflater(params));
-        resources.compress(deflater, frames)
+        let deflater = self.deflater.get_or_insert_with(|| how.new_deflater());
+        resources.compress(how, deflater, frames)
     }
 
     fn queue_shared(&mut self, bytes: &Bytes, resources: &mut Resources) {

@@ -12,7 +12,8 @@ use super::outbox::SLICES;
 use super::receiving::{Appetite, Events, Intake, Received, Receiver};
 use super::resources::{Overflow, Resources};
 use super::sending::{Delivered, Outgoing, Sender};
-use crate::protocol::{Assembler, CloseFrame, DeflateParams, EncodedFrame, Opcode, close};
+use super::terms::Terms;
+use crate::protocol::{Assembler, CloseFrame, EncodedFrame, Opcode, close};
 
 /// A connection that is ended to set memory free hangs up where more than this many bytes are left of
 /// what it was sending: its close frame would have to wait behind them.
@@ -94,16 +95,16 @@ impl Session {
     pub fn new(
         account: Arc<Account>,
         response: &[u8],
-        deflate: Option<DeflateParams>,
+        terms: Terms,
         pumped: bool,
         resources: &mut Resources,
     ) -> Self {
-        let limit = resources.limits.max_message_size;
-        let assembler = match deflate {
-            Some(params) => Assembler::with_deflate(limit, params),
-            None => Assembler::new(limit),
+        let Terms { max_message_size, compression } = terms;
+        let assembler = match compression {
+            Some(how) => Assembler::with_deflate(max_message_size, how.params),
+            None => Assembler::new(max_message_size),
         };
-        let mut sender = Sender::new(account, pumped, deflate);
+        let mut sender = Sender::new(account, pumped, compression);
         sender.queue_response(response, resources);
         let receiver = Receiver::new(assembler);
         let liveness = Liveness::new(pumped);

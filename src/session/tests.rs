@@ -93,14 +93,7 @@ struct Rig {
     stuck: bool,
 }
 
-const LIMITS: Limits = Limits {
-    max_message_size: 1 << 20,
-    max_backpressure: 100,
-    overflow: Overflow::Drop,
-    pong_timeout: 50,
-    deflate_threshold: 0,
-    deflate_level: 6,
-};
+const LIMITS: Limits = Limits { max_backpressure: 100, overflow: Overflow::Drop, pong_timeout: 50 };
 
 const DEFLATE: DeflateParams = DeflateParams {
     server_no_context_takeover: true,
@@ -108,6 +101,12 @@ const DEFLATE: DeflateParams = DeflateParams {
     server_max_window_bits: 15,
     client_max_window_bits: 15,
 };
+
+/// With these parameters of permessage-deflate.
+fn terms(deflate: Option<DeflateParams>) -> Terms {
+    let compression = deflate.map(|params| Compression { params, threshold: 0, level: 6 });
+    Terms { max_message_size: 1 << 20, compression }
+}
 
 impl Rig {
     fn new(limits: Limits) -> Self {
@@ -118,7 +117,7 @@ impl Rig {
         let memory = Arc::new(Memory::new(1 << 20));
         let mut resources = Resources::new(limits, memory);
         let account = Arc::new(Account::default());
-        let session = Session::new(account.clone(), b"", deflate, pumped, &mut resources);
+        let session = Session::new(account.clone(), b"", terms(deflate), pumped, &mut resources);
         Self { session, resources, account, heard: Heard::default(), stuck: false }
     }
 
@@ -499,8 +498,9 @@ fn messages_held_for_handlers_are_bounded_together() {
     let mut resources = Resources::new(LIMITS, memory);
     let long = client_frame(0x82, &vec![b'x'; 1 << 20]);
     let mut heard = Heard::default();
-    let mut sessions: Vec<Session> =
-        (0..20).map(|_| Session::new(Arc::default(), b"", None, false, &mut resources)).collect();
+    let mut sessions: Vec<Session> = (0..20)
+        .map(|_| Session::new(Arc::default(), b"", terms(None), false, &mut resources))
+        .collect();
     for session in &mut sessions {
         let _ = session.receive(&mut long.clone(), &mut heard, &mut resources);
     }
@@ -564,7 +564,7 @@ fn a_queue_that_runs_over_under_the_policy_close_ends_the_connection() {
 fn a_response_is_written_first_and_never_dropped() {
     let mut resources = Resources::new(LIMITS, Arc::new(Memory::new(1 << 20)));
     let account = Arc::new(Account::default());
-    let session = Session::new(account.clone(), b"101", None, false, &mut resources);
+    let session = Session::new(account.clone(), b"101", terms(None), false, &mut resources);
     let mut rig = Rig { session, resources, account, heard: Heard::default(), stuck: false };
     rig.dialogue(&[
         (Takes(1), "write 1"),
@@ -855,7 +855,7 @@ fn what_is_shared_is_compressed_once_for_a_window_and_counted_once() {
         Arc::new(Memory::new(1 << 20)),
     );
     let mut sessions: Vec<Session> = (0..10)
-        .map(|_| Session::new(Arc::default(), b"", Some(DEFLATE), false, &mut resources))
+        .map(|_| Session::new(Arc::default(), b"", terms(Some(DEFLATE)), false, &mut resources))
         .collect();
     let mut state = 1u64;
     let random: String = std::iter::repeat_with(|| {
