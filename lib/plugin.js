@@ -95,11 +95,18 @@ class WebSocketPlugin extends Emitter {
   /** The clean-up is done. */
   #isClean = false;
 
-  constructor(options) {
+  /**
+   * @param options
+   * @param {(native: object) => object} [replace] makes what stands in for the native half; for tests
+   *   without a network
+   */
+  constructor(options, replace = (native) => native) {
     super();
     if (isData(options))
       throw wrongType(NAME, 'options', 'an object with the options as properties', options);
-    this.#native = inThisRealm(() => new binding.WebSocketPlugin(options, memoryOfProcess()));
+    this.#native = inThisRealm(() =>
+      replace(new binding.WebSocketPlugin(options, memoryOfProcess())),
+    );
     this.#report = new Reporter(NAME, this, this.#native.debug, options?.logger);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
