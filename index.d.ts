@@ -47,6 +47,7 @@ export type {
 export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
+  WebSocketPluginConstructorOptions,
   WebSocketPluginOptions,
   WSMessageRate,
   WSProxyProtocolOptions,
@@ -59,7 +60,7 @@ export type {
   WebSocketPluginStatus,
 } from './types/plugin.js';
 export { WebSocketPlugin } from './types/plugin.js';
-export type { WSHeaderValue, WSRefusal } from './types/refusal.js';
+export type { WSHeaderValue, WSRefusal, WSVerifyClient } from './types/refusal.js';
 export type { WSBroadcastOptions, WSRoomEvents, WSRoomManager } from './types/rooms.js';
 export type { WSRouteOptions } from './types/routes.js';
 export type {

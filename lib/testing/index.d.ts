@@ -1,4 +1,4 @@
-import type { WebSocketMethods, WebSocketPluginOptions, WSSocket } from '../../index.js';
+import type { WebSocketMethods, WebSocketPluginConstructorOptions, WSSocket } from '../../index.js';
 import { WebSocketPlugin } from '../../index.js';
 
 /** How a client of a {@link TestWebSocketPlugin} asks for a connection. */
@@ -30,7 +30,7 @@ export interface TestConnectOptions {
  * expect(bob.received).toEqual(['hello']);
  */
 export declare class TestWebSocketPlugin extends WebSocketPlugin {
-  constructor(options?: WebSocketPluginOptions);
+  constructor(options?: WebSocketPluginConstructorOptions);
 
   /** The methods that an application has, for code that adds routes and middleware. */
   readonly app: WebSocketMethods;
