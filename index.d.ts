@@ -1,3 +1,4 @@
+// Where this cannot be found: npm install --save-dev @types/node
 /// <reference types="node" />
 
 import type { WebSocketApplication, WebSocketMethods, WithWebSocket } from './types/application.js';
@@ -23,6 +24,7 @@ export type {
   WSClusterTlsOptions,
 } from './types/cluster.js';
 export type { WSConnection } from './types/connection.js';
+export type { WSConnections } from './types/connections.js';
 export type {
   WSHandler,
   WSListener,
@@ -45,6 +47,7 @@ export type {
 export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
+  WebSocketPluginConstructorOptions,
   WebSocketPluginOptions,
   WSMessageRate,
   WSProxyProtocolOptions,
@@ -57,8 +60,8 @@ export type {
   WebSocketPluginStatus,
 } from './types/plugin.js';
 export { WebSocketPlugin } from './types/plugin.js';
-export type { WSHeaderValue, WSRefusal } from './types/refusal.js';
-export type { WSRoomEvents, WSRoomManager } from './types/rooms.js';
+export type { WSHeaderValue, WSRefusal, WSVerifyClient } from './types/refusal.js';
+export type { WSBroadcastOptions, WSRoomEvents, WSRoomManager } from './types/rooms.js';
 export type { WSRouteOptions } from './types/routes.js';
 export type {
   WSSendOptions,
@@ -67,7 +70,7 @@ export type {
   WSSocketData,
   WSSocketEvents,
 } from './types/socket.js';
-export type { WSRateLimitedStats, WSRejectReason, WSStats } from './types/stats.js';
+export type { WSNumbers, WSRateLimitedStats, WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 
 /**

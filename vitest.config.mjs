@@ -12,14 +12,14 @@ const DECIDED_BEFORE = [
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
 const OWN_SERVERS = [
-  ...['bridge', 'cluster-adapters', 'docs', 'examples', 'host', 'prometheus', 'secure'],
+  ...['bridge', 'cluster-adapters', 'demos', 'docs', 'examples', 'host', 'prometheus', 'secure'],
 ];
 
 /** What comes from other servers comes to the engine, whatever the transport of its members. */
 const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login', 'redis-strangers'];
 
 /** These ask a compiler, the loader or a script of the project, and connect to nobody. */
-const UNCONNECTED = ['licenses', 'load-errors', 'missing-binary', 'types'];
+const UNCONNECTED = ['licenses', 'load-errors', 'missing-binary', 'testing', 'types'];
 
 /**
  * A browser speaks with the engine itself; that it is bridged it cannot tell. In Bun there is nothing

@@ -57,6 +57,8 @@ class Engine {
   #turnFlushSince = 0;
   /** There is something in the log that was not there at the end of the last turn. */
   #hasNews = false;
+  /** Connections that have ended, and whose listeners have not been told, as messages come before. */
+  #untold = new Set();
   /** Connections that have taken messages of which the native half wants to know. */
   #takers = [];
   #onEmpty = null;
@@ -81,6 +83,31 @@ class Engine {
 
   get open() {
     return this.#open;
+  }
+
+  /**
+   * The connections that have passed all middleware, one by one, as they are when the first is asked for:
+   * nobody who comes meanwhile, and nobody who has ended by then.
+   */
+  *readyConnections() {
+    for (const connection of this.#at(this.native.readySlots())) {
+      if (this.#connections[internals.slotOf(connection)] === connection) yield connection;
+    }
+  }
+
+  /** The one of them that was given this id, whatever its property says by now. */
+  find(id) {
+    const slot = this.native.findConnection(id);
+    return slot === null ? undefined : this.#connections[slot];
+  }
+
+  /** The members of a room. */
+  membersOf(room) {
+    return this.#at(this.native.members(room));
+  }
+
+  #at(slots) {
+    return Array.from(slots, (slot) => this.#connections[slot]);
   }
 
   /**
@@ -292,7 +319,11 @@ class Engine {
     const destroyed = this.native.release(slot, internals.generationOf(connection), code);
     this.scheduleTurnFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
-    internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
+    this.#untold.add(connection);
+    internals.announceEnd(connection, () => {
+      this.#untold.delete(connection);
+      this.#host.onEnd(connection, code, reason);
+    });
     if (this.#open === 0) {
       this.#connections.length = 0;
       this.#onEmpty?.();
@@ -378,6 +409,20 @@ class Engine {
       const slot = internals.slotOf(except);
       this.native.wsBroadcast(message, room, slot, internals.generationOf(except));
     }
+    this.#broadcasted();
+  }
+
+  /** Sends a checked message to several rooms, except some connections. Nobody gets it twice. */
+  broadcastToRooms(message, rooms, except) {
+    const numbers = except.flatMap((each) => [
+      internals.slotOf(each),
+      internals.generationOf(each),
+    ]);
+    this.native.broadcastToRooms(message, rooms, numbers);
+    this.#broadcasted();
+  }
+
+  #broadcasted() {
     this.#hasPublished = this.#cluster !== null;
     this.scheduleFlush();
   }
@@ -392,6 +437,7 @@ class Engine {
     for (const connection of this.#connections) {
       if (connection !== undefined) internals.close(connection, code, reason);
     }
+    this.#untold.forEach(internals.endPause);
   }
 
   /** Lets the native half end. A later connection starts it again. */

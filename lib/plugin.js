@@ -6,11 +6,18 @@ const { types } = require('node:util');
 
 const binding = require('./native.js');
 const { rejectReasons, requestHeaders } = require('./constants.js');
-const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
-const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
+const {
+  checkCount,
+  checkFunction,
+  checkMessage,
+  checkOptions,
+  checkString,
+  wrongType,
+} = require('./check.js');
 const { internals } = require('./connection/connection.js');
+const { Connections } = require('./connections.js');
 const {
   publishClose,
   publishConnection,
@@ -33,6 +40,7 @@ const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
 const { rejectionOf } = require('./upgrade/rejection.js');
 const { Upgrade } = require('./upgrade/upgrade.js');
+const { version } = require('./version.js');
 const { Waves, readWaves } = require('./waves.js');
 
 const NAME = 'WebSocketPlugin';
@@ -47,6 +55,7 @@ class WebSocketPlugin extends Emitter {
   #native;
   #engine;
   #rooms;
+  #connections;
   #report;
   /** By what it was installed: `install`, `attach`, or `null`. */
   #installed = null;
@@ -86,11 +95,18 @@ class WebSocketPlugin extends Emitter {
   /** The clean-up is done. */
   #isClean = false;
 
-  constructor(options) {
+  /**
+   * @param options
+   * @param {(native: object) => object} [replace] makes what stands in for the native half; for tests
+   *   without a network
+   */
+  constructor(options, replace = (native) => native) {
     super();
     if (isData(options))
       throw wrongType(NAME, 'options', 'an object with the options as properties', options);
-    this.#native = inThisRealm(() => new binding.WebSocketPlugin(options, memoryOfProcess()));
+    this.#native = inThisRealm(() =>
+      replace(new binding.WebSocketPlugin(options, memoryOfProcess())),
+    );
     this.#report = new Reporter(NAME, this, this.#native.debug, options?.logger);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
@@ -108,6 +124,7 @@ class WebSocketPlugin extends Emitter {
       onRoomDestroyed: (room) => this.#tellRoom('room:destroyed', room),
     });
     this.#rooms = new RoomManager(this.#engine, this.#native);
+    this.#connections = new Connections(this.#engine);
     this.#routes = new Routes(this.#native, options);
     this.#internals = this.#makeInternals();
     this.#guest = this.#makeGuest();
@@ -131,6 +148,14 @@ class WebSocketPlugin extends Emitter {
 
   get description() {
     return DESCRIPTION;
+  }
+
+  get rooms() {
+    return this.#rooms;
+  }
+
+  get connections() {
+    return this.#connections;
   }
 
   install(app) {
@@ -190,16 +215,7 @@ class WebSocketPlugin extends Emitter {
   #tlsOfAttach(options) {
     if (options === undefined) return undefined;
     const where = `${NAME}.attach`;
-    if (options === null || typeof options !== 'object') {
-      throw wrongType(where, 'options', 'an object with the options as properties', options);
-    }
-    const unknown = Object.keys(options).find((name) => name !== 'tls');
-    if (unknown !== undefined) {
-      throw new TypeError(
-        `${where}: unknown option ${JSON.stringify(printable(unknown))}; accepted is "tls"`,
-      );
-    }
-    const { tls } = options;
+    const { tls } = checkOptions(where, options, ['tls']);
     return tls === undefined ? undefined : this.#readTls(tls, where);
   }
 
@@ -329,12 +345,12 @@ class WebSocketPlugin extends Emitter {
     };
   }
 
-  getStats() {
-    const { rooms, transports, memory, rateLimited, ...counts } = this.#native.stats();
+  getStats(options) {
+    const { transports, memory, rateLimited, ...counts } = this.#native.stats();
     // Copies, as those of the native half are of another realm where a test runner has several.
     return {
       ...counts,
-      rooms: [...rooms],
+      ...(wantsRooms(options) && { rooms: this.#rooms.getRooms() }),
       transports: { ...transports },
       memory: { ...memory },
       rateLimited: { ...rateLimited },
@@ -702,6 +718,16 @@ class WebSocketPlugin extends Emitter {
       this.#report.emit('rejected', [rejection]);
     });
   }
+}
+
+/** Whether the names of all rooms are to be in the statistics, by the options of `getStats`. */
+function wantsRooms(options) {
+  if (options === undefined) return true;
+  const { rooms } = checkOptions(`${NAME}.getStats`, options, ['rooms']);
+  if (rooms !== undefined && typeof rooms !== 'boolean') {
+    throw wrongType(`${NAME}.getStats`, 'option "rooms"', 'a boolean', rooms);
+  }
+  return rooms !== false;
 }
 
 /** An object that has no properties to be options: its content is elsewhere. */

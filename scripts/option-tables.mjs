@@ -38,6 +38,11 @@ const TABLES = {
       cells,
     },
     {
+      head: ['of a route', 'type', 'unit', 'default', 'accepted', 'meaning'],
+      group: 'ws',
+      cells,
+    },
+    {
       head: ['parameter', 'type', 'unit', 'default', 'accepted', 'meaning'],
       group: 'perMessageDeflate',
       cells,
@@ -91,6 +96,7 @@ function name({ name }) {
 }
 
 function byDefault({ default: value }) {
+  if (value === "the plugin's") return value;
   return `\`${/^\d+$/.test(value) ? grouped(value) : value}\``;
 }
 

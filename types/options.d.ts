@@ -5,7 +5,7 @@ import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
 import type { WSConnection } from './connection.js';
 import type { WSLogger } from './observability.js';
 import type { WebSocketPlugin } from './plugin.js';
-import type { WSRefusal } from './refusal.js';
+import type { WSRefusal, WSVerifyClient } from './refusal.js';
 import type { WSSocket } from './socket.js';
 import type { WSMemoryStats, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
@@ -125,14 +125,12 @@ export interface WebSocketPluginOptions {
    * `allowed`, `authorized` or `authenticated` is falsy or whose `valid` is `false`, and one with an
    * `error` or `errors`. An object with a `status` or
    * `statusCode` from 200 to 599, as a `Response` has it, is answered by that, and by the headers and the
-   * body that it has: {@link WSRefusal}. A throw or a rejection is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
-   * {@link WebSocketPluginOptions.handshakeTimeoutMs}.
+   * body that it has: {@link WSRefusal}. A throw or a rejection is answered by HTTP 500. Frames that the
+   * client sends meanwhile are kept. Limited by {@link WebSocketPluginOptions.handshakeTimeoutMs}.
    *
    * @default () => true
    */
-  verifyClient?:
-    | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
-    | undefined;
+  verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
 
   /**
    * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to
@@ -321,6 +319,16 @@ export interface WSProxyProtocolOptions {
    * @default everybody's
    */
   trusted?: string | string[] | undefined;
+}
+
+/**
+ * {@link WebSocketPluginOptions} as the constructor takes them: `verifyClient` may also refuse a client in
+ * words of its own.
+ */
+export interface WebSocketPluginConstructorOptions
+  extends Omit<WebSocketPluginOptions, 'verifyClient'> {
+  /** As {@link WebSocketPluginOptions.verifyClient}. */
+  verifyClient?: WSVerifyClient | undefined;
 }
 
 /** Parameters of permessage-deflate (RFC 7692 §7). */

@@ -6,13 +6,18 @@ import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { WebSocketMethods } from './application.js';
 import type { WSClusterCredentials, WSClusterGap, WSClusterStats } from './cluster.js';
+import type { WSConnections } from './connections.js';
 import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
 import type { WSRejection } from './observability.js';
-import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
-import type { WSRoomEvents } from './rooms.js';
+import type {
+  WebSocketAttachOptions,
+  WebSocketPluginConstructorOptions,
+  WebSocketPluginOptions,
+} from './options.js';
+import type { WSRoomEvents, WSRoomManager } from './rooms.js';
 import type { WSSocket, WSSocketData } from './socket.js';
-import type { WSStats } from './stats.js';
+import type { WSNumbers, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
 /**
@@ -107,7 +112,7 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
    * or origin.
    * @throws {RangeError} for a number out of its range.
    */
-  constructor(options?: WebSocketPluginOptions);
+  constructor(options?: WebSocketPluginConstructorOptions);
 
   /** `'WebSocketPlugin'`. */
   readonly name: string;
@@ -115,6 +120,11 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
   readonly version: string;
   /** One line on what the plugin does. */
   readonly description: string;
+
+  /** The rooms, and who is in them: the same object as `ctx.wsRooms`. */
+  readonly rooms: WSRoomManager<Data>;
+  /** Who is connected. */
+  readonly connections: WSConnections<Data>;
 
   /**
    * Installs the plugin: adds `ws`, `wsUse` and `wsBroadcast` to the application and its HTTP
@@ -225,8 +235,14 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
   /** The state of the plugin, for health pages and logs. */
   getStatus(): WebSocketPluginStatus;
 
-  /** Counters and present numbers. Costs nothing while messages flow. */
-  getStats(): WSStats;
+  /**
+   * Counters and present numbers. Costs nothing while messages flow.
+   *
+   * @param options `rooms: false` leaves out the names of the rooms, of which there may be many.
+   * @throws {TypeError} for an option of another type, and for one that does not exist.
+   */
+  getStats(options: { rooms: false }): WSNumbers;
+  getStats(options?: { rooms?: boolean | undefined } | undefined): WSStats;
 
   /**
    * The same and more as OpenMetrics text, for Prometheus and all that read what it reads: histograms of

@@ -60,11 +60,17 @@ export interface WSRateLimitedStats {
 }
 
 /** What {@link WebSocketPlugin.getStats} counts, from the plugin's construction on. */
-export interface WSStats {
+export interface WSStats extends WSNumbers {
+  /** Names of the rooms that have members at the moment, oldest first. */
+  rooms: string[];
+}
+
+/** {@link WSStats} without the names of rooms. */
+export interface WSNumbers {
   /** Connections open at the moment. */
   totalConnections: number;
-  /** Names of the rooms that have members at the moment. */
-  rooms: string[];
+  /** Rooms that have members at the moment. */
+  roomCount: number;
   /** Routes registered with `app.ws`. */
   handlers: number;
   /** Messages received. */

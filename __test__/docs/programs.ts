@@ -146,6 +146,14 @@ export const programs: Record<string, Expectation> = {
     expect(await client.next()).toEqual(Buffer.from('\x02ab'));
   },
 
+  [guide('getting-started', 'Messages (2)')]: async (run) => {
+    const client = await run.connect('/sums');
+    for (const number of ['1', '2', '3']) client.send(number);
+    for (const sum of [1, 3, 6]) expect(await client.nextJson()).toEqual({ sum });
+    client.close();
+    expect(await run.line()).toBe('the last sum was 6');
+  },
+
   [guide('getting-started', 'Closing')]: async (run) => {
     const client = await run.connect('/session');
     client.send('stay');
@@ -155,11 +163,16 @@ export const programs: Record<string, Expectation> = {
   },
 
   [guide('getting-started', 'Data of a connection')]: async (run) => {
+    expect(await (await run.connect('/greetings/fr?name=Ada')).next()).toBe('Bonjour Ada');
+    expect(await (await run.connect('/greetings/en')).next()).toBe('Hello somebody');
+  },
+
+  [guide('getting-started', 'Data of a connection (2)')]: async (run) => {
     expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
     expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
   },
 
-  [guide('getting-started', 'Data of a connection (2)')]: async (run) => {
+  [guide('getting-started', 'Data of a connection (3)')]: async (run) => {
     expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
     expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
   },
@@ -254,8 +267,34 @@ export const programs: Record<string, Expectation> = {
     const bob = await run.connect('/lobby?name=Bob');
     expect(await ada.nextJson()).toEqual(['Ada', 'Bob']);
     expect(await bob.nextJson()).toEqual(['Ada', 'Bob']);
+    const numbers = async () => (await run.http('/numbers')).json();
+    expect(await numbers()).toEqual({ connections: 2, rooms: ['lobby'] });
     bob.close();
     expect(await ada.nextJson()).toEqual(['Ada']);
+    expect(await numbers()).toEqual({ connections: 1, rooms: ['lobby'] });
+  },
+
+  [guide('rooms', 'Several rooms at once')]: async (run) => {
+    const [bridge, both] = [await run.connect('/ships/1'), await run.connect('/ships/2')];
+    both.send('captain');
+    expect(await both.next()).toBe('aye');
+    bridge.send('iceberg');
+    expect(await both.next()).toBe('iceberg');
+    both.send('marker');
+    expect([await bridge.next(), ...both.waiting]).toEqual(['marker']);
+  },
+
+  [guide('rooms', 'Sending somebody away')]: async (run) => {
+    const one = await run.connect('/table/7');
+    const id = (await one.next()).toString();
+    const other = await run.connect('/table/7');
+    await other.next();
+    expect((await run.http('/kick/lobby', post())).status).toBe(404);
+    expect((await run.http(`/kick/${id}`, post())).status).toBe(200);
+    expect(await one.closed).toEqual({ code: 4003, reason: 'sent away' });
+    const closed = await run.http('/close/7', post());
+    expect(await closed.json()).toEqual({ closed: 1 });
+    expect(await other.closed).toEqual({ code: 4000, reason: 'the table is closed' });
   },
 
   [guide('rooms', 'Who is there (2)')]: async (run) => {
@@ -356,6 +395,29 @@ export const programs: Record<string, Expectation> = {
     }
   },
 
+  [guide('access', 'Words of your own')]: async (run) => {
+    const stranger = await run.refused('/devices');
+    expect(stranger.status).toBe(401);
+    expect(stranger.headers['www-authenticate']).toBe('Bearer realm="devices"');
+    const expired = await run.refused('/devices', bearer('forged'));
+    expect(expired).toMatchObject({ status: 403, body: '{"code":"expired"}' });
+    await run.connect('/devices', bearer('ada-token'));
+  },
+
+  [guide('access', 'One route and another')]: async (run) => {
+    const page = { origin: 'https://example.com' };
+    expect(await (await run.connect('/chat', page)).next()).toBe('chat');
+    expect(await run.refused('/chat')).toMatchObject({ status: 403 });
+    const bob = await run.connect('/admin?token=bob-token', page);
+    expect(await bob.closed).toEqual({ code: 4403, reason: 'for admins only' });
+    expect(await (await run.connect('/admin?token=ada-token', page)).next()).toBe('admin');
+    const program = await run.connect('/import');
+    expect(await program.next()).toBe('import');
+    program.send('x'.repeat(1024 * 1024));
+    program.close();
+    expect(await program.closed).toMatchObject({ code: 1005 });
+  },
+
   [guide('access', 'Middleware')]: async (run) => {
     const stranger = await run.connect('/chat?token=forged');
     expect(await stranger.closed).toEqual({ code: 4401, reason: 'no valid token' });
@@ -392,6 +454,17 @@ export const programs: Record<string, Expectation> = {
     expect(await client.closed).toEqual({ code: 1009, reason: 'message exceeds maxMessageSize' });
   },
 
+  [guide('limits', 'Sizes and numbers (2)')]: async (run) => {
+    const upload = await run.connect('/upload');
+    expect(await upload.next()).toBe('ready');
+    upload.send('x'.repeat(16 * 1024 + 1));
+    upload.close();
+    expect(await upload.closed).toMatchObject({ code: 1005 });
+    const chat = await run.connect('/chat');
+    chat.send('x'.repeat(16 * 1024 + 1));
+    expect(await chat.closed).toMatchObject({ code: 1009 });
+  },
+
   [guide('floods', 'Messages')]: async (run) => {
     const client = await run.connect('/chat');
     for (let count = 0; count < 40; count += 1) client.send(`${count}`);
@@ -424,6 +497,25 @@ export const programs: Record<string, Expectation> = {
   },
 
   [guide('limits', 'Backpressure (2)')]: async (run) => {
+    const client = await run.connect('/positions');
+    expect(Object.keys(await client.nextJson())).toEqual(['x', 'y']);
+  },
+
+  [guide('limits', 'Backpressure (4)')]: async (run) => {
+    const client = await run.connect('/jobs');
+    for (const job of ['a', 'b', 'c']) client.send(job);
+    for (const job of ['a', 'b', 'c']) expect(await client.next()).toBe(`done: ${job}`);
+  },
+
+  [guide('limits', 'Backpressure (5)')]: async (run) => {
+    const client = await run.connect('/batches');
+    for (let count = 0; count < 25; count += 1) client.send(`${count}`);
+    for (let round = 0; round < 2; round += 1) {
+      expect(await client.nextJson()).toEqual({ stored: 10 });
+    }
+  },
+
+  [guide('limits', 'Backpressure (3)')]: async (run) => {
     const client = await run.connect('/download');
     let bytes = 0;
     client.ws.on('message', (data: Buffer) => {
@@ -508,7 +600,7 @@ export const programs: Record<string, Expectation> = {
     expect(health.status).toBe(200);
     expect(await health.json()).toMatchObject({ installed: true, connections: 1 });
     const numbers = await run.http('/numbers');
-    expect(await numbers.json()).toMatchObject({ totalConnections: 1, rooms: 0 });
+    expect(await numbers.json()).toMatchObject({ totalConnections: 1, roomCount: 0 });
   },
 
   [guide('several-machines', 'Redis and Valkey')]: async (run) => {

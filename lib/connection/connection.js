@@ -448,8 +448,7 @@ class Connection {
       inflow.isPassing = true;
       inNoContext(() => {
         do {
-          const data = inflow.take();
-          if (data !== undefined) this.#callAll(this.#messageListeners, data);
+          this.#callAll(this.#messageListeners, inflow.take());
         } while (this.#mayPass(inflow));
       });
       inflow.isPassing = false;
@@ -561,6 +560,7 @@ class Connection {
       slotOf: (connection) => connection.#slot,
       generationOf: (connection) => connection.#generation,
       receive: (connection, data) => connection.#receive(data),
+      isOpen: (connection) => connection.#isOpen,
       close: (connection, code, reason) => connection.#close(code, reason),
       fail: (connection, error) => connection.#fail(error),
       startDelivery: (connection) => connection.#startDelivery(),
@@ -579,6 +579,10 @@ class Connection {
         if (!connection.#end?.isOver) connection.#seldomUsed.socket = socket;
         // The listener that this is about is not there yet.
         else process.nextTick(() => connection.#emitClose(socket));
+      },
+      /** Whoever has paused a connection that has ended does not resume. */
+      endPause(connection) {
+        if (connection.#inflow?.isPaused) connection.#dropRest();
       },
       /** There will be no handler. */
       giveUp(connection) {

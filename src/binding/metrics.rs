@@ -8,7 +8,6 @@ use std::fmt;
 use std::time::Duration;
 
 use napi::bindgen_prelude::*;
-use napi_derive::napi;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -91,22 +90,18 @@ impl Tally {
     }
 }
 
-#[napi]
-impl NativePlugin {
-    /// Everything that is counted, as OpenMetrics text. `cluster` is what `getStats` says of the cluster,
-    /// where there is one.
-    #[napi]
-    pub fn metrics(&self, cluster: Option<ClusterStats>) -> Result<String> {
-        let mut metrics = Metrics(Registry::with_prefix(PREFIX));
-        metrics.plugin(self);
-        if let Some(cluster) = cluster {
-            metrics.cluster(cluster);
-        }
-        let mut text = String::new();
-        text::encode(&mut text, &metrics.0)
-            .map_err(|error| Error::from_reason(format!("metrics: {error}")))?;
-        Ok(text)
+/// Everything that is counted of a plugin, as OpenMetrics text. `cluster` is what `getStats` says of the
+/// cluster, where there is one.
+pub(super) fn text_of(plugin: &NativePlugin, cluster: Option<ClusterStats>) -> Result<String> {
+    let mut metrics = Metrics(Registry::with_prefix(PREFIX));
+    metrics.plugin(plugin);
+    if let Some(cluster) = cluster {
+        metrics.cluster(cluster);
     }
+    let mut text = String::new();
+    text::encode(&mut text, &metrics.0)
+        .map_err(|error| Error::from_reason(format!("metrics: {error}")))?;
+    Ok(text)
 }
 
 struct Metrics(Registry);
@@ -115,7 +110,7 @@ impl Metrics {
     fn plugin(&mut self, plugin: &NativePlugin) {
         let PluginStats {
             total_connections,
-            rooms,
+            room_count,
             handlers,
             messages_received,
             messages_sent,
@@ -191,7 +186,7 @@ impl Metrics {
             "Time from the arrival of a request until it was a connection",
             tally.upgrades.borrow().clone(),
         );
-        self.gauge("rooms", "Rooms with members", rooms.len() as u32);
+        self.gauge("rooms", "Rooms with members", room_count);
         self.gauge("routes", "Routes added with ws", handlers);
 
         self.counter("messages_received", "Messages received", messages_received as u64);

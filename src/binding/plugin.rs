@@ -12,12 +12,11 @@ use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
 use rustc_hash::FxHashMap;
-use uuid::Uuid;
 
 use super::capacity::{Capacity, Room};
-use super::cluster::ClusterNode;
+use super::cluster::{ClusterNode, ClusterStats};
 use super::hot::{EngineHandle, text_frame};
-use super::metrics::Tally;
+use super::metrics::{self, Tally};
 use super::options::{Options, pending};
 use super::rules::{RouteOptions, RouteRules, Rules};
 use super::waker::Waker;
@@ -27,8 +26,8 @@ use crate::engine::rooms::RoomName;
 use crate::engine::{Engine, Welcome};
 #[cfg(unix)]
 use crate::exchange::oplog::Pumped;
-use crate::exchange::oplog::Source;
-use crate::exchange::{AddressPlace, Addresses, ConnectionId, Generations, Totals};
+use crate::exchange::oplog::{Except, Source};
+use crate::exchange::{AddressPlace, Addresses, ConnectionId, Generations, PublicIds, Totals};
 use crate::handshake::{
     Content, Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
     RouteTable, SubprotocolRule, TrustedProxies, UpgradeRequest, address_of, normalised, origin,
@@ -71,6 +70,8 @@ pub struct NativePlugin {
     pub(super) engine: RefCell<Option<Rc<EngineHandle>>>,
     /// One for all engines of the plugin, because handles on connections outlive an engine.
     generations: Generations,
+    /// What users call the connections.
+    public_ids: PublicIds,
     /// What engines before the current one have counted.
     earlier: Cell<Totals>,
     /// This server's place in a cluster, while it has one.
@@ -140,8 +141,8 @@ pub struct PumpedDescriptor {
 pub struct PluginStats {
     /// Open connections.
     pub total_connections: u32,
-    /// Names of the rooms, oldest first.
-    pub rooms: Vec<Utf16String>,
+    /// Rooms that have members.
+    pub room_count: u32,
     /// Registered `ws` routes.
     pub handlers: u32,
     /// Data messages received.
@@ -224,6 +225,7 @@ impl NativePlugin {
             tally: Tally::default(),
             engine: RefCell::new(None),
             generations: Generations::default(),
+            public_ids: PublicIds::new(),
             earlier: Cell::default(),
             cluster: RefCell::default(),
         })
@@ -728,7 +730,7 @@ impl NativePlugin {
             handle.waker.keep_alive(env, true)?;
         }
         let mut adopted = env.create_array(7)?;
-        adopted.set(0, Uuid::new_v4().to_string())?;
+        adopted.set(0, self.public_ids.name(id, self.generations.lap()).to_string())?;
         adopted.set(1, id.slot)?;
         adopted.set(2, id.generation)?;
         adopted.set(3, protocol)?;
@@ -808,6 +810,47 @@ impl NativePlugin {
         destroyed
     }
 
+    /// The slot of the connection that has this id, from when it has passed all middleware until its end has
+    /// been delivered.
+    #[napi]
+    pub fn find_connection(&self, id: String) -> Option<u32> {
+        let id = self.public_ids.find(&id)?;
+        let is_ready = self.with_engine(|engine| engine.is_ready(id)).unwrap_or(false);
+        is_ready.then_some(id.slot)
+    }
+
+    /// How many connections have passed all middleware.
+    #[napi]
+    pub fn ready_count(&self) -> u32 {
+        self.with_engine(Engine::ready_count).unwrap_or(0) as u32
+    }
+
+    /// The slots of those.
+    #[napi]
+    pub fn ready_slots(&self) -> Uint32Array {
+        Uint32Array::new(self.with_engine(Engine::ready_slots).unwrap_or_default())
+    }
+
+    /// The slots of a room's members.
+    #[napi]
+    pub fn members(&self, room: Utf16String) -> Uint32Array {
+        let members = self.with_engine(|engine| engine.rooms().members(&room)).flatten();
+        let ids = members.iter().flat_map(|members| members.iter().flatten());
+        Uint32Array::new(ids.map(|id| id.slot).collect())
+    }
+
+    /// How many members a room has.
+    #[napi]
+    pub fn member_count(&self, room: Utf16String) -> u32 {
+        self.with_engine(|engine| engine.rooms().member_count(&room)).unwrap_or(0) as u32
+    }
+
+    /// How many rooms there are.
+    #[napi]
+    pub fn room_count(&self) -> u32 {
+        self.with_engine(|engine| engine.rooms().count()).unwrap_or(0) as u32
+    }
+
     /// Names of the rooms, oldest first.
     #[napi]
     pub fn rooms(&self) -> Vec<Utf16String> {
@@ -825,6 +868,41 @@ impl NativePlugin {
         except_slot: Option<u32>,
         except_generation: Option<u32>,
     ) {
+        let except = match except_slot.zip(except_generation) {
+            Some((slot, generation)) => Except::One(ConnectionId { slot, generation }),
+            None => Except::Nobody,
+        };
+        match room {
+            None => self.broadcast(env, message, None, except),
+            Some(room) => self.broadcast(env, message, Some(&[&room]), except),
+        }
+    }
+
+    /// Sends to those who are in at least one of these rooms, each named once, and nobody twice. `except`
+    /// alternates slots and generations of connections that are left out.
+    #[napi]
+    pub fn broadcast_to_rooms(
+        &self,
+        env: Env,
+        message: Either<JsString<'_>, Uint8Array>,
+        rooms: Vec<Utf16String>,
+        except: Vec<u32>,
+    ) {
+        let rooms: Vec<&[u16]> = rooms.iter().map(|room| &**room).collect();
+        let except = except
+            .chunks_exact(2)
+            .map(|pair| ConnectionId { slot: pair[0], generation: pair[1] })
+            .collect();
+        self.broadcast(env, message, Some(&rooms), Except::all(except));
+    }
+
+    fn broadcast(
+        &self,
+        env: Env,
+        message: Either<JsString<'_>, Uint8Array>,
+        rooms: Option<&[&[u16]]>,
+        except: Except,
+    ) {
         let is_text = matches!(message, Either::A(_));
         let (bytes, start) = match message {
             Either::A(text) => text_frame(env.raw(), text.raw()),
@@ -834,13 +912,9 @@ impl NativePlugin {
                 (frame, 0)
             }
         };
-        let except = except_slot
-            .zip(except_generation)
-            .map(|(slot, generation)| ConnectionId { slot, generation });
-        let room = room.as_deref();
         let publish = |frame: &[u8]| {
             if let Some(node) = &*self.cluster.borrow() {
-                node.publish(room, is_text, payload_of(frame));
+                node.publish(rooms, is_text, payload_of(frame));
             }
         };
         let engine = self.engine.borrow().clone();
@@ -850,7 +924,7 @@ impl NativePlugin {
             Some(handle) => {
                 handle.with(|engine| {
                     let frame = engine.own_frame(bytes, start);
-                    engine.broadcast(room, except, frame.clone());
+                    engine.broadcast(rooms, except, frame.clone());
                     publish(&frame);
                 });
             }
@@ -996,7 +1070,14 @@ impl NativePlugin {
         Ok(object)
     }
 
-    /// Numbers about the plugin; `rejections` has the rest.
+    /// Everything that is counted, as OpenMetrics text. `cluster` is what `getStats` says of the cluster,
+    /// where there is one.
+    #[napi]
+    pub fn metrics(&self, cluster: Option<ClusterStats>) -> Result<String> {
+        metrics::text_of(self, cluster)
+    }
+
+    /// Numbers about the plugin; `rejections` has the rest, and `rooms` the names of the rooms.
     #[napi]
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
@@ -1005,7 +1086,7 @@ impl NativePlugin {
         let closing = self.capacity.living().saturating_sub(u64::from(open));
         PluginStats {
             total_connections: open,
-            rooms: self.rooms(),
+            room_count: self.room_count(),
             handlers: self.routes.borrow().count() as u32,
             messages_received: totals.messages_received as f64,
             messages_sent: totals.messages_sent as f64,

@@ -11,15 +11,17 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use super::local_members::LocalMembers;
-use super::rooms::{Memberships, RoomName, Rooms};
+use super::rooms::{Memberships, RoomName, Rooms, union};
 use super::slots::{NOT_COUNTED, SlotConnection, Slots, Vacated};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::histograms::{SizeTotals, Times};
 use crate::exchange::inbox::{Batch, Wake, What};
-use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
+use crate::exchange::oplog::{Adoption, Broadcast, Except, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
-use crate::exchange::{AddressPlace, Common, ConnectionId, Generations, Ledger, Settings, Totals};
+use crate::exchange::{
+    AddressPlace, Common, ConnectionId, Generations, Ledger, Members, Settings, Totals,
+};
 use crate::protocol::CloseFrame;
 use crate::session::{Account, Memory, Overflow, Terms};
 #[cfg(unix)]
@@ -39,11 +41,19 @@ pub struct Engine {
     /// Its connections by their descriptors.
     ledger: Ledger,
     next_bridge: Cell<u32>,
+    last_union: RefCell<Option<Union>>,
     /// Addresses of peers, by slot, that their descriptor does not have: of those behind a proxy, and of
     /// those whose bytes come another way.
     addresses: RefCell<FxHashMap<u32, IpAddr>>,
     /// How long batches of events have waited for the JavaScript thread.
     waits: RefCell<Times>,
+}
+
+/// Who was sent the last broadcast to several rooms: mostly the next one is to the same. As long as
+/// nobody joins or leaves, the members of each room are the same list.
+struct Union {
+    of: Vec<Members>,
+    members: Members,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
@@ -125,6 +135,7 @@ impl Engine {
             bridged: Cell::new(0),
             ledger: Ledger::new((0..count).map(|_| Arc::default())),
             next_bridge: Cell::new(0),
+            last_union: RefCell::default(),
             addresses: RefCell::default(),
             waits: RefCell::default(),
         })
@@ -243,6 +254,7 @@ impl Engine {
             bridged,
             deflates: terms.compression.is_some(),
             counted: counted.map_or(NOT_COUNTED, |(number, _)| number),
+            is_ready: false,
             #[cfg(unix)]
             socket,
         };
@@ -477,11 +489,12 @@ impl Engine {
         sent
     }
 
-    /// Queues an encoded frame for a room, or for everyone where `room` is `None`.
-    pub fn broadcast(&self, room: Option<&[u16]>, except: Option<ConnectionId>, frame: Bytes) {
-        let target = match room {
+    /// Queues an encoded frame for those who are in at least one of these rooms, or for everyone where
+    /// `rooms` is `None`. Nobody gets it twice.
+    pub fn broadcast(&self, rooms: Option<&[&[u16]]>, except: Except, frame: Bytes) {
+        let target = match rooms {
             None => Target::All,
-            Some(name) => match self.rooms.members(name) {
+            Some(names) => match self.members_of(names) {
                 Some(members) => Target::Members(members),
                 None => return,
             },
@@ -493,6 +506,42 @@ impl Engine {
                 thread.append(Op::Broadcast(broadcast.clone()));
             }
         }
+    }
+
+    /// Who is in at least one of these rooms; `None` where there are no such rooms.
+    fn members_of(&self, names: &[&[u16]]) -> Option<Members> {
+        if let [name] = names {
+            return self.rooms.members(name);
+        }
+        let of = self.rooms.members_of_each(names);
+        if of.len() < 2 {
+            return of.into_iter().next();
+        }
+        let mut last = self.last_union.borrow_mut();
+        if let Some(Union { of: last, members }) = &*last
+            && last.len() == of.len()
+            && last.iter().zip(&of).all(|(one, other)| Arc::ptr_eq(one, other))
+        {
+            return Some(members.clone());
+        }
+        let members = union(&of)?;
+        *last = Some(Union { of, members: members.clone() });
+        Some(members)
+    }
+
+    /// Whether there is a connection of this name that has passed all middleware.
+    pub fn is_ready(&self, id: ConnectionId) -> bool {
+        self.slots.borrow().get(id).is_some_and(|connection| connection.is_ready)
+    }
+
+    /// How many connections have passed all middleware.
+    pub fn ready_count(&self) -> usize {
+        self.slots.borrow().ready_count()
+    }
+
+    /// Their slots.
+    pub fn ready_slots(&self) -> Vec<u32> {
+        self.slots.borrow().ready_slots().collect()
     }
 
     /// How many rooms a connection would be in after joining this one.
@@ -575,8 +624,9 @@ impl Engine {
         self.append(id, Op::MarkAlive(id));
     }
 
-    /// From now on broadcasts to everyone reach the connection.
+    /// The connection has passed all middleware: from now on broadcasts to everyone reach it.
     pub fn mark_ready(&self, id: ConnectionId) {
+        self.slots.borrow_mut().mark_ready(id);
         self.append(id, Op::MarkReady(id));
     }
 

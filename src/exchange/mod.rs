@@ -14,9 +14,11 @@ mod ids;
 pub mod inbox;
 pub mod oplog;
 mod places;
+mod public_ids;
 
 pub use addresses::{AddressPlace, Addresses};
 pub use common::{Common, Pressure, Settings};
 pub use counters::{Counters, Totals};
 pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};
 pub use places::{Ledger, Places};
+pub use public_ids::PublicIds;

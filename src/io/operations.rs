@@ -10,7 +10,9 @@ use super::driving::{lose, settle, start_reading};
 use super::state::IoThread;
 use crate::exchange::ConnectionId;
 use crate::exchange::inbox::What;
-use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews, Target};
+use crate::exchange::oplog::{
+    Adoption, Broadcast, Except, Op, Segment, Source, StreamNews, Target,
+};
 use crate::protocol::{CloseFrame, EncodedFrame, Frames, close};
 use crate::session::{Effects, Memory, Resources, Session};
 use crate::transport::Transport;
@@ -216,7 +218,7 @@ fn join(
     // Most are alone.
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     while let Some(Op::Broadcast(next)) = ops.peek()
-        && next.goes_to(&target, except)
+        && next.goes_to(&target, &except)
         && frame.len().max(bytes.len()) + next.frame.len() <= MERGED_BYTES
     {
         if bytes.is_empty() {
@@ -238,6 +240,6 @@ fn join(
 /// Broadcasts to the same recipients.
 pub(super) struct Joined {
     pub target: Target,
-    pub except: Option<ConnectionId>,
+    pub except: Except,
     pub frames: Frames,
 }

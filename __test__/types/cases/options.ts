@@ -10,7 +10,6 @@ import {
   type WSLogger,
   type WSMessageRate,
   type WSProxyProtocolOptions,
-  type WSRefusal,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -71,9 +70,7 @@ const all: Same<
     maxMessageSize?: number | undefined;
     messageRate?: WSMessageRate | undefined;
     allowOrigins?: (string | RegExp)[] | undefined;
-    verifyClient?:
-      | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
-      | undefined;
+    verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
     debug?: boolean | undefined;
     logger?: WSLogger | undefined;
     handshakeTimeoutMs?: number | undefined;
@@ -176,3 +173,9 @@ new WebSocketPlugin({
 new WebSocketPlugin('/ws');
 
 export { all, deflate, tls };
+
+// The constructor also takes a `verifyClient` that refuses in words of its own.
+new WebSocketPlugin({
+  verifyClient: async (req) =>
+    req.headers.cookie ? true : { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } },
+});

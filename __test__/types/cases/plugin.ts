@@ -6,8 +6,10 @@ import {
   type WebSocketPluginOptions,
   type WSClusterStats,
   type WSConnection,
+  type WSNumbers,
   type WSParams,
   type WSRejectReason,
+  type WSRoomManager,
   type WSSocket,
   type WSStats,
 } from '../../../index.js';
@@ -102,6 +104,7 @@ const stats: Same<
   WSStats,
   {
     totalConnections: number;
+    roomCount: number;
     rooms: string[];
     handlers: number;
     messagesReceived: number;
@@ -121,6 +124,32 @@ const stats: Same<
   }
 > = true;
 const returned: Same<ReturnType<WebSocketPlugin['getStats']>, WSStats> = true;
+const asked = plugin.getStats({ rooms: false });
+const numbers: Same<typeof asked, WSNumbers> = true;
+const isWithout: Same<keyof WSStats, keyof WSNumbers | 'rooms'> = true;
+const withRooms: WSStats[] = [plugin.getStats({}), plugin.getStats({ rooms: true })];
+// @ts-expect-error they have been left out
+plugin.getStats({ rooms: false }).rooms;
+// @ts-expect-error there is no such option
+plugin.getStats({ room: false });
+
+// Who is where.
+const rooms: Same<WebSocketPlugin['rooms'], WSRoomManager> = true;
+const socketOfId: WSConnection | undefined = plugin.connections.get('id');
+const connected: number = plugin.connections.size;
+for (const socket of plugin.connections) socket.json({ rooms: socket.rooms });
+const all: WSSocket[] = [...plugin.connections];
+declare const ofUsers: WebSocketPlugin<{ user: string }>;
+const users: string[] = ofUsers.rooms.members('room').map(({ data }) => data.user);
+const user: string | undefined = ofUsers.connections.get('id')?.data.user;
+// @ts-expect-error cannot be replaced
+plugin.connections = new WebSocketPlugin().connections;
+// @ts-expect-error cannot be set
+plugin.connections.size = 0;
+// @ts-expect-error may have ended
+plugin.connections.get('id').send('hello');
+// @ts-expect-error an id is a string
+plugin.connections.get(5);
 const reasons: Same<
   WSRejectReason,
   | 'method'
@@ -176,22 +205,31 @@ plugin.on('close', (code: number) => code);
 plugin.emit('close');
 
 export {
+  all,
   asEmitter,
   asPlugin,
   chained,
   cleaned,
+  connected,
   connections,
   described,
   documentedBroadcast,
   everyone,
   healthy,
   installed,
+  isWithout,
   made,
   metadata,
+  numbers,
   reasons,
   returned,
+  rooms,
+  socketOfId,
   started,
   stats,
   status,
+  user,
+  users,
   valid,
+  withRooms,
 };
