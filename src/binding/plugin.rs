@@ -663,7 +663,7 @@ impl NativePlugin {
     #[napi(
         ts_return_type = "[id: string, slot: number, generation: number, protocol: string | null, route: number | null, bridge: number | null, responseBytes: number]"
     )]
-    #[expect(clippy::too_many_arguments, reason = "to look one up in an object costs 100 ns")]
+    #[allow(clippy::too_many_arguments, reason = "to look one up in an object costs 100 ns")]
     pub fn adopt<'env>(
         &self,
         env: &'env Env,
