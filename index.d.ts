@@ -52,7 +52,12 @@ export type {
   WebSocketPluginStatus,
 } from './types/plugin.js';
 export { WebSocketPlugin } from './types/plugin.js';
-export type { WSHeaderValue, WSRefusal } from './types/refusal.js';
+export type {
+  WSHeaderValue,
+  WSRefusal,
+  WSRefusingOptions,
+  WSVerifyClient,
+} from './types/refusal.js';
 export type { WSRoomEvents, WSRoomManager } from './types/rooms.js';
 export type { WSRouteOptions } from './types/routes.js';
 export type {

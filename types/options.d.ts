@@ -5,7 +5,7 @@ import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
 import type { WSConnection } from './connection.js';
 import type { WSLogger } from './observability.js';
 import type { WebSocketPlugin } from './plugin.js';
-import type { WSRefusal } from './refusal.js';
+import type { WSRefusal, WSRefusingOptions } from './refusal.js';
 import type { WSMemoryStats, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
@@ -89,12 +89,12 @@ export interface WebSocketPluginOptions {
    * `allowed`, `authorized` or `authenticated` is falsy or whose `valid` is `false`, and one with an
    * `error` or `errors`. An object with a `status` or
    * `statusCode` from 200 to 599, as a `Response` has it, is answered by that, and by the headers and the
-   * body that it has: {@link WSRefusal}. A throw or a rejection is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
+   * body that it has: {@link WSRefusal}, for which the constructor takes {@link WSRefusingOptions}. A throw or a rejection is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
    * {@link WebSocketPluginOptions.handshakeTimeoutMs}.
    *
    * @default () => true
    */
-  verifyClient?: (req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal;
+  verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
 
   /**
    * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to

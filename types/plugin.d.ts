@@ -10,6 +10,7 @@ import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
 import type { WSRejection } from './observability.js';
 import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
+import type { WSRefusingOptions } from './refusal.js';
 import type { WSRoomEvents } from './rooms.js';
 import type { WSSocket, WSSocketData } from './socket.js';
 import type { WSStats } from './stats.js';
@@ -97,6 +98,8 @@ export interface WebSocketPluginStatus {
  * withWebSocket(app).ws('/ws', (socket) => socket.onMessage((data) => socket.send(data)));
  */
 export declare class WebSocketPlugin<Data extends object = WSSocketData> extends EventEmitter {
+  /** With a `verifyClient` that may refuse in words of its own. */
+  constructor(options: WSRefusingOptions);
   /**
    * @throws {TypeError} for an option of the wrong type, one that does not exist, or an invalid path
    * or origin.

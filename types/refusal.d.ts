@@ -1,5 +1,6 @@
 /** How `verifyClient` refuses a client in words of its own. */
 
+import type { IncomingMessage } from 'node:http';
 import type { WebSocketPluginOptions } from './options.js';
 
 /** The value of a header, or the values of several lines of it. */
@@ -33,4 +34,18 @@ export interface WSRefusal {
    * @default a sentence that says why
    */
   body?: string | object | null | undefined;
+}
+
+/**
+ * {@link WebSocketPluginOptions.verifyClient} where it refuses in words of its own. The type of that option
+ * is the documented one, which knows of true and false only.
+ */
+export type WSVerifyClient = (
+  req: IncomingMessage,
+) => Promise<boolean | WSRefusal> | boolean | WSRefusal;
+
+/** {@link WebSocketPluginOptions} with such a `verifyClient`. */
+export interface WSRefusingOptions extends Omit<WebSocketPluginOptions, 'verifyClient'> {
+  /** As {@link WebSocketPluginOptions.verifyClient}. */
+  verifyClient: WSVerifyClient;
 }

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { WebSocketMethods } from './application.js';
 import type { WSSocketMiddleware } from './handlers.js';
 import type { PerMessageDeflateOptions, WebSocketPluginOptions } from './options.js';
-import type { WSRefusal } from './refusal.js';
+import type { WSVerifyClient } from './refusal.js';
 import type { WSSocketData } from './socket.js';
 
 /**
@@ -34,9 +34,7 @@ export interface WSRouteOptions<Data extends object = WSSocketData> {
   allowOrigins?: (string | RegExp)[] | undefined;
 
   /** As {@link WebSocketPluginOptions.verifyClient}, which is not called on this route then. */
-  verifyClient?:
-    | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
-    | undefined;
+  verifyClient?: WSVerifyClient | undefined;
 
   /** As {@link WebSocketPluginOptions.protocols}. */
   protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false) | undefined;

@@ -4,7 +4,12 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { createApp } from '../../examples/host/index.js';
-import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../../index.js';
+import {
+  WebSocketPlugin,
+  type WebSocketPluginOptions,
+  type WSVerifyClient,
+  withWebSocket,
+} from '../../index.js';
 import { hostOptions, wsUrl } from './transport.js';
 
 type App = ReturnType<typeof createApp>;
@@ -21,7 +26,8 @@ export interface Served {
   close(): Promise<void>;
 }
 
-export interface ServeOptions extends WebSocketPluginOptions {
+export interface ServeOptions extends Omit<WebSocketPluginOptions, 'verifyClient'> {
+  verifyClient?: WSVerifyClient | undefined;
   /** Runs before the plugin is installed, for middleware that stands before it. */
   before?: (app: App) => void;
   /** Options of the host application. */

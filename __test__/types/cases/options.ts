@@ -8,7 +8,6 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
-  type WSRefusal,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -66,7 +65,7 @@ const all: Same<
     maxConnections?: number;
     maxMessageSize?: number;
     allowOrigins?: (string | RegExp)[];
-    verifyClient?: (req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal;
+    verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
     debug?: boolean;
     logger?: WSLogger | undefined;
     handshakeTimeoutMs?: number;
@@ -131,12 +130,12 @@ new WebSocketPlugin({
   // @ts-expect-error a list
   allowOrigins: 'https://example.com',
 });
+// @ts-expect-error decides by a boolean
 new WebSocketPlugin({
-  // @ts-expect-error decides by a boolean
   verifyClient: () => 'yes',
 });
+// @ts-expect-error has no callback
 new WebSocketPlugin({
-  // @ts-expect-error has no callback
   verifyClient: (req: IncomingMessage, done: (ok: boolean) => void) => done(!!req),
 });
 new WebSocketPlugin({
