@@ -134,8 +134,8 @@ new WebSocketPlugin({
 new WebSocketPlugin({
   verifyClient: () => 'yes',
 });
-// @ts-expect-error has no callback
 new WebSocketPlugin({
+  // @ts-expect-error has no callback
   verifyClient: (req: IncomingMessage, done: (ok: boolean) => void) => done(!!req),
 });
 new WebSocketPlugin({
