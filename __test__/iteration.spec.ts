@@ -71,7 +71,7 @@ test('the peer is slowed down where the loop is slower', async () => {
   const message = frame(TEXT, Buffer.alloc(16 << 10, 'x'));
   for (let index = 0; index < 1000; index++) client.write(message);
   client.write(frame(TEXT, 'end'));
-  await until(() => client.tcp.writableLength > 0);
+  await until(() => client.socket.writableLength > 0);
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(plugin.getStats().messagesReceived).toBeLessThan(500);
   expect(plugin.getStats().memory.used).toBeLessThan(2 << 20);

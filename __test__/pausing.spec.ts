@@ -74,7 +74,7 @@ test('a peer that goes on sending is slowed down, and everything arrives', async
   // What it is kept for counts, and is a small part of what was sent.
   await until(() => plugin.getStats().messagesReceived >= 3);
   await new Promise((resolve) => setTimeout(resolve, 50));
-  expect(client.tcp.writableLength).toBeGreaterThan(0);
+  expect(client.socket.writableLength).toBeGreaterThan(0);
   expect(plugin.getStats().memory.used).toBeGreaterThan(0);
   expect(plugin.getStats().memory.used).toBeLessThan(2 << 20);
   rich(socket).resume();
@@ -157,6 +157,16 @@ describe('the end', () => {
     expect(messages.waiting).toEqual([]);
   });
 
+  test('by the peer is told when the plugin cleans up, although it is not resumed', async () => {
+    const { client, socket, ends, plugin, messages } = await rawPair();
+    rich(socket).pause();
+    client.write(Buffer.concat([frame(TEXT, 'a'), frame(CLOSE, closePayload(4001))]));
+    await until(() => plugin.getStats().totalConnections === 0);
+    await plugin.cleanup();
+    expect((await ends.next()).code).toBe(4001);
+    expect(messages.waiting).toEqual([]);
+  });
+
   test('a connection that has ended can be paused and resumed, and nothing comes of it', async () => {
     const { client, socket, ends } = await pair();
     client.close();
@@ -211,20 +221,17 @@ describe('before the handler has returned', () => {
 
 describe('heartbeat', () => {
   test('a paused peer that is not read is not overdue', async () => {
-    const options = { heartbeatMs: 50, pongTimeoutMs: 400 };
-    const { client, socket, messages, ends, plugin } = await rawPair(options);
+    const pongTimeoutMs = 1000;
+    const bytes = Buffer.concat(Array(40).fill(frame(TEXT, Buffer.alloc(16 << 10, 'x'))));
+    const { client, socket, messages, ends } = await rawPair({ heartbeatMs: 50, pongTimeoutMs });
     rich(socket).pause();
-    for (let index = 0; index < 40; index++) {
-      client.write(frame(TEXT, Buffer.alloc(16 << 10, 'x')));
-    }
-    await until(() => plugin.getStats().messagesReceived >= 3);
+    client.write(bytes);
     // The pong stands behind all of that.
     client.write(frame(PONG));
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await new Promise((resolve) => setTimeout(resolve, 3 * pongTimeoutMs));
     expect([ends.waiting, socket.isAlive]).toEqual([[], true]);
     rich(socket).resume();
     for (let index = 0; index < 40; index++) await messages.next();
-    expect(ends.waiting).toEqual([]);
   });
 
   test('a paused peer that is read and silent is', async () => {

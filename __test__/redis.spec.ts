@@ -8,8 +8,11 @@ import { queue } from './support/events.js';
 import {
   acquainted,
   channelOf,
+  channelOfAll,
   clusterNode,
+  isHeartbeat,
   messagesUntil,
+  nameInEnvelopes,
   nodeProcess,
   PREFIX,
   subscribed,
@@ -56,6 +59,46 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('two servers', () => {
       }
       a.wsApp.wsBroadcast('end');
       for (const { client } of [...members, ...others]) expect(await client.next()).toBe('end');
+    });
+
+    const channels = ['rooms', 'one-channel'] as const;
+    test.each(channels)('to several rooms reaches who is in any, once (%s)', async (subscribe) => {
+      const redis = await startRedis();
+      const [a, b] = await twoNodes({ url: redis.url, subscribe });
+      const admin = await redis.admin();
+      const heard = await admin.listen(channelOfAll());
+      const [speaker, ...members] = [
+        await a.member('room', 'other'),
+        await a.member('room', 'other'),
+        await b.member('room'),
+        await b.member('other', 'room', 'third'),
+        await b.member('other'),
+      ] as const;
+      const others = [await a.member('third'), await b.member('third'), await b.member()];
+      const rooms = ['room', 'other', 'nowhere', 'room'];
+      const bytes = Buffer.from([0, 255]);
+      a.plugin.rooms.broadcast(rooms, 'text', { except: [speaker.socket] });
+      a.plugin.rooms.broadcast(rooms, bytes, speaker.socket);
+      a.plugin.rooms.broadcast([], 'to nobody');
+      for (const { client } of members) {
+        expect([await client.next(), await client.next()]).toEqual(['text', bytes]);
+      }
+      b.plugin.rooms.broadcast(rooms, 'back');
+      for (const { client } of [speaker, ...members]) expect(await client.next()).toBe('back');
+      a.wsApp.wsBroadcast('end');
+      for (const { client } of [speaker, ...members, ...others]) {
+        expect(await client.next()).toBe('end');
+      }
+      // Each leaves once, however many rooms it is for.
+      const kinds: number[] = [];
+      while (!kinds.includes(0)) {
+        const { payload } = await heard.next();
+        const isOfA = payload.includes(nameInEnvelopes(a));
+        if (isOfA && !isHeartbeat(payload)) kinds.push(payload[5] as number);
+      }
+      expect(kinds).toEqual([4, 5, 0]);
+      admin.close();
+      expect([a.gaps.waiting, b.gaps.waiting]).toEqual([[], []]);
     });
 
     test('may be said by a connection, which is left out itself, to those in its room', async () => {

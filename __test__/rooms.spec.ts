@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import type { WSConnection, WSContext, WSRoomManager } from '../index.js';
+import {
+  WebSocketPlugin,
+  type WSConnection,
+  type WSContext,
+  type WSRoomManager,
+} from '../index.js';
 import { type Client, connect } from './support/client.js';
 import { queue } from './support/events.js';
 import { fetchFrom } from './support/http.js';
@@ -572,6 +577,282 @@ describe('ctx.wsRooms', () => {
     const call = () => (wsRooms.broadcast as (...args: unknown[]) => void)(...args);
     expect(call).toThrow(TypeError);
     expect(call).toThrow(message);
+  });
+});
+
+describe('plugin.rooms', () => {
+  test('is ctx.wsRooms, also without an application', async () => {
+    const served = await serveRecorded();
+    expect(served.plugin.rooms).toBe(await wsRoomsOf(served));
+    const { rooms } = new WebSocketPlugin();
+    expect([rooms.size, rooms.getRooms(), rooms.members('a'), rooms.count('a')]).toEqual([
+      0,
+      [],
+      [],
+      0,
+    ]);
+    expect(rooms.close('a')).toBe(0);
+    rooms.broadcast(['a', 'b'], 'to nobody');
+  });
+
+  test('knows who is in a room, how many that are, and how many rooms there are', async () => {
+    const served = await serveRecorded();
+    const { rooms } = served.plugin;
+    const [one, two] = [await join(served, 'a', 'b'), await join(served, 'b')];
+    await join(served);
+    const members = (room: string) => new Set(rooms.members(room));
+    expect(members('a')).toEqual(new Set([one.socket]));
+    expect(members('b')).toEqual(new Set([one.socket, two.socket]));
+    expect(rooms.members('b')).toHaveLength(2);
+    expect(rooms.members('c')).toEqual([]);
+    expect(['a', 'b', 'c'].map((room) => rooms.count(room))).toEqual([1, 2, 0]);
+    expect(['a', 'b', 'c'].map((room) => rooms.has(room))).toEqual([true, true, false]);
+    expect(rooms.size).toBe(2);
+    one.socket.leave('a');
+    expect([rooms.size, rooms.has('a'), rooms.members('a')]).toEqual([1, false, []]);
+    two.client.close();
+    await served.ends.next();
+    expect([rooms.members('b'), rooms.count('b')]).toEqual([[one.socket], 1]);
+  });
+
+  test('has lists that are the caller’s own', async () => {
+    const served = await serveRecorded();
+    const { rooms } = served.plugin;
+    const { socket } = await join(served, 'a');
+    rooms.members('a').pop();
+    rooms.of(socket).pop();
+    expect([rooms.members('a'), rooms.of(socket)]).toEqual([[socket], ['a']]);
+  });
+
+  test('has a member that is being closed until it has ended', async () => {
+    const { client, socket, ends, plugin } = await rawPair();
+    socket.join('a');
+    socket.close(4000);
+    expect([plugin.rooms.members('a'), plugin.rooms.count('a')]).toEqual([[socket], 1]);
+    await client.frame();
+    client.write(frame(CLOSE, closePayload(4000)));
+    await ends.next();
+    expect([plugin.rooms.members('a'), plugin.rooms.count('a')]).toEqual([[], 0]);
+  });
+
+  test('knows the rooms of a connection, until it has ended', async () => {
+    const served = await serveRecorded();
+    const { rooms } = served.plugin;
+    const names = ['', 'a\0b', '\ud800', 'räum'];
+    const { client, socket } = await join(served, ...names);
+    expect(rooms.of(socket).sort()).toEqual([...names].sort());
+    socket.leave('');
+    expect(rooms.of(socket)).toHaveLength(3);
+    const other = await pair();
+    other.socket.join('elsewhere');
+    expect(rooms.of(other.socket)).toEqual([]);
+    expect(other.plugin.rooms.of(socket)).toEqual([]);
+    const atEnd = queue<string[]>();
+    socket.onClose(() => atEnd.push(rooms.of(socket)));
+    client.close();
+    expect(await atEnd.next()).toEqual([]);
+  });
+
+  test('closes all members of a room, and says how many those are', async () => {
+    const served = await serveRecorded();
+    const { rooms } = served.plugin;
+    const members = [await join(served, 'a'), await join(served, 'a', 'b')];
+    const [other, closing] = [await join(served, 'b'), await join(served, 'a')];
+    closing.socket.close(4001);
+    // What an application has put in its place is not asked.
+    for (const { socket } of members) socket.close = () => {};
+    expect(rooms.close('a', 4000, 'the room is closed')).toBe(2);
+    expect(rooms.close('a')).toBe(0);
+    for (const { client } of members) {
+      expect(await client.closed).toEqual({ code: 4000, reason: 'the room is closed' });
+    }
+    expect((await closing.client.closed).code).toBe(4001);
+    for (let count = 0; count < 3; count++) await served.ends.next();
+    expect(rooms.getRooms()).toEqual(['b']);
+    served.wsApp.wsBroadcast('still here', 'b');
+    expect(await received(other)).toEqual(['still here']);
+    expect(rooms.close('nowhere', 4000)).toBe(0);
+    expect(rooms.close('b')).toBe(1);
+    expect((await other.client.closed).code).toBe(1000);
+  });
+
+  test.each([
+    ['members', [5], /^wsRooms.members: room must be a string, got 5/],
+    ['count', [], /^wsRooms.count: room must be a string, got undefined/],
+    ['has', [['a']], /^wsRooms.has: room must be a string, got /],
+    ['of', [{}], /^wsRooms.of: socket must be a WSConnection, got /],
+    ['of', [], /^wsRooms.of: socket must be a WSConnection, got undefined/],
+    ['close', [null], /^wsRooms.close: room must be a string, got null/],
+    ['close', ['a', '1000'], /^wsRooms.close: code must be a number, got "1000"/],
+    ['close', ['a', 1000, 5], /^wsRooms.close: reason must be a string, got 5/],
+  ] as const)('%s(%j) is a TypeError that says what is accepted', async (method, args, message) => {
+    const { plugin, socket } = await pair();
+    socket.join('a');
+    const call = () => (plugin.rooms[method] as (...args: unknown[]) => void)(...args);
+    expect(call).toThrow(TypeError);
+    expect(call).toThrow(message);
+    expect(socket.isAlive).toBe(true);
+  });
+
+  test('closes nobody with a code that may not be sent, or a reason that is too long', async () => {
+    const { plugin, socket } = await pair();
+    socket.join('a');
+    expect(() => plugin.rooms.close('a', 1006)).toThrow(RangeError);
+    expect(() => plugin.rooms.close('a', 1006)).toThrow(/^wsRooms.close: code must be/);
+    expect(() => plugin.rooms.close('a', 1000, 'x'.repeat(124))).toThrow(
+      /^wsRooms.close: reason must be at most 123 bytes/,
+    );
+    expect(socket.isAlive).toBe(true);
+  });
+});
+
+describe('a broadcast to several rooms', () => {
+  test('reaches who is in any of them, once, and nobody else', async () => {
+    const served = await serveRecorded();
+    const { rooms } = served.plugin;
+    const inside = [
+      await join(served, 'a'),
+      await join(served, 'b'),
+      await join(served, 'a', 'b'),
+      await join(served, 'c', 'b', 'a'),
+    ];
+    const outside = [await join(served), await join(served, 'c')];
+    rooms.broadcast(['a', 'b'], 'text');
+    rooms.broadcast(['b', 'a', 'nowhere', 'b'], Buffer.from('binary'));
+    rooms.broadcast(['nowhere', 'nor here'], 'to nobody');
+    rooms.broadcast([], 'to nobody');
+    rooms.broadcast(['nowhere', 'c'], 'c');
+    const both = ['text', Buffer.from('binary')];
+    for (const member of inside.slice(0, 3)) expect(await received(member)).toEqual(both);
+    expect(await received(inside[3] as Member)).toEqual([...both, 'c']);
+    expect(await received(outside[0] as Member)).toEqual([]);
+    expect(await received(outside[1] as Member)).toEqual(['c']);
+  });
+
+  test('reaches the members of the moment of the call, and comes in the order of the calls', async () => {
+    const served = await serveRecorded();
+    const { rooms } = served.plugin;
+    const [one, two] = [await join(served, 'a'), await join(served, 'b')];
+    rooms.broadcast(['a', 'b'], '1');
+    rooms.broadcast(['a', 'b'], '2');
+    one.socket.leave('a');
+    rooms.broadcast(['a', 'b'], '3');
+    two.socket.join('a');
+    rooms.broadcast(['a', 'b'], '4');
+    rooms.broadcast('a', '5');
+    two.socket.send('6');
+    one.socket.join('b');
+    rooms.broadcast(['a', 'b'], '7');
+    expect(await received(one)).toEqual(['1', '2', '7']);
+    expect(await received(two)).toEqual(['1', '2', '3', '4', '5', '6', '7']);
+  });
+
+  test('may leave out some, of one room as well', async () => {
+    const served = await serveRecorded();
+    const { rooms } = served.plugin;
+    const members: Member[] = [];
+    for (let index = 0; index < 6; index++) {
+      members.push(await join(served, ...(index % 2 === 0 ? ['a'] : ['a', 'b'])));
+    }
+    const sockets = members.map(({ socket }) => socket);
+    const [first, second, third] = sockets as [WSConnection, WSConnection, WSConnection];
+    const stranger = await pair();
+    rooms.broadcast('a', 'not 0', { except: first });
+    rooms.broadcast('a', 'not 0, 1, 2', { except: [second, first, third, first] });
+    rooms.broadcast(['a', 'b'], 'not 1', { except: [second] });
+    rooms.broadcast(['a', 'b'], 'not 2', third);
+    rooms.broadcast(['a', 'b'], 'to all', { except: [] });
+    rooms.broadcast('a', 'to all', { except: undefined });
+    rooms.broadcast(['a', 'b'], 'to all', { except: [stranger.socket, stranger.socket] });
+    rooms.broadcast('a', 'to nobody', { except: sockets });
+    const expected = [
+      ['not 1', 'not 2'],
+      ['not 0', 'not 2'],
+      ['not 0', 'not 1'],
+      ['not 0', 'not 0, 1, 2', 'not 1', 'not 2'],
+    ];
+    for (const [index, member] of members.entries()) {
+      const mine = expected[Math.min(index, 3)] as string[];
+      expect(await received(member)).toEqual([...mine, 'to all', 'to all', 'to all']);
+    }
+  });
+
+  test('leaves out nobody in the place of one that has ended', async () => {
+    const served = await serveRecorded();
+    const gone = await join(served, 'a');
+    gone.client.close();
+    await served.ends.next();
+    const members = [await join(served, 'a'), await join(served, 'a')];
+    const [one] = members as [Member];
+    served.plugin.rooms.broadcast('a', 'hello', { except: [gone.socket] });
+    served.plugin.rooms.broadcast('a', 'not one', { except: [gone.socket, one.socket] });
+    expect(await received(one)).toEqual(['hello']);
+    expect(await received(members[1] as Member)).toEqual(['hello', 'not one']);
+  });
+
+  test('goes by what the lists hold once they have been read, whatever reading them does', async () => {
+    const served = await serveRecorded();
+    const [one, two] = [await join(served, 'a'), await join(served, 'b')];
+    const options = {
+      get except() {
+        two.socket.leave('b');
+        two.socket.join('a');
+        return undefined;
+      },
+    };
+    served.plugin.rooms.broadcast(['a', 'c'], 'hello', options);
+    for (const member of [one, two]) expect(await received(member)).toEqual(['hello']);
+    const throws = {
+      get except(): undefined {
+        throw new Error('not today');
+      },
+    };
+    expect(() => served.plugin.rooms.broadcast('a', 'x', throws)).toThrow('not today');
+    expect(await received(one)).toEqual([]);
+  });
+
+  test('takes thousands of rooms and members', async () => {
+    const served = await serveRecorded();
+    const names = Array.from({ length: 2000 }, (_, index) => `room ${index}`);
+    const members = [await join(served, ...names), await join(served, ...names.slice(1000))];
+    served.plugin.rooms.broadcast(names, 'hello');
+    served.plugin.rooms.broadcast(names.slice(0, 1000), 'to one');
+    expect(await received(members[0] as Member)).toEqual(['hello', 'to one']);
+    expect(await received(members[1] as Member)).toEqual(['hello']);
+  });
+
+  test('reaches everyone once over several I/O threads', async () => {
+    const served = await serveRecorded({ ioThreads: 3 });
+    const members: Member[] = [];
+    for (let index = 0; index < 7; index++) {
+      members.push(await join(served, 'a', ...(index % 3 === 0 ? ['b'] : [])));
+    }
+    const except = members.slice(0, 2).map(({ socket }) => socket);
+    served.plugin.rooms.broadcast(['b', 'a'], 'all');
+    served.plugin.rooms.broadcast(['b', 'a'], 'some', { except });
+    for (const [index, member] of members.entries()) {
+      expect(await received(member)).toEqual(index < 2 ? ['all'] : ['all', 'some']);
+    }
+  });
+
+  test.each([
+    ['a number among the rooms', [['a', 5], 'x'], /room\[1\] must be a string, got 5/],
+    ['a hole among the rooms', [new Array(1), 'x'], /room\[0\] must be a string, got undefined/],
+    ['a Set as rooms', [new Set(['a']), 'x'], /room must be a string, got .*array of strings/],
+    ['no data', [['a', 'b']], /data must be .*, got undefined/],
+    ['a number as except', ['a', 'x', { except: 5 }], /except must be a WSConnection or an array/],
+    ['null as except', ['a', 'x', { except: null }], /except must be .*, got null/],
+    ['an id among them', ['a', 'x', { except: ['id'] }], /except\[0\] must be a WSConnection, got/],
+    ['an array as exclude', ['a', 'x', []], /exclude must be .*, got /],
+    ['other options', ['a', 'x', { except: [], exept: [] }], /unknown option "exept"; accepted is/],
+  ])('takes no %s: a TypeError says what is accepted', async (_, args, message) => {
+    const served = await serveRecorded();
+    const member = await join(served, 'a', 'b');
+    const { rooms } = served.plugin;
+    const call = () => (rooms.broadcast as (...args: unknown[]) => void)(...args);
+    expect(call).toThrow(TypeError);
+    expect(call).toThrow(message);
+    expect(await received(member)).toEqual([]);
   });
 });
 

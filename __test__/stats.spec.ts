@@ -34,6 +34,7 @@ test('a plugin that nothing has happened to has nothing to count', async () => {
   const { plugin } = await serve();
   expect(plugin.getStats()).toEqual({
     totalConnections: 0,
+    roomCount: 0,
     rooms: [],
     handlers: 0,
     messagesReceived: 0,
@@ -41,6 +42,8 @@ test('a plugin that nothing has happened to has nothing to count', async () => {
     bytesReceived: 0,
     bytesSent: 0,
     droppedMessages: 0,
+    rateLimited: { closed: 0, dropped: 0, paused: 0 },
+    refusedProxyHeaders: 0,
     bufferedAmount: 0,
     backpressuredConnections: 0,
     closingConnections: 0,
@@ -53,6 +56,7 @@ test('a plugin that nothing has happened to has nothing to count', async () => {
       path: 0,
       origin: 0,
       limit: 0,
+      address: 0,
       unauthorized: 0,
       verifyError: 0,
       shuttingDown: 0,
@@ -114,6 +118,30 @@ describe('present numbers', () => {
     expect(plugin.getStats().rooms).toEqual(['b', 'a']);
     socket.leave('b');
     expect(plugin.getStats().rooms).toEqual(['a']);
+  });
+
+  test('roomCount is how many those are, and their names can be left out', async () => {
+    const { plugin, socket } = await pair();
+    socket.join('b');
+    socket.join('a');
+    expect(plugin.getStats()).toMatchObject({ roomCount: 2, rooms: ['b', 'a'] });
+    const numbers = plugin.getStats({ rooms: false });
+    expect(numbers.roomCount).toBe(2);
+    expect(numbers).not.toHaveProperty('rooms');
+    for (const options of [undefined, {}, { rooms: undefined }, { rooms: true }]) {
+      expect(plugin.getStats(options).rooms).toEqual(['b', 'a']);
+    }
+    expect({ ...numbers, rooms: ['b', 'a'] }).toEqual(plugin.getStats());
+  });
+
+  test.each([
+    [null, /options must be an object .*, got null/],
+    [{ rooms: 'no' }, /option "rooms" must be a boolean, got "no"/],
+    [{ room: false }, /unknown option "room"; accepted is "rooms"/],
+  ])('take no %j as options: a TypeError says what is accepted', async (options, message) => {
+    const { plugin } = await serve();
+    expect(() => plugin.getStats(options as never)).toThrow(TypeError);
+    expect(() => plugin.getStats(options as never)).toThrow(message);
   });
 
   test('handlers is the number of routes', async () => {

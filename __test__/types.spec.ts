@@ -5,7 +5,9 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   createProgram,
   diagnosticsOf,
+  framework,
   packageRoot,
+  reference as referencePaths,
   sourcesIn,
   suppliedNames,
 } from './types/compile.js';
@@ -171,6 +173,9 @@ function optionObjects(starts: string): Completion {
   };
 }
 
+/** The client of NATS takes declarations for granted that come with those of a browser. */
+const isOurs = (diagnostic: string) => !diagnostic.startsWith('node_modules/nats/');
+
 describe('TypeScript', () => {
   const snippets = readSnippets();
   const modules = new Map(
@@ -183,7 +188,8 @@ describe('TypeScript', () => {
   let diagnostics: string[];
 
   beforeAll(() => {
-    program = createProgram([...sourcesIn('fixtures'), ...sourcesIn('cases')], modules);
+    const files = [...sourcesIn('fixtures'), ...sourcesIn('cases')];
+    program = createProgram(files, modules, { paths: referencePaths });
     diagnostics = diagnosticsOf(program);
   }, 120_000);
 
@@ -219,6 +225,24 @@ describe('TypeScript', () => {
     },
   );
 
+  describe.each([
+    ['with NextRush', 'with-nextrush', framework],
+    ['without NextRush', 'without-nextrush', {}],
+  ])('%s', (_, folder, paths) => {
+    const compile = (files: string[], options: object) =>
+      diagnosticsOf(createProgram(files, new Map(), { ...options, paths })).filter(isOurs);
+
+    it('everything compiles, the strictest way', { timeout: 120_000 }, () => {
+      const strictest = { exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
+      const files = [...sourcesIn(folder), ...sourcesIn('cases')];
+      expect(compile(files, strictest)).toEqual([]);
+    });
+
+    it('applications compile without a look at declarations', { timeout: 120_000 }, () => {
+      expect(compile(sourcesIn(folder), { skipLibCheck: true })).toEqual([]);
+    });
+  });
+
   describe('examples', () => {
     const folder = join(packageRoot, 'examples');
     const files = readdirSync(folder).filter((name) => name.endsWith('.js'));
@@ -241,8 +265,6 @@ describe('TypeScript', () => {
   });
 
   it('has nothing else to complain of, in the shipped declarations least of all', () => {
-    // The client of NATS takes declarations for granted that come with those of a browser.
-    const ours = diagnostics.filter((text) => !text.startsWith('node_modules/nats/'));
-    expect(ours).toEqual([]);
+    expect(diagnostics.filter(isOurs)).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@
 const { types } = require('node:util');
 
 const { maxCloseReasonBytes, sendableCloseCodes } = require('./constants.js');
-const { describe } = require('./text.js');
+const { describe, printable } = require('./text.js');
 
 function wrongType(method, argument, accepted, value) {
   return new TypeError(`${method}: ${argument} must be ${accepted}, got ${describe(value)}`);
@@ -17,6 +17,20 @@ function checkString(method, argument, value) {
 
 function checkFunction(method, argument, value) {
   if (typeof value !== 'function') throw wrongType(method, argument, 'a function', value);
+}
+
+/** Refuses what is no object with options, and options that do not exist. Returns the options. */
+function checkOptions(method, options, names) {
+  if (options === null || typeof options !== 'object') {
+    throw wrongType(method, 'options', 'an object with the options as properties', options);
+  }
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    const accepted = `accepted ${names.length > 1 ? 'are' : 'is'} "${names.join('", "')}"`;
+    const shown = JSON.stringify(printable(unknown));
+    throw new TypeError(`${method}: unknown option ${shown}; ${accepted}`);
+  }
+  return options;
 }
 
 /** Refuses what would silently be left out, such as a middleware between path and handler. */
@@ -126,6 +140,7 @@ module.exports = {
   checkFunction,
   checkJson,
   checkMessage,
+  checkOptions,
   checkSendOptions,
   checkString,
   wrongType,

@@ -10,7 +10,7 @@ const { Bridge } = require('./bridge.js');
 const { Connection, internals } = require('./connection/connection.js');
 const constants = require('./constants.js');
 const { inThisRealm } = require('./errors.js');
-const { isCutShort } = require('./node-internals.js');
+const { isCutShort, isPeerShown } = require('./node-internals.js');
 const { SecureSocket, pumpOf } = require('./tls/secure-socket.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
@@ -57,6 +57,8 @@ class Engine {
   #turnFlushSince = 0;
   /** There is something in the log that was not there at the end of the last turn. */
   #hasNews = false;
+  /** Connections that have ended, and whose listeners have not been told, as messages come before. */
+  #untold = new Set();
   /** Connections that have taken messages of which the native half wants to know. */
   #takers = [];
   #onEmpty = null;
@@ -84,18 +86,46 @@ class Engine {
   }
 
   /**
+   * The connections that have passed all middleware, one by one, as they are when the first is asked for:
+   * nobody who comes meanwhile, and nobody who has ended by then.
+   */
+  *readyConnections() {
+    for (const connection of this.#at(this.native.readySlots())) {
+      if (this.#connections[internals.slotOf(connection)] === connection) yield connection;
+    }
+  }
+
+  /** The one of them that was given this id, whatever its property says by now. */
+  find(id) {
+    const slot = this.native.findConnection(id);
+    return slot === null ? undefined : this.#connections[slot];
+  }
+
+  /** The members of a room. */
+  membersOf(room) {
+    return this.#at(this.native.members(room));
+  }
+
+  #at(slots) {
+    return Array.from(slots, (slot) => this.#connections[slot]);
+  }
+
+  /**
    * Makes a connection of a handshake, which is named by its number, and returns it with the number of
    * its route, if it has one. Without `fd` its bytes are pumped through `socket`. Throws where that
    * fails.
    */
   adopt(fd, handshake, handOff) {
-    const { socket, protocol, headers, replay } = handOff;
+    const { socket, protocol, headers, replay, address } = handOff;
     // A bridge leaves the pump as it is.
     const pump = fd === undefined ? undefined : pumpOf(socket, this);
     const adopted = inThisRealm(() => {
       if (!this.#isRunning) this.#start();
       const descriptor = pump === undefined ? fd : { fd, pump };
-      return this.native.adopt(descriptor, handshake, protocol, headers, replay);
+      // A plain descriptor is asked when somebody wants to know.
+      const isKnown = fd !== undefined && pump === undefined && !isPeerShown(socket);
+      const told = isKnown ? undefined : address;
+      return this.native.adopt(descriptor, handshake, protocol, headers, replay, told);
     });
     const [, slot, generation, , route, bridge, responseBytes] = adopted;
     const connection = new Connection(this, adopted, handOff);
@@ -110,13 +140,14 @@ class Engine {
 
   /**
    * Speaks TLS with a client, whose descriptor is duplicated. Once the handshake is over, `onSecured` is
-   * called with the client, or with the `reason` why there is none. Throws where that cannot begin.
+   * called with the client, or with the `reason` why there is none. With `expectsHeader` a PROXY header
+   * comes first. Throws where that cannot begin.
    */
-  secure(fd, context, onSecured) {
+  secure(fd, context, expectsHeader, onSecured) {
     try {
       const key = inThisRealm(() => {
         if (!this.#isRunning) this.#start();
-        return this.native.secure(fd, context);
+        return this.native.secure(fd, context, expectsHeader);
       });
       this.#handshakes.set(key, onSecured);
     } catch (error) {
@@ -288,7 +319,11 @@ class Engine {
     const destroyed = this.native.release(slot, internals.generationOf(connection), code);
     this.scheduleTurnFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
-    internals.announceEnd(connection, () => this.#host.onEnd(connection, code, reason));
+    this.#untold.add(connection);
+    internals.announceEnd(connection, () => {
+      this.#untold.delete(connection);
+      this.#host.onEnd(connection, code, reason);
+    });
     if (this.#open === 0) {
       this.#connections.length = 0;
       this.#onEmpty?.();
@@ -374,6 +409,20 @@ class Engine {
       const slot = internals.slotOf(except);
       this.native.wsBroadcast(message, room, slot, internals.generationOf(except));
     }
+    this.#broadcasted();
+  }
+
+  /** Sends a checked message to several rooms, except some connections. Nobody gets it twice. */
+  broadcastToRooms(message, rooms, except) {
+    const numbers = except.flatMap((each) => [
+      internals.slotOf(each),
+      internals.generationOf(each),
+    ]);
+    this.native.broadcastToRooms(message, rooms, numbers);
+    this.#broadcasted();
+  }
+
+  #broadcasted() {
     this.#hasPublished = this.#cluster !== null;
     this.scheduleFlush();
   }
@@ -388,6 +437,7 @@ class Engine {
     for (const connection of this.#connections) {
       if (connection !== undefined) internals.close(connection, code, reason);
     }
+    this.#untold.forEach(internals.endPause);
   }
 
   /** Lets the native half end. A later connection starts it again. */

@@ -6,11 +6,18 @@ const { types } = require('node:util');
 
 const binding = require('./native.js');
 const { rejectReasons, requestHeaders } = require('./constants.js');
-const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
-const { checkCount, checkFunction, checkMessage, checkString, wrongType } = require('./check.js');
+const {
+  checkCount,
+  checkFunction,
+  checkMessage,
+  checkOptions,
+  checkString,
+  wrongType,
+} = require('./check.js');
 const { internals } = require('./connection/connection.js');
+const { Connections } = require('./connections.js');
 const {
   publishClose,
   publishConnection,
@@ -23,6 +30,7 @@ const { inThisRealm } = require('./errors.js');
 const { Host, isServer } = require('./host.js');
 const { runPipeline } = require('./pipeline.js');
 const { Reporter, read } = require('./report.js');
+const { ProxyHeaders } = require('./proxy-protocol.js');
 const { RoomManager } = require('./rooms.js');
 const { Routes } = require('./routes.js');
 const { readTls } = require('./tls/options.js');
@@ -32,6 +40,7 @@ const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
 const { rejectionOf } = require('./upgrade/rejection.js');
 const { Upgrade } = require('./upgrade/upgrade.js');
+const { version } = require('./version.js');
 const { Waves, readWaves } = require('./waves.js');
 
 const NAME = 'WebSocketPlugin';
@@ -46,6 +55,7 @@ class WebSocketPlugin extends Emitter {
   #native;
   #engine;
   #rooms;
+  #connections;
   #report;
   /** By what it was installed: `install`, `attach`, or `null`. */
   #installed = null;
@@ -66,6 +76,8 @@ class WebSocketPlugin extends Emitter {
   #ownTls;
   /** What a terminator of TLS sees of it. */
   #speaker;
+  /** What takes PROXY headers sees of it. */
+  #proxied;
   /** How other servers are found, as option `cluster` says; `null` where there are none. */
   #clusterOptions;
   /** The other servers, between an installation and its clean-up. */
@@ -83,11 +95,18 @@ class WebSocketPlugin extends Emitter {
   /** The clean-up is done. */
   #isClean = false;
 
-  constructor(options) {
+  /**
+   * @param options
+   * @param {(native: object) => object} [replace] makes what stands in for the native half; for tests
+   *   without a network
+   */
+  constructor(options, replace = (native) => native) {
     super();
     if (isData(options))
       throw wrongType(NAME, 'options', 'an object with the options as properties', options);
-    this.#native = inThisRealm(() => new binding.WebSocketPlugin(options, memoryOfProcess()));
+    this.#native = inThisRealm(() =>
+      replace(new binding.WebSocketPlugin(options, memoryOfProcess())),
+    );
     this.#report = new Reporter(NAME, this, this.#native.debug, options?.logger);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
@@ -105,10 +124,12 @@ class WebSocketPlugin extends Emitter {
       onRoomDestroyed: (room) => this.#tellRoom('room:destroyed', room),
     });
     this.#rooms = new RoomManager(this.#engine, this.#native);
+    this.#connections = new Connections(this.#engine);
     this.#routes = new Routes(this.#native, options);
     this.#internals = this.#makeInternals();
     this.#guest = this.#makeGuest();
     this.#speaker = this.#makeSpeaker();
+    this.#proxied = this.#makeProxied();
     const tls = options?.tls;
     this.#ownTls = tls === undefined ? null : this.#readTls(tls, NAME);
     const cluster = options?.cluster;
@@ -127,6 +148,14 @@ class WebSocketPlugin extends Emitter {
 
   get description() {
     return DESCRIPTION;
+  }
+
+  get rooms() {
+    return this.#rooms;
+  }
+
+  get connections() {
+    return this.#connections;
   }
 
   install(app) {
@@ -186,16 +215,7 @@ class WebSocketPlugin extends Emitter {
   #tlsOfAttach(options) {
     if (options === undefined) return undefined;
     const where = `${NAME}.attach`;
-    if (options === null || typeof options !== 'object') {
-      throw wrongType(where, 'options', 'an object with the options as properties', options);
-    }
-    const unknown = Object.keys(options).find((name) => name !== 'tls');
-    if (unknown !== undefined) {
-      throw new TypeError(
-        `${where}: unknown option ${JSON.stringify(printable(unknown))}; accepted is "tls"`,
-      );
-    }
-    const { tls } = options;
+    const { tls } = checkOptions(where, options, ['tls']);
     return tls === undefined ? undefined : this.#readTls(tls, where);
   }
 
@@ -306,6 +326,14 @@ class WebSocketPlugin extends Emitter {
     return this.#installed !== null;
   }
 
+  getConnections() {
+    return this.#engine.connections;
+  }
+
+  broadcast(message, room) {
+    this.#broadcast(`${NAME}.broadcast`, message, room);
+  }
+
   getStatus() {
     return {
       name: NAME,
@@ -317,14 +345,15 @@ class WebSocketPlugin extends Emitter {
     };
   }
 
-  getStats() {
-    const { rooms, transports, memory, ...counts } = this.#native.stats();
+  getStats(options) {
+    const { transports, memory, rateLimited, ...counts } = this.#native.stats();
     // Copies, as those of the native half are of another realm where a test runner has several.
     return {
       ...counts,
-      rooms: [...rooms],
+      ...(wantsRooms(options) && { rooms: this.#rooms.getRooms() }),
       transports: { ...transports },
       memory: { ...memory },
+      rateLimited: { ...rateLimited },
       rejected: { ...this.#native.rejections() },
       ...this.#clusterNumbers(),
     };
@@ -354,12 +383,16 @@ class WebSocketPlugin extends Emitter {
         return app;
       },
       wsBroadcast: (message, room) => {
-        const checked = checkMessage('wsBroadcast', message, 'message');
-        if (room !== undefined) checkString('wsBroadcast', 'room', room);
-        this.#engine.broadcast(checked, room);
+        this.#broadcast('wsBroadcast', message, room);
         return app;
       },
     };
+  }
+
+  #broadcast(where, message, room) {
+    const checked = checkMessage(where, message, 'message');
+    if (room !== undefined) checkString(where, 'room', room);
+    this.#engine.broadcast(checked, room);
   }
 
   #addRoute(path, options, handler) {
@@ -398,6 +431,7 @@ class WebSocketPlugin extends Emitter {
     const hub = Hub.of(server);
     if (this.#hubs.has(hub)) return;
     this.#refuseTaken(`${NAME}.${this.#installed}`, hub, this.#native.shapes());
+    if (this.#native.speaksProxyProtocol) this.#takeProxyHeaders(server);
     if (this.#tls !== null) this.#speakTls(server);
     // Those of servers that an application has made, closed and will not use again.
     for (const closed of [...this.#hubs].filter((each) => !each.server.listening)) {
@@ -407,6 +441,19 @@ class WebSocketPlugin extends Emitter {
     this.#hubs.add(hub);
     hub.add(this.#guest);
     if (server.listening) this.#guest.serverListens();
+  }
+
+  #takeProxyHeaders(server) {
+    const where = `${NAME}.${this.#installed}`;
+    if (typeof server.setSecureContext === 'function') {
+      throw new Error(
+        `${where}: option "proxyProtocol" is for a plain http.Server, as the header stands before TLS; give the certificate to option "tls" instead`,
+      );
+    }
+    if (process.versions.bun) {
+      throw new Error(`${where}: option "proxyProtocol" needs Node`);
+    }
+    ProxyHeaders.begin(server, this.#proxied);
   }
 
   #speakTls(server) {
@@ -420,6 +467,25 @@ class WebSocketPlugin extends Emitter {
       throw new Error(`${where}: option "tls" needs Node; in Bun, attach to an https.Server`);
     }
     Terminator.begin(server, this.#speaker, this.#tls);
+    ProxyHeaders.stayFirst(server);
+  }
+
+  #makeProxied() {
+    const native = this.#native;
+    return {
+      handshakeTimeoutMs: native.handshakeTimeoutMs,
+      expects: (address) => native.expectsProxyHeader(address),
+      isClosed: (server) => this.#isClosed(server),
+      refuse: (message) => {
+        native.countRefusedHeader();
+        this.#report.log(() => 'PROXY', message);
+      },
+    };
+  }
+
+  /** It does not serve on a server any more. */
+  #isClosed(server) {
+    return this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server);
   }
 
   #makeSpeaker() {
@@ -428,8 +494,8 @@ class WebSocketPlugin extends Emitter {
       handshakeTimeoutMs: this.#native.handshakeTimeoutMs,
       secure: SPEAKS_TLS ? (...args) => engine.secure(...args) : null,
       socketOf: (client, addresses) => engine.socketOf(client, addresses),
-      isClosed: (server) =>
-        this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server),
+      isClosed: (server) => this.#isClosed(server),
+      countRefusedHeader: () => this.#native.countRefusedHeader(),
       log: (message) => this.#report.log('info', () => 'TLS', message),
       reportError: (error) => this.#report.error(error),
     };
@@ -459,6 +525,7 @@ class WebSocketPlugin extends Emitter {
   #makeInternals() {
     const native = this.#native;
     const routes = this.#routes;
+    const { asksForAddress } = native;
     return {
       /** The application runs upgrade requests through middleware of ours. */
       hasGate: false,
@@ -476,7 +543,16 @@ class WebSocketPlugin extends Emitter {
        */
       admit: (req) => {
         const hosts = countOf(req.rawHeaders, 'host');
-        const admission = native.admit(req.url, headOf(req), hosts, routes.matchesPattern);
+        const { peer, forwarded } = asksForAddress ? addressesOf(req) : NO_ADDRESSES;
+        const { matchesPattern } = routes;
+        const admission = native.admit(
+          req.url,
+          headOf(req),
+          hosts,
+          matchesPattern,
+          peer,
+          forwarded,
+        );
         if (typeof admission !== 'number') this.#tellRejection(req, admission);
         return admission;
       },
@@ -644,6 +720,16 @@ class WebSocketPlugin extends Emitter {
   }
 }
 
+/** Whether the names of all rooms are to be in the statistics, by the options of `getStats`. */
+function wantsRooms(options) {
+  if (options === undefined) return true;
+  const { rooms } = checkOptions(`${NAME}.getStats`, options, ['rooms']);
+  if (rooms !== undefined && typeof rooms !== 'boolean') {
+    throw wrongType(`${NAME}.getStats`, 'option "rooms"', 'a boolean', rooms);
+  }
+  return rooms !== false;
+}
+
 /** An object that has no properties to be options: its content is elsewhere. */
 function isData(value) {
   return types.isMap(value) || types.isSet(value) || types.isDate(value) || types.isPromise(value);
@@ -704,6 +790,18 @@ function headOf({ method, httpVersion, headers }) {
   }
   return head;
 }
+
+/** What says which address the client of a request has; user code may have put anything there. */
+function addressesOf({ socket, headers }) {
+  const peer = socket?.remoteAddress;
+  const forwarded = headers['x-forwarded-for'];
+  return {
+    peer: typeof peer === 'string' ? peer : undefined,
+    forwarded: typeof forwarded === 'string' ? forwarded : undefined,
+  };
+}
+
+const NO_ADDRESSES = {};
 
 /** How often a header occurs: Node drops all but the first of some. */
 function countOf(rawHeaders, name) {

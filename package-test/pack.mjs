@@ -37,7 +37,7 @@ export function packHost(folder) {
     const text = readFileSync(path.join(source, name), 'utf8');
     writeFileSync(path.join(host, name), name.endsWith('.js') ? toCommonJs(text) : text);
   }
-  const manifest = { name: 'nextrush', version: '0.0.0', main: 'index.js', types: 'index.d.ts' };
+  const manifest = { name: 'nextrush', version: '2.0.0', main: 'index.js', types: 'index.d.ts' };
   writeFileSync(path.join(host, 'package.json'), JSON.stringify(manifest));
   return packFolders(host, ['.'], folder);
 }
@@ -45,6 +45,11 @@ export function packHost(folder) {
 function toCommonJs(text) {
   const compilerOptions = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
   return ts.transpileModule(text, { compilerOptions }).outputText;
+}
+
+/** Packs a package that is installed here, one of our development dependencies. */
+export function packInstalled(name, folder) {
+  return packFolders(path.join(root, 'node_modules', name), ['.'], folder);
 }
 
 function packFolders(cwd, folders, destination) {

@@ -1,11 +1,18 @@
 /** What an application has once the plugin is installed. */
 
 import type { WSConnection } from './connection.js';
-import type { WSHandler, WSMiddleware, WSSocketHandler, WSSocketMiddleware } from './handlers.js';
-import type { Application, Context } from './host.js';
+import type {
+  WSHandler,
+  WSListener,
+  WSMiddleware,
+  WSSocketHandler,
+  WSSocketMiddleware,
+} from './handlers.js';
+import type { HostApplication } from './host.js';
+import type { Application, Context } from './nextrush.js';
 import type { WebSocketPluginOptions } from './options.js';
 import type { WSParams } from './params.js';
-import type { WebSocketPlugin } from './plugin.js';
+import type { WebSocketPlugin, WebSocketPluginEvents } from './plugin.js';
 import type { WSRoomManager } from './rooms.js';
 import type { WSRouteOptions } from './routes.js';
 import type { WSSocket, WSSocketData } from './socket.js';
@@ -19,7 +26,7 @@ export interface WSContext extends Context {
   /** Whether this is a WebSocket upgrade request (RFC 6455 §4.1) on a path of the plugin. */
   isWebSocket: boolean;
   /** The connection, once the upgrade has taken place; otherwise `undefined`. */
-  ws?: WSSocket | undefined;
+  ws?: WSSocket;
   /** The rooms of the plugin. */
   wsRooms: WSRoomManager;
 }
@@ -113,11 +120,50 @@ export interface WebSocketMethods<Data extends object = WSSocketData> {
   wsBroadcast(message: string, room?: string): this;
 }
 
+/** What an application emits: each event of the plugin by a name of its own, with its arguments. */
+export type WebSocketApplicationEvents<Data extends object = WSSocketData> = {
+  [E in keyof WebSocketPluginEvents as `plugin:WebSocketPlugin:${E}`]: WebSocketPluginEvents<Data>[E];
+};
+
+/** How an application that is an EventEmitter, as that of NextRush is, tells of the plugin's events. */
+export interface WebSocketApplicationEmitter<Data extends object = WSSocketData> {
+  /** Adds a listener for an event of the plugin. */
+  on<E extends keyof WebSocketApplicationEvents>(
+    event: E,
+    listener: WSListener<WebSocketApplicationEvents<Data>[E]>,
+  ): this;
+  /** Adds a listener for the next event of that name. */
+  once<E extends keyof WebSocketApplicationEvents>(
+    event: E,
+    listener: WSListener<WebSocketApplicationEvents<Data>[E]>,
+  ): this;
+  /** Removes a listener. */
+  off<E extends keyof WebSocketApplicationEvents>(
+    event: E,
+    listener: WSListener<WebSocketApplicationEvents<Data>[E]>,
+  ): this;
+}
+
 /**
- * An {@link Application} on which a {@link WebSocketPlugin} is installed.
+ * An {@link Application} on which a {@link WebSocketPlugin} is installed: NextRush's own with all that
+ * it has, where NextRush is installed.
  *
  * @typeParam Data As of {@link WebSocketMethods}.
  */
-export interface WebSocketApplication<Data extends object = WSSocketData>
-  extends Application,
-    WebSocketMethods<Data> {}
+export type WebSocketApplication<Data extends object = WSSocketData> = WebSocketMethods<Data> &
+  WebSocketApplicationEmitter<Data> &
+  // NextRush declares them as well, as optional and with connections that have less.
+  Omit<Application, keyof WebSocketMethods>;
+
+/**
+ * What an application of a type of its own is once a {@link WebSocketPlugin} is installed on it. The
+ * plugin's methods come first, so that they win over those of the same name that it may declare.
+ */
+export type WithWebSocket<App extends HostApplication> = [App, Application] extends [
+  Application,
+  App,
+]
+  ? WebSocketApplication
+  : App extends Application | { on: unknown }
+    ? WebSocketMethods & WebSocketApplicationEmitter & App
+    : WebSocketMethods & App;

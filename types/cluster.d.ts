@@ -16,28 +16,28 @@ export interface WSClusterOptions {
    *
    * @default 'nextrush-ws'
    */
-  prefix?: string;
+  prefix?: string | undefined;
 
   /**
    * Who logs in, in place of what the URL says. Needs a password.
    *
    * @default undefined
    */
-  username?: string;
+  username?: string | undefined;
 
   /**
    * The password, in place of what the URL says. No error, line of the log or statistic shows it.
    *
    * @default undefined
    */
-  password?: string;
+  password?: string | undefined;
 
   /**
    * What the broker's certificate has to be like, for `rediss://`.
    *
    * @default {}
    */
-  tls?: WSClusterTlsOptions;
+  tls?: WSClusterTlsOptions | undefined;
 
   /**
    * `'rooms'`: a server subscribes to the rooms that have members on it, and hears of no others.
@@ -46,7 +46,7 @@ export interface WSClusterOptions {
    *
    * @default 'rooms'
    */
-  subscribe?: 'rooms' | 'one-channel';
+  subscribe?: 'rooms' | 'one-channel' | undefined;
 
   /**
    * Most bytes of broadcasts that wait for the broker; one broadcast may always wait, however long it
@@ -54,7 +54,7 @@ export interface WSClusterOptions {
    *
    * @default 16777216
    */
-  publishBuffer?: number;
+  publishBuffer?: number | undefined;
 
   /**
    * Longest silence of the broker after a ping, in milliseconds; then the connection is made anew. At
@@ -62,7 +62,7 @@ export interface WSClusterOptions {
    *
    * @default 10000
    */
-  pingTimeoutMs?: number;
+  pingTimeoutMs?: number | undefined;
 }
 
 /** TLS with the broker, in PEM as `tls.connect` takes it. */
@@ -72,31 +72,31 @@ export interface WSClusterTlsOptions {
    *
    * @default the certificates that Node trusts
    */
-  ca?: string | Uint8Array | (string | Uint8Array)[];
+  ca?: string | Uint8Array | (string | Uint8Array)[] | undefined;
   /**
    * Certificate chain of this client, where the broker asks for one.
    *
    * @default undefined
    */
-  cert?: string | Uint8Array;
+  cert?: string | Uint8Array | undefined;
   /**
    * The private key of `cert`.
    *
    * @default undefined
    */
-  key?: string | Uint8Array;
+  key?: string | Uint8Array | undefined;
   /**
    * The host name in the broker's certificate.
    *
    * @default the host of the URL
    */
-  serverName?: string;
+  serverName?: string | undefined;
 }
 
 /** What {@link WebSocketPlugin.setClusterCredentials} takes. */
 export interface WSClusterCredentials {
   /** Who logs in; absent for the default user. */
-  username?: string;
+  username?: string | undefined;
   /** The password. */
   password: string;
 }

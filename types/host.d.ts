@@ -1,4 +1,4 @@
-/** The host application, as far as the plugin meets it. */
+/** The host application, as far as the plugin meets it: for hosts that are not NextRush itself. */
 
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { ParsedUrlQuery } from 'node:querystring';

@@ -5,7 +5,8 @@ import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
 import type { WSConnection } from './connection.js';
 import type { WSLogger } from './observability.js';
 import type { WebSocketPlugin } from './plugin.js';
-import type { WSRefusal, WSRefusingOptions } from './refusal.js';
+import type { WSRefusal, WSVerifyClient } from './refusal.js';
+import type { WSSocket } from './socket.js';
 import type { WSMemoryStats, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
@@ -31,7 +32,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for an empty list, and for a path that is empty or
    * not valid.
    */
-  path?: string | string[];
+  path?: string | string[] | undefined;
 
   /**
    * Milliseconds between two ping frames to a connection (RFC 6455 §5.5.2), at most 2147483647.
@@ -39,7 +40,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 30000
    */
-  heartbeatMs?: number;
+  heartbeatMs?: number | undefined;
 
   /**
    * Milliseconds after which a connection that has not answered a ping is ended, with code 1001
@@ -48,7 +49,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 45000
    */
-  pongTimeoutMs?: number;
+  pongTimeoutMs?: number | undefined;
 
   /**
    * Upper limit of connections open at the same time, those still being verified included. One
@@ -56,7 +57,32 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
+
+  /**
+   * Upper limit of connections of one address open at the same time, counted as for
+   * {@link WebSocketPluginOptions.maxConnections}. One more is answered by HTTP 429. Addresses of IPv6
+   * count as one where their first 64 bits are the same, as whoever has one of them has them all; an
+   * IPv4 address counts the same over a socket for both kinds. Connections without an address, over unix
+   * sockets, are not counted. At least 1; `Infinity` means no limit.
+   *
+   * Behind a proxy, {@link WebSocketPluginOptions.trustProxy} says whose addresses these are.
+   *
+   * @default Infinity
+   */
+  maxConnectionsPerIp?: number | undefined;
+
+  /**
+   * Whose `X-Forwarded-For` is believed, as in Express: `true`, everybody's; a number, that of so many
+   * proxies in front of this server; a string or an array, that of proxies with these addresses,
+   * subnets such as `10.0.0.0/8`, or `loopback`, `linklocal` and `uniquelocal`. What is found so is
+   * {@link WSSocket.remoteAddress}, and what `maxConnectionsPerIp` counts. `req.socket` stays as it is.
+   *
+   * With `true` a client can say whatever it likes, unless a proxy replaces the header.
+   *
+   * @default false
+   */
+  trustProxy?: boolean | number | string | string[] | undefined;
 
   /**
    * Upper limit of one incoming message in bytes, counted over all of its fragments and before
@@ -65,7 +91,17 @@ export interface WebSocketPluginOptions {
    *
    * @default 1048576
    */
-  maxMessageSize?: number;
+  maxMessageSize?: number | undefined;
+
+  /**
+   * How many messages one connection may send. They are counted before JavaScript sees them, so that a
+   * flood costs the JavaScript thread nothing.
+   *
+   * Without it only the bounds on memory hold: peers send as fast as JavaScript takes their messages.
+   *
+   * @default undefined
+   */
+  messageRate?: WSMessageRate | undefined;
 
   /**
    * Accepted values of the `Origin` header (RFC 6455 §10.2): origins (`scheme://host[:port]`),
@@ -80,7 +116,7 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for a text that no browser sends as an origin: without a
    * scheme, or with a path.
    */
-  allowOrigins?: (string | RegExp)[];
+  allowOrigins?: (string | RegExp)[] | undefined;
 
   /**
    * Decides whether a client may connect, after all the cheaper checks. `true` lets it in, and so
@@ -89,12 +125,12 @@ export interface WebSocketPluginOptions {
    * `allowed`, `authorized` or `authenticated` is falsy or whose `valid` is `false`, and one with an
    * `error` or `errors`. An object with a `status` or
    * `statusCode` from 200 to 599, as a `Response` has it, is answered by that, and by the headers and the
-   * body that it has: {@link WSRefusal}, for which the constructor takes {@link WSRefusingOptions}. A throw or a rejection is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
-   * {@link WebSocketPluginOptions.handshakeTimeoutMs}.
+   * body that it has: {@link WSRefusal}. A throw or a rejection is answered by HTTP 500. Frames that the
+   * client sends meanwhile are kept. Limited by {@link WebSocketPluginOptions.handshakeTimeoutMs}.
    *
    * @default () => true
    */
-  verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
+  verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
 
   /**
    * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to
@@ -102,7 +138,7 @@ export interface WebSocketPluginOptions {
    *
    * @default false
    */
-  debug?: boolean;
+  debug?: boolean | undefined;
 
   /**
    * Takes what is printed otherwise: errors that nobody listens to, and with
@@ -125,7 +161,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
 
   /**
    * Milliseconds that the peer has to answer a close frame (RFC 6455 §7.1.1) before the
@@ -133,7 +169,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 5000
    */
-  closeTimeoutMs?: number;
+  closeTimeoutMs?: number | undefined;
 
   /**
    * Upper limit of the bytes queued for one connection that reads more slowly than it is written
@@ -142,7 +178,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 16777216
    */
-  maxBackpressure?: number;
+  maxBackpressure?: number | undefined;
 
   /**
    * What happens to a message that does not fit into
@@ -151,7 +187,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 'close'
    */
-  backpressurePolicy?: 'close' | 'drop';
+  backpressurePolicy?: 'close' | 'drop' | undefined;
 
   /**
    * Upper limit of the bytes that the server keeps for all connections together: messages that have
@@ -163,7 +199,7 @@ export interface WebSocketPluginOptions {
    *
    * @default os.totalmem() / 4
    */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
 
   /**
    * Threads that read, parse, compress and write. A connection stays on one of them. One is best up
@@ -171,7 +207,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 1
    */
-  ioThreads?: number;
+  ioThreads?: number | undefined;
 
   /**
    * Which subprotocol a connection speaks (RFC 6455 §1.9), out of those that the client offers in
@@ -183,7 +219,7 @@ export interface WebSocketPluginOptions {
    *
    * @default undefined
    */
-  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
+  protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false) | undefined;
 
   /**
    * Compression by permessage-deflate (RFC 7692), for clients that offer it. `true` means all
@@ -193,7 +229,7 @@ export interface WebSocketPluginOptions {
    *
    * @default false
    */
-  perMessageDeflate?: boolean | PerMessageDeflateOptions;
+  perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
 
   /**
    * Speaks TLS with the clients of a plain `http.Server`, on the I/O threads: neither HTTP requests nor
@@ -205,7 +241,22 @@ export interface WebSocketPluginOptions {
    * @throws {TypeError} from the constructor for PEM that cannot be read, a key that does not belong to
    * its certificate or is of a kind that is not supported, and for an option of its that does not exist.
    */
-  tls?: WebSocketTlsOptions;
+  tls?: WebSocketTlsOptions | undefined;
+
+  /**
+   * Whether connections begin with a header of the PROXY protocol, version 1 or 2, by which a load
+   * balancer says who the client is: `true` for all of them, or `trusted` for those from the addresses of
+   * the load balancers. `req.socket.remoteAddress` and {@link WSSocket.remoteAddress} are the client's
+   * then, for HTTP requests as well. A connection without the header, or whose header has not come within
+   * {@link WebSocketPluginOptions.handshakeTimeoutMs}, is closed and counted in
+   * {@link WSStats.refusedProxyHeaders}. The server goes on to take headers, whatever becomes of the
+   * plugin.
+   *
+   * For a plain `http.Server`, also with option `tls`; not for a server of `node:https`, and not in Bun.
+   *
+   * @default false
+   */
+  proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
 
   /**
    * Most rooms that one connection may be in; {@link WSConnection.join} throws a RangeError beyond.
@@ -213,7 +264,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 10000
    */
-  maxRoomsPerConnection?: number;
+  maxRoomsPerConnection?: number | undefined;
 
   /**
    * Longest name of a room in UTF-16 units, as `length` counts them; {@link WSConnection.join}
@@ -221,7 +272,7 @@ export interface WebSocketPluginOptions {
    *
    * @default 65536
    */
-  maxRoomNameLength?: number;
+  maxRoomNameLength?: number | undefined;
 
   /**
    * Joins this server with others: what is broadcast on one of them reaches the members on all of
@@ -230,7 +281,54 @@ export interface WebSocketPluginOptions {
    *
    * @default undefined
    */
-  cluster?: WSClusterOptions | WSClusterAdapter;
+  cluster?: WSClusterOptions | WSClusterAdapter | undefined;
+}
+
+/** How many messages one connection may send. */
+export interface WSMessageRate {
+  /** Messages a second in the long run, whole ones, however many frames they have. 1 to 1000000. */
+  perSecond: number;
+
+  /**
+   * Messages at once, after a silence. 1 to 1000000.
+   *
+   * @default perSecond
+   */
+  burst?: number | undefined;
+
+  /**
+   * What a message meets that comes too early: `'close'` ends the connection with code 1008, `'drop'`
+   * drops the message, `'pause'` reads nothing of the peer until there is room for it, so that TCP slows
+   * it down and nothing is lost. {@link WSStats.rateLimited} counts all three.
+   *
+   * Pings, pongs and fragments of less than 1 KiB have an allowance of their own, sixteen times as much
+   * and at least 1024 at once. What is beyond it is closed for by `'close'`, and waits otherwise, as it
+   * cannot be dropped.
+   *
+   * @default 'close'
+   */
+  policy?: 'close' | 'drop' | 'pause' | undefined;
+}
+
+/** Which connections begin with a PROXY header. */
+export interface WSProxyProtocolOptions {
+  /**
+   * Those from these addresses: addresses, subnets such as `10.0.0.0/8`, or `loopback`, `linklocal` and
+   * `uniquelocal`. Whoever connects from elsewhere is served without a header.
+   *
+   * @default everybody's
+   */
+  trusted?: string | string[] | undefined;
+}
+
+/**
+ * {@link WebSocketPluginOptions} as the constructor takes them: `verifyClient` may also refuse a client in
+ * words of its own.
+ */
+export interface WebSocketPluginConstructorOptions
+  extends Omit<WebSocketPluginOptions, 'verifyClient'> {
+  /** As {@link WebSocketPluginOptions.verifyClient}. */
+  verifyClient?: WSVerifyClient | undefined;
 }
 
 /** Parameters of permessage-deflate (RFC 7692 §7). */
@@ -240,14 +338,14 @@ export interface PerMessageDeflateOptions {
    *
    * @default 1024
    */
-  threshold?: number;
+  threshold?: number | undefined;
 
   /**
    * Compression level, from 0 (none) to 9 (smallest).
    *
    * @default 6
    */
-  level?: number;
+  level?: number | undefined;
 
   /**
    * Compress each message on its own: worse compression, but no compressor per connection, and a
@@ -255,21 +353,21 @@ export interface PerMessageDeflateOptions {
    *
    * @default false
    */
-  serverNoContextTakeover?: boolean;
+  serverNoContextTakeover?: boolean | undefined;
 
   /**
    * Ask clients to compress each message on its own, so that nothing is kept per connection.
    *
    * @default false
    */
-  clientNoContextTakeover?: boolean;
+  clientNoContextTakeover?: boolean | undefined;
 
   /**
    * Base-2 logarithm of the largest window that this side compresses with, 9 to 15.
    *
    * @default 15
    */
-  serverMaxWindowBits?: number;
+  serverMaxWindowBits?: number | undefined;
 
   /**
    * Base-2 logarithm of the largest window that clients may compress with, 9 to 15. Clients that
@@ -277,7 +375,7 @@ export interface PerMessageDeflateOptions {
    *
    * @default undefined
    */
-  clientMaxWindowBits?: number;
+  clientMaxWindowBits?: number | undefined;
 }
 
 /** What {@link WebSocketPlugin.attach} can be told. */
@@ -287,5 +385,5 @@ export interface WebSocketAttachOptions {
    *
    * @default the option of the plugin
    */
-  tls?: WebSocketTlsOptions;
+  tls?: WebSocketTlsOptions | undefined;
 }

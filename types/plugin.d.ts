@@ -5,15 +5,19 @@ import type { Server as HttpServer, IncomingMessage } from 'node:http';
 import type { Http2SecureServer } from 'node:http2';
 import type { Server as HttpsServer } from 'node:https';
 import type { WebSocketMethods } from './application.js';
-import type { WSClusterCredentials, WSClusterGap } from './cluster.js';
+import type { WSClusterCredentials, WSClusterGap, WSClusterStats } from './cluster.js';
+import type { WSConnections } from './connections.js';
 import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
 import type { WSRejection } from './observability.js';
-import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
-import type { WSRefusingOptions } from './refusal.js';
-import type { WSRoomEvents } from './rooms.js';
+import type {
+  WebSocketAttachOptions,
+  WebSocketPluginConstructorOptions,
+  WebSocketPluginOptions,
+} from './options.js';
+import type { WSRoomEvents, WSRoomManager } from './rooms.js';
 import type { WSSocket, WSSocketData } from './socket.js';
-import type { WSStats } from './stats.js';
+import type { WSNumbers, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
 /**
@@ -81,7 +85,12 @@ export interface WebSocketPluginStatus {
   version: string;
   /** Whether the plugin is installed on an application, or attached to a server. */
   installed: boolean;
-  [detail: string]: unknown;
+  /** Whether it is being cleaned up, or has been and waits for its server to listen again. */
+  shuttingDown: boolean;
+  /** Connections that are open or closing at the moment. */
+  connections: number;
+  /** The state of the other servers; there with option `cluster` only. */
+  cluster?: WSClusterStats['state'];
 }
 
 /**
@@ -98,14 +107,12 @@ export interface WebSocketPluginStatus {
  * withWebSocket(app).ws('/ws', (socket) => socket.onMessage((data) => socket.send(data)));
  */
 export declare class WebSocketPlugin<Data extends object = WSSocketData> extends EventEmitter {
-  /** With a `verifyClient` that may refuse in words of its own. */
-  constructor(options: WSRefusingOptions);
   /**
    * @throws {TypeError} for an option of the wrong type, one that does not exist, or an invalid path
    * or origin.
    * @throws {RangeError} for a number out of its range.
    */
-  constructor(options?: WebSocketPluginOptions);
+  constructor(options?: WebSocketPluginConstructorOptions);
 
   /** `'WebSocketPlugin'`. */
   readonly name: string;
@@ -113,6 +120,11 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
   readonly version: string;
   /** One line on what the plugin does. */
   readonly description: string;
+
+  /** The rooms, and who is in them: the same object as `ctx.wsRooms`. */
+  readonly rooms: WSRoomManager<Data>;
+  /** Who is connected. */
+  readonly connections: WSConnections<Data>;
 
   /**
    * Installs the plugin: adds `ws`, `wsUse` and `wsBroadcast` to the application and its HTTP
@@ -206,11 +218,31 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
    */
   isPluginInstalled(): boolean;
 
+  /**
+   * The connections that are open or closing at the moment, in an array of the caller's own. Those that
+   * middleware has not let pass yet are among them.
+   */
+  getConnections(): WSSocket<Record<string, string>, Data>[];
+
+  /**
+   * Does what {@link WebSocketMethods.wsBroadcast} does, without an application at hand: sends one text
+   * message to every connection in the room, or to every connection where no room is given.
+   *
+   * @throws {TypeError} if an argument is of another type.
+   */
+  broadcast(message: string, room?: string): void;
+
   /** The state of the plugin, for health pages and logs. */
   getStatus(): WebSocketPluginStatus;
 
-  /** Counters and present numbers. Costs nothing while messages flow. */
-  getStats(): WSStats;
+  /**
+   * Counters and present numbers. Costs nothing while messages flow.
+   *
+   * @param options `rooms: false` leaves out the names of the rooms, of which there may be many.
+   * @throws {TypeError} for an option of another type, and for one that does not exist.
+   */
+  getStats(options: { rooms: false }): WSNumbers;
+  getStats(options?: { rooms?: boolean | undefined } | undefined): WSStats;
 
   /**
    * The same and more as OpenMetrics text, for Prometheus and all that read what it reads: histograms of

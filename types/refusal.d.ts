@@ -37,15 +37,9 @@ export interface WSRefusal {
 }
 
 /**
- * {@link WebSocketPluginOptions.verifyClient} where it refuses in words of its own. The type of that option
- * is the documented one, which knows of true and false only.
+ * Decides about a client as {@link WebSocketPluginOptions.verifyClient} does, and may refuse it in words
+ * of its own.
  */
 export type WSVerifyClient = (
   req: IncomingMessage,
-) => Promise<boolean | WSRefusal> | boolean | WSRefusal;
-
-/** {@link WebSocketPluginOptions} with such a `verifyClient`. */
-export interface WSRefusingOptions extends Omit<WebSocketPluginOptions, 'verifyClient'> {
-  /** As {@link WebSocketPluginOptions.verifyClient}. */
-  verifyClient: WSVerifyClient;
-}
+) => boolean | WSRefusal | Promise<boolean | WSRefusal>;

@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocketMethods } from './application.js';
 import type { WSSocketMiddleware } from './handlers.js';
-import type { PerMessageDeflateOptions, WebSocketPluginOptions } from './options.js';
+import type { PerMessageDeflateOptions, WebSocketPluginOptions, WSMessageRate } from './options.js';
 import type { WSVerifyClient } from './refusal.js';
 import type { WSSocketData } from './socket.js';
 
@@ -29,6 +29,9 @@ export interface WSRouteOptions<Data extends object = WSSocketData> {
 
   /** As {@link WebSocketPluginOptions.maxMessageSize}. */
   maxMessageSize?: number | undefined;
+
+  /** As {@link WebSocketPluginOptions.messageRate}, in its place as a whole. */
+  messageRate?: WSMessageRate | undefined;
 
   /** As {@link WebSocketPluginOptions.allowOrigins}; an empty list accepts every origin. */
   allowOrigins?: (string | RegExp)[] | undefined;

@@ -6,23 +6,27 @@ import type { WSListener } from './handlers.js';
 import type { PerMessageDeflateOptions, WebSocketPluginOptions } from './options.js';
 
 /**
- * What became of a message, as far as that is known when `send` returns: `'sent'` is on its way with
- * nothing of this connection in front of it, `'queued'` waits since the peer reads more slowly than
- * it is written to, `'dropped'` will never arrive.
+ * What becomes of a message, as far as that is known when `send` returns: `'sent'` is on its way;
+ * `'queued'` has to wait, as the peer reads more slowly than it is written to, or at least 64 KiB (or half
+ * of {@link WebSocketPluginOptions.maxBackpressure}, where that is less) are in front of it; `'dropped'`
+ * never arrives: the connection is closing, or the queue has no room for it, or it is volatile and would
+ * have had to wait.
  */
 export type WSSendResult = 'sent' | 'queued' | 'dropped';
 
 /** How one message is to be sent. */
 export interface WSSendOptions {
   /**
-   * Whether it is compressed, where permessage-deflate was agreed on.
+   * `false` sends it uncompressed where permessage-deflate was agreed on (RFC 7692 §6), for what is
+   * compressed already, or secret beside text of the peer's. Otherwise
+   * {@link PerMessageDeflateOptions.threshold} decides.
    *
-   * @default true from {@link PerMessageDeflateOptions.threshold} on
+   * @default true
    */
   compress?: boolean | undefined;
   /**
-   * Drops the message where others of this connection still wait: for what is worthless when it comes
-   * late, such as a position.
+   * Drops the message where it would be `'queued'`: for what is worthless when it comes late, such as a
+   * position.
    *
    * @default false
    */
@@ -63,8 +67,9 @@ export interface WSSocket<
   data: Data;
 
   /**
-   * The upgrade request. Who reads it until the handler has returned (or its promise has settled) keeps
-   * it for good; otherwise it is let go then, as it takes several kilobytes, and `undefined`.
+   * The upgrade request. Who reads it before messages are delivered, which begins when the handler has
+   * returned (or its promise has settled, or after {@link WebSocketPluginOptions.handshakeTimeoutMs}),
+   * keeps it for good; otherwise it is let go then, as it takes several kilobytes, and `undefined`.
    */
   readonly request: IncomingMessage | undefined;
 
@@ -74,10 +79,14 @@ export interface WSSocket<
    */
   readonly protocol: string;
 
-  /** The address of the peer, and `undefined` once the connection has ended or where there is none. */
+  /**
+   * The IP address of the client: that of its socket, as `req.socket.remoteAddress` has it, or what a
+   * proxy says that {@link WebSocketPluginOptions.trustProxy} trusts. `undefined` once the connection has
+   * ended, and where there is none, as for a unix socket.
+   */
   readonly remoteAddress: string | undefined;
 
-  /** Names of the rooms that the connection is in, in no order. */
+  /** Names of the rooms that the connection is in, in no order; none once it has ended. */
   readonly rooms: string[];
 
   /**
@@ -107,15 +116,17 @@ export interface WSSocket<
   onClose(listener: WSListener<WSSocketEvents['close']>): void;
 
   /**
-   * Adds a listener that is called when the peer has taken all that waited for it, after some `send` has
-   * returned `'queued'` or `'dropped'`.
+   * Adds a listener that is called when the operating system has taken all that waited for the peer
+   * ({@link WSSocket.bufferedAmount} is 0), after the last `send` has returned `'queued'` or `'dropped'`:
+   * once for any number of them, and soon where that has happened before the listener was added.
    *
    * @throws {TypeError} if `listener` is not a function.
    */
   onDrain(listener: WSListener<WSSocketEvents['drain']>): void;
 
   /**
-   * Adds a listener for pongs, with the time from their ping on in milliseconds.
+   * Adds a listener for pongs that answer a ping, of the heartbeat or of {@link WSConnection.ping}, sent
+   * since there is a listener. It gets the time from the ping on in milliseconds, with fractions.
    *
    * @throws {TypeError} if `listener` is not a function.
    */
@@ -123,29 +134,38 @@ export interface WSSocket<
 
   /**
    * Removes a listener that `onMessage`, `onClose`, `onDrain` or `onPong` has added; the latest, where it
-   * was added several times. Does nothing where it is none.
+   * was added several times. From inside of a listener it counts from the next event on. Does nothing
+   * where it is none.
    *
    * @throws {TypeError} for another event, or if `listener` is not a function.
    */
   off<E extends keyof WSSocketEvents>(event: E, listener: WSListener<WSSocketEvents[E]>): void;
 
-  /** Cuts the connection at once, without a closing handshake; `onClose` is told 1006. */
+  /**
+   * Cuts the connection at once, without a closing handshake; what is queued is lost, and `onClose` is
+   * told 1006, unless the peer was first to close.
+   */
   terminate(): void;
 
   /**
-   * Reads no more of the peer until {@link WSSocket.resume}: TCP slows it down. No listener hears of a
-   * message meanwhile; what had been read already is kept. Pings go out all the same, and a peer that
-   * is not read is not overdue.
+   * Keeps messages back until {@link WSSocket.resume}, from the next one on; so does `onClose`, where the
+   * peer closes behind them. Beyond some 64 KiB the peer is not read any more, so that TCP slows it down,
+   * and is not overdue for a pong. To end the connection drops what is kept.
    */
   pause(): void;
 
-  /** Takes {@link WSSocket.pause} back. What was kept is delivered first. */
+  /**
+   * Takes {@link WSSocket.pause} back. What was kept is delivered first, as soon as whoever calls this is
+   * done.
+   */
   resume(): void;
 
   /**
    * The messages from now on, one at a time, until the connection has ended: `for await (const data of
    * socket)`. The peer is slowed down where the loop is slower. Leaving the loop leaves the connection
-   * open.
+   * open. Asked by a handler, or by middleware, it has messages that would wait for the handler otherwise;
+   * those that it does not take go on waiting. Several iterators get all messages each, and listeners
+   * as well, at the pace of the slowest.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<string | Buffer>;
 }

@@ -20,7 +20,7 @@ export interface WebSocketTlsIdentity {
    *
    * @default undefined
    */
-  passphrase?: string;
+  passphrase?: string | undefined;
 }
 
 /** How TLS is spoken; as `https.createServer` takes it, as far as it goes. */
@@ -31,28 +31,28 @@ export interface WebSocketTlsOptions extends WebSocketTlsIdentity {
    *
    * @default {}
    */
-  sni?: Record<string, WebSocketTlsIdentity>;
+  sni?: Record<string, WebSocketTlsIdentity> | undefined;
 
   /**
    * Oldest version of TLS.
    *
    * @default 'TLSv1.2'
    */
-  minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
 
   /**
    * Newest version of TLS.
    *
    * @default 'TLSv1.3'
    */
-  maxVersion?: 'TLSv1.2' | 'TLSv1.3';
+  maxVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
 
   /**
    * Cipher suites by OpenSSL's names, with colons between them, best first.
    *
    * @default all of them
    */
-  ciphers?: string;
+  ciphers?: string | undefined;
 
   /**
    * Asks clients for a certificate. `req.socket.authorized` and `req.socket.getPeerCertificate()` tell
@@ -60,19 +60,19 @@ export interface WebSocketTlsOptions extends WebSocketTlsIdentity {
    *
    * @default false
    */
-  requestCert?: boolean;
+  requestCert?: boolean | undefined;
 
   /**
    * Refuses clients without a certificate that is valid, where one is asked for.
    *
    * @default true
    */
-  rejectUnauthorized?: boolean;
+  rejectUnauthorized?: boolean | undefined;
 
   /**
    * Certificates of those who may have issued a client's, in PEM.
    *
    * @default Node's own
    */
-  ca?: string | Uint8Array | (string | Uint8Array)[];
+  ca?: string | Uint8Array | (string | Uint8Array)[] | undefined;
 }

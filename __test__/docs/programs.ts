@@ -5,6 +5,7 @@
 
 import { once } from 'node:events';
 import { get } from 'node:https';
+import { connect as connectTo } from 'node:net';
 import { expect } from 'vitest';
 import type { ClientOptions } from 'ws';
 import type { BrokerProgram } from '../support/broker.js';
@@ -77,6 +78,16 @@ async function overHttps(port: number): Promise<string> {
   return body;
 }
 
+/** What is answered to a request behind a header of the PROXY protocol. */
+async function answerBehind(port: number, header: string): Promise<string> {
+  const socket = connectTo(port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(`${header}GET / HTTP/1.0\r\n\r\n`);
+  let answer = '';
+  for await (const chunk of socket) answer += chunk;
+  return answer;
+}
+
 export const programs: Record<string, Expectation> = {
   'README.md > Example': async (run) => {
     const ada = await run.connect('/chat?name=Ada');
@@ -135,6 +146,14 @@ export const programs: Record<string, Expectation> = {
     expect(await client.next()).toEqual(Buffer.from('\x02ab'));
   },
 
+  [guide('getting-started', 'Messages (2)')]: async (run) => {
+    const client = await run.connect('/sums');
+    for (const number of ['1', '2', '3']) client.send(number);
+    for (const sum of [1, 3, 6]) expect(await client.nextJson()).toEqual({ sum });
+    client.close();
+    expect(await run.line()).toBe('the last sum was 6');
+  },
+
   [guide('getting-started', 'Closing')]: async (run) => {
     const client = await run.connect('/session');
     client.send('stay');
@@ -144,11 +163,16 @@ export const programs: Record<string, Expectation> = {
   },
 
   [guide('getting-started', 'Data of a connection')]: async (run) => {
+    expect(await (await run.connect('/greetings/fr?name=Ada')).next()).toBe('Bonjour Ada');
+    expect(await (await run.connect('/greetings/en')).next()).toBe('Hello somebody');
+  },
+
+  [guide('getting-started', 'Data of a connection (2)')]: async (run) => {
     expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
     expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
   },
 
-  [guide('getting-started', 'Data of a connection (2)')]: async (run) => {
+  [guide('getting-started', 'Data of a connection (3)')]: async (run) => {
     expect(await (await run.connect('/hello?name=Ada')).next()).toBe('Hello Ada');
     expect(await (await run.connect('/hello')).next()).toBe('Hello somebody');
   },
@@ -171,6 +195,16 @@ export const programs: Record<string, Expectation> = {
     const client = await run.connect('/ticker?name=x');
     expect(await client.next()).toBe('ready');
     expect(await client.next()).toMatch(/^\d+$/);
+  },
+
+  [guide('getting-started', 'TypeScript (2)')]: async (run) => {
+    const client = await run.connect('/rooms/blue?name=ada');
+    expect(JSON.parse(`${await client.next()}`)).toEqual({ room: 'blue', user: 'ada' });
+  },
+  [guide('getting-started', 'TypeScript (3)')]: async (run) => {
+    const client = await run.connect('/ws');
+    client.close(4000);
+    expect(await run.line()).toMatch(/^[\w-]{36} closed with 4000$/);
   },
 
   [guide('rooms', 'Rooms')]: async (run) => {
@@ -233,8 +267,34 @@ export const programs: Record<string, Expectation> = {
     const bob = await run.connect('/lobby?name=Bob');
     expect(await ada.nextJson()).toEqual(['Ada', 'Bob']);
     expect(await bob.nextJson()).toEqual(['Ada', 'Bob']);
+    const numbers = async () => (await run.http('/numbers')).json();
+    expect(await numbers()).toEqual({ connections: 2, rooms: ['lobby'] });
     bob.close();
     expect(await ada.nextJson()).toEqual(['Ada']);
+    expect(await numbers()).toEqual({ connections: 1, rooms: ['lobby'] });
+  },
+
+  [guide('rooms', 'Several rooms at once')]: async (run) => {
+    const [bridge, both] = [await run.connect('/ships/1'), await run.connect('/ships/2')];
+    both.send('captain');
+    expect(await both.next()).toBe('aye');
+    bridge.send('iceberg');
+    expect(await both.next()).toBe('iceberg');
+    both.send('marker');
+    expect([await bridge.next(), ...both.waiting]).toEqual(['marker']);
+  },
+
+  [guide('rooms', 'Sending somebody away')]: async (run) => {
+    const one = await run.connect('/table/7');
+    const id = (await one.next()).toString();
+    const other = await run.connect('/table/7');
+    await other.next();
+    expect((await run.http('/kick/lobby', post())).status).toBe(404);
+    expect((await run.http(`/kick/${id}`, post())).status).toBe(200);
+    expect(await one.closed).toEqual({ code: 4003, reason: 'sent away' });
+    const closed = await run.http('/close/7', post());
+    expect(await closed.json()).toEqual({ closed: 1 });
+    expect(await other.closed).toEqual({ code: 4000, reason: 'the table is closed' });
   },
 
   [guide('rooms', 'Who is there (2)')]: async (run) => {
@@ -405,24 +465,57 @@ export const programs: Record<string, Expectation> = {
     expect(await chat.closed).toMatchObject({ code: 1009 });
   },
 
-  [guide('limits', 'Rates')]: async (run) => {
+  [guide('floods', 'Messages')]: async (run) => {
     const client = await run.connect('/chat');
     for (let count = 0; count < 40; count += 1) client.send(`${count}`);
-    expect(await client.closed).toEqual({ code: 1008, reason: 'too many messages' });
+    expect(await client.closed).toEqual({
+      code: 1008,
+      reason: 'messageRate exceeded: the peer sends too fast',
+    });
     expect(client.waiting.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, n) => `${n}`));
     expect(client.waiting.length).toBeLessThan(40);
   },
 
-  [guide('limits', 'Connections of one address')]: async (run) => {
+  [guide('floods', 'Connections of one address')]: async (run) => {
     const clients = [];
     for (let count = 0; count < 20; count += 1) clients.push(await run.connect('/chat'));
-    expect(await run.refused('/chat')).toMatchObject({ status: 401 });
+    expect(await run.refused('/chat')).toMatchObject({ status: 429 });
     clients[0]?.close();
     await clients[0]?.closed;
     await run.connect('/chat');
   },
 
+  [guide('floods', 'Behind a proxy')]: async (run) => {
+    const client = run.open('/chat', { headers: { 'X-Forwarded-For': '192.0.2.1' } });
+    expect(await client.next()).toBe('you are 192.0.2.1');
+  },
+
+  [guide('floods', 'Behind a load balancer')]: async (run) => {
+    const header = 'PROXY TCP4 192.0.2.1 198.51.100.7 4711 80\r\n';
+    expect(await answerBehind(run.port, header)).toContain('192.0.2.1');
+    expect(await answerBehind(run.port, '')).toBe('');
+  },
+
   [guide('limits', 'Backpressure (2)')]: async (run) => {
+    const client = await run.connect('/positions');
+    expect(Object.keys(await client.nextJson())).toEqual(['x', 'y']);
+  },
+
+  [guide('limits', 'Backpressure (4)')]: async (run) => {
+    const client = await run.connect('/jobs');
+    for (const job of ['a', 'b', 'c']) client.send(job);
+    for (const job of ['a', 'b', 'c']) expect(await client.next()).toBe(`done: ${job}`);
+  },
+
+  [guide('limits', 'Backpressure (5)')]: async (run) => {
+    const client = await run.connect('/batches');
+    for (let count = 0; count < 25; count += 1) client.send(`${count}`);
+    for (let round = 0; round < 2; round += 1) {
+      expect(await client.nextJson()).toEqual({ stored: 10 });
+    }
+  },
+
+  [guide('limits', 'Backpressure (3)')]: async (run) => {
     const client = await run.connect('/download');
     let bytes = 0;
     client.ws.on('message', (data: Buffer) => {
@@ -507,7 +600,7 @@ export const programs: Record<string, Expectation> = {
     expect(health.status).toBe(200);
     expect(await health.json()).toMatchObject({ installed: true, connections: 1 });
     const numbers = await run.http('/numbers');
-    expect(await numbers.json()).toMatchObject({ totalConnections: 1, rooms: 0 });
+    expect(await numbers.json()).toMatchObject({ totalConnections: 1, roomCount: 0 });
   },
 
   [guide('several-machines', 'Redis and Valkey')]: async (run) => {
@@ -643,7 +736,7 @@ export const servers: Record<string, string> = {
 export const shell: Record<string, { server?: string; prints: RegExp } | { notRun: string }> = {
   [guide('deployment', 'Descriptors')]: { prints: /^(\d+|unlimited)\n$/ },
   'docs/troubleshooting.md > Troubleshooting (3)': {
-    server: guide('limits', 'Rates'),
+    server: guide('floods', 'Messages'),
     prints: /^HTTP\/1\.1 101 Switching Protocols\r\n/,
   },
 };

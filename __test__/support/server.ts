@@ -6,8 +6,7 @@ import { onTestFinished } from 'vitest';
 import { createApp } from '../../examples/host/index.js';
 import {
   WebSocketPlugin,
-  type WebSocketPluginOptions,
-  type WSVerifyClient,
+  type WebSocketPluginConstructorOptions,
   withWebSocket,
 } from '../../index.js';
 import { hostOptions, wsUrl } from './transport.js';
@@ -26,8 +25,7 @@ export interface Served {
   close(): Promise<void>;
 }
 
-export interface ServeOptions extends Omit<WebSocketPluginOptions, 'verifyClient'> {
-  verifyClient?: WSVerifyClient | undefined;
+export interface ServeOptions extends WebSocketPluginConstructorOptions {
   /** Runs before the plugin is installed, for middleware that stands before it. */
   before?: (app: App) => void;
   /** Options of the host application. */

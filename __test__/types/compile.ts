@@ -28,11 +28,15 @@ const defaults: ts.CompilerOptions = {
   // The shipped declarations are themselves under test.
   skipLibCheck: false,
   baseUrl: packageRoot,
-  paths: {
-    nextrush: ['__test__/types/fixtures/nextrush.ts'],
-    zod: ['__test__/types/fixtures/zod.d.ts'],
-  },
 };
+
+/** What `nextrush` is: this package in the place of its own plugin, as the reference has it. */
+export const reference = {
+  nextrush: ['__test__/types/fixtures/nextrush.ts'],
+  zod: ['__test__/types/fixtures/zod.d.ts'],
+};
+/** What `nextrush` is: the framework, beside this package. */
+export const framework = { nextrush: ['__test__/types/fixtures/nextrush-shape.ts'] };
 
 /** Paths of the sources in a folder of `__test__/types`. */
 export function sourcesIn(folder: string): string[] {
@@ -40,6 +44,9 @@ export function sourcesIn(folder: string): string[] {
     .filter((name) => /\.[cm]?ts$/.test(name))
     .map((name) => slashed(join(typesFolder, folder, name)));
 }
+
+/** Files on disk, which all programs share: parsing them takes most of the time. */
+const parsed = new Map<string, ts.SourceFile | undefined>();
 
 /**
  * Makes a program of files on disk and of modules that exist only here.
@@ -56,10 +63,15 @@ export function createProgram(
   const virtual = new Map([...modules].map(([name, text]) => [modulePath(name), text]));
   const options = { ...defaults, ...overrides };
   const host = ts.createCompilerHost(options, true);
-  const { fileExists, readFile } = host;
+  const { fileExists, getSourceFile, readFile } = host;
   host.getCurrentDirectory = () => packageRoot;
   host.fileExists = (path) => virtual.has(path) || fileExists(path);
   host.readFile = (path) => virtual.get(path) ?? readFile(path);
+  host.getSourceFile = (path, ...how) => {
+    if (virtual.has(path)) return getSourceFile(path, ...how);
+    if (!parsed.has(path)) parsed.set(path, getSourceFile(path, ...how));
+    return parsed.get(path);
+  };
   return ts.createProgram([...files, ...virtual.keys()], options, host);
 }
 

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use nextrush_websocket::cluster::envelope::{Beat, Message, Origin, Position};
+use nextrush_websocket::cluster::envelope::{
+    Addressees, Beat, Message, Origin, Position, RoomNames,
+};
 use nextrush_websocket::cluster::node::{Delivery, Members};
 use nextrush_websocket::cluster::{Node, NodeOptions};
 
@@ -23,7 +25,7 @@ enum Step<'a> {
         stream: u8,
         number: u8,
         is_text: bool,
-        room: Option<&'a [u8]>,
+        rooms: Option<Vec<&'a [u8]>>,
         payload: &'a [u8],
     },
     Beat {
@@ -42,8 +44,8 @@ enum Step<'a> {
 struct Checked;
 
 impl Members for Checked {
-    fn deliver(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) -> Delivery {
-        assert!(room.is_none_or(|name| name == ROOM));
+    fn deliver(&self, rooms: Option<&[&[u16]]>, is_text: bool, payload: &[u8]) -> Delivery {
+        assert!(rooms.is_none_or(|names| names == [&ROOM[..]]));
         assert!(!is_text || std::str::from_utf8(payload).is_ok());
         Delivery::Sent
     }
@@ -76,9 +78,15 @@ fn carry_out(node: &Node, step: Step<'_>) {
     match step {
         Step::Bytes(true, bytes) => node.received_by_everyone(bytes),
         Step::Bytes(false, bytes) => node.received_in_room(b"a", bytes),
-        Step::Message { node: from, epoch, stream, number, is_text, room, payload } => {
+        Step::Message { node: from, epoch, stream, number, is_text, rooms, payload } => {
             let position = position(stream, number);
-            let bytes = Message { is_text, position, room, payload }.encode(origin(from, epoch));
+            let names = RoomNames::write(rooms.iter().flatten().copied());
+            let to = match rooms.as_deref() {
+                None => Addressees::Channel,
+                Some([name]) => Addressees::Room(name),
+                Some(_) => Addressees::Rooms(RoomNames::of(&names)),
+            };
+            let bytes = Message { is_text, position, to, payload }.encode(origin(from, epoch));
             node.received_by_everyone(&bytes);
             node.received_in_room(b"a", &bytes);
         }

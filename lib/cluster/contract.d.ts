@@ -25,25 +25,27 @@ export interface ClusterContractOptions {
    */
   test(name: string, run: () => Promise<void>): unknown;
   /** Returns option `cluster` of one node, another one with each call. All run in this process. */
-  cluster?(
-    node: ContractNodeOptions,
-  ): WSClusterOptions | WSClusterAdapter | Promise<WSClusterOptions | WSClusterAdapter>;
+  cluster?:
+    | ((
+        node: ContractNodeOptions,
+      ) => WSClusterOptions | WSClusterAdapter | Promise<WSClusterOptions | WSClusterAdapter>)
+    | undefined;
   /**
    * In the place of `cluster`, where nodes have to run in other processes: has one of them call
    * {@link startContractNode}, and returns what it needs.
    */
-  start?(node: ContractNodeOptions): Promise<ContractNode>;
+  start?: ((node: ContractNodeOptions) => Promise<ContractNode>) | undefined;
   /**
    * Takes the way between the nodes away, calls `meanwhile`, and gives it back once that has resolved.
    * Without it, one test is left out.
    */
-  interrupt?(meanwhile: () => Promise<void>): Promise<void>;
+  interrupt?: ((meanwhile: () => Promise<void>) => Promise<void>) | undefined;
   /**
    * How long a test waits for something that does not come, in milliseconds.
    *
    * @default 20000
    */
-  limitMs?: number;
+  limitMs?: number | undefined;
 }
 
 /**

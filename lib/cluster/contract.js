@@ -92,6 +92,32 @@ const TESTS = {
     for (const member of members) deepStrictEqual(member.messages.rest(), []);
   },
 
+  async 'a broadcast in several rooms reaches who is in any of them on all nodes, once and in order'({
+    team,
+  }) {
+    const [a, b, c] = [await team.add(), await team.add(), await team.add()];
+    const members = [
+      await a.member('in both', 'room', 'another room'),
+      await a.member('in one', 'room'),
+      await b.member('in both', 'another room', 'room', 'a third room'),
+      await c.member('in the other', 'another room'),
+    ];
+    const others = [await b.member('elsewhere', 'a third room'), await c.member('nowhere')];
+    const everyone = [...members, ...others];
+    await team.reach(null, everyone);
+    const rooms = ['room', 'a room without members', 'another room'];
+    for (const server of [a, b, c]) {
+      const texts = Array.from({ length: MESSAGES }, (_, n) => `${server.name} ${n}`);
+      await server.broadcast(rooms, ...texts);
+      // Takes the same way, so it comes behind them.
+      await server.broadcast(null, `end of ${server.name}`);
+      for (const member of members) await member.hears(...texts, `end of ${server.name}`);
+      for (const other of others) await other.hears(`end of ${server.name}`);
+    }
+    for (const member of everyone) deepStrictEqual(member.messages.rest(), []);
+    for (const server of [a, b, c]) deepStrictEqual(server.gaps(), []);
+  },
+
   async 'text stays text, and bytes stay bytes'({ team }) {
     const [a, b] = [await team.add(), await team.add()];
     const [sender, across] = [await a.member('sender', 'room'), await b.member('across', 'room')];

@@ -8,7 +8,7 @@ export interface NatsAdapterOptions {
    *
    * @default 'nextrush-ws'
    */
-  prefix?: string;
+  prefix?: string | undefined;
 }
 
 /**
@@ -16,7 +16,7 @@ export interface NatsAdapterOptions {
  * as has that of `@nats-io/transport-node` (3.x).
  */
 export interface NatsConnectionLike {
-  readonly info?: { readonly max_payload?: number };
+  readonly info?: { readonly max_payload?: number | undefined } | undefined;
   publish(subject: string, payload: Uint8Array): void;
   subscribe(
     subject: string,

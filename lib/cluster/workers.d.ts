@@ -8,7 +8,7 @@ export interface WorkersAdapterOptions {
    *
    * @default 'nextrush-ws'
    */
-  prefix?: string;
+  prefix?: string | undefined;
 }
 
 /**
@@ -38,7 +38,7 @@ export interface ClusterWorkersRelayOptions {
    *
    * @default 16777216
    */
-  maxBufferedBytes?: number;
+  maxBufferedBytes?: number | undefined;
 }
 
 /** What passes messages on in the primary. */

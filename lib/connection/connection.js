@@ -144,6 +144,11 @@ class Connection {
   /** Only a pong or `markAlive` moves it; assigning is allowed, as the type says, and ignored. */
   set lastPong(_time) {}
 
+  get remoteAddress() {
+    if (this.#state === CLOSED) return undefined;
+    return this.#engine.native.remoteAddress(this.#slot, this.#generation) ?? undefined;
+  }
+
   get bufferedAmount() {
     if (this.#state === CLOSED) return 0;
     return this.#engine.native.bufferedAmount(this.#slot, this.#generation);
@@ -443,8 +448,7 @@ class Connection {
       inflow.isPassing = true;
       inNoContext(() => {
         do {
-          const data = inflow.take();
-          if (data !== undefined) this.#callAll(this.#messageListeners, data);
+          this.#callAll(this.#messageListeners, inflow.take());
         } while (this.#mayPass(inflow));
       });
       inflow.isPassing = false;
@@ -556,6 +560,7 @@ class Connection {
       slotOf: (connection) => connection.#slot,
       generationOf: (connection) => connection.#generation,
       receive: (connection, data) => connection.#receive(data),
+      isOpen: (connection) => connection.#isOpen,
       close: (connection, code, reason) => connection.#close(code, reason),
       fail: (connection, error) => connection.#fail(error),
       startDelivery: (connection) => connection.#startDelivery(),
@@ -574,6 +579,10 @@ class Connection {
         if (!connection.#end?.isOver) connection.#seldomUsed.socket = socket;
         // The listener that this is about is not there yet.
         else process.nextTick(() => connection.#emitClose(socket));
+      },
+      /** Whoever has paused a connection that has ended does not resume. */
+      endPause(connection) {
+        if (connection.#inflow?.isPaused) connection.#dropRest();
       },
       /** There will be no handler. */
       giveUp(connection) {

@@ -60,21 +60,35 @@ class Inflow {
     this.#messages.push(message);
   }
 
-  /** Takes the oldest message, and shows it to the iterators; `undefined` for none of the peer's. */
+  /** Takes the oldest message, and shows it to the iterators. */
   take() {
-    const message = this.#messages[this.#first];
+    const message = this.#next();
+    if (this.#counts) this.#untold += 1;
+    this.#calm += 1;
+    // Nobody waits for the mark.
+    if (this.#messages[this.#first] === MARK) {
+      this.#next();
+      this.#count();
+    }
+    for (const each of this.#iterators) each.push(message);
+    return message;
+  }
+
+  #next() {
+    const next = this.#messages[this.#first];
     this.#messages[this.#first++] = undefined;
     if (this.isEmpty) this.#forget();
     else if (this.#first > MAX_GONE + this.#messages.length / 2) {
       this.#messages = this.#messages.slice(this.#first);
       this.#first = 0;
     }
-    if (message === MARK) this.#counts = true;
-    if (this.#counts) this.#untold += 1;
-    if (message === MARK) return undefined;
-    this.#calm += 1;
-    for (const each of this.#iterators) each.push(message);
-    return message;
+    return next;
+  }
+
+  /** What is taken counts from here on, and the mark is the first. */
+  #count() {
+    this.#counts = true;
+    this.#untold += 1;
   }
 
   /** Whether a message may be handed over. Of a connection that has ended, iterators keep them all. */
@@ -134,12 +148,8 @@ class Inflow {
     for (let index = this.#first; index < this.#messages.length; index++) {
       bytes += Buffer.byteLength(this.#messages[index]) + MESSAGE_COST;
     }
-    if (!this.isEmpty) {
-      this.#messages.push(MARK);
-    } else {
-      this.#counts = true;
-      this.#untold += 1;
-    }
+    if (this.isEmpty) this.#count();
+    else this.#messages.push(MARK);
     return bytes;
   }
 

@@ -8,7 +8,6 @@ use std::fmt;
 use std::time::Duration;
 
 use napi::bindgen_prelude::*;
-use napi_derive::napi;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -91,22 +90,18 @@ impl Tally {
     }
 }
 
-#[napi]
-impl NativePlugin {
-    /// Everything that is counted, as OpenMetrics text. `cluster` is what `getStats` says of the cluster,
-    /// where there is one.
-    #[napi]
-    pub fn metrics(&self, cluster: Option<ClusterStats>) -> Result<String> {
-        let mut metrics = Metrics(Registry::with_prefix(PREFIX));
-        metrics.plugin(self);
-        if let Some(cluster) = cluster {
-            metrics.cluster(cluster);
-        }
-        let mut text = String::new();
-        text::encode(&mut text, &metrics.0)
-            .map_err(|error| Error::from_reason(format!("metrics: {error}")))?;
-        Ok(text)
+/// Everything that is counted of a plugin, as OpenMetrics text. `cluster` is what `getStats` says of the
+/// cluster, where there is one.
+pub(super) fn text_of(plugin: &NativePlugin, cluster: Option<ClusterStats>) -> Result<String> {
+    let mut metrics = Metrics(Registry::with_prefix(PREFIX));
+    metrics.plugin(plugin);
+    if let Some(cluster) = cluster {
+        metrics.cluster(cluster);
     }
+    let mut text = String::new();
+    text::encode(&mut text, &metrics.0)
+        .map_err(|error| Error::from_reason(format!("metrics: {error}")))?;
+    Ok(text)
 }
 
 struct Metrics(Registry);
@@ -115,13 +110,15 @@ impl Metrics {
     fn plugin(&mut self, plugin: &NativePlugin) {
         let PluginStats {
             total_connections,
-            rooms,
+            room_count,
             handlers,
             messages_received,
             messages_sent,
             bytes_received,
             bytes_sent,
             dropped_messages,
+            rate_limited,
+            refused_proxy_headers,
             buffered_amount,
             backpressured_connections,
             closing_connections,
@@ -179,12 +176,17 @@ impl Metrics {
                 .map(|reason| (reason.name().into(), rejected[reason as usize].into()))
                 .to_vec(),
         );
+        self.counter(
+            "proxy_headers_refused",
+            "Connections that did not begin with a PROXY header",
+            refused_proxy_headers.into(),
+        );
         self.times(
             "upgrade_duration",
             "Time from the arrival of a request until it was a connection",
             tally.upgrades.borrow().clone(),
         );
-        self.gauge("rooms", "Rooms with members", rooms.len() as u32);
+        self.gauge("rooms", "Rooms with members", room_count);
         self.gauge("routes", "Routes added with ws", handlers);
 
         self.counter("messages_received", "Messages received", messages_received as u64);
@@ -193,6 +195,17 @@ impl Metrics {
             "messages_dropped",
             "Messages that did not fit into maxBackpressure",
             dropped_messages as u64,
+        );
+        self.labelled(
+            "rate_limited",
+            "What messageRate has done: connections closed, messages dropped, pauses begun",
+            MetricType::Counter,
+            "action",
+            vec![
+                ("closed".into(), rate_limited.closed as u64),
+                ("dropped".into(), rate_limited.dropped as u64),
+                ("paused".into(), rate_limited.paused as u64),
+            ],
         );
         self.bytes_counted("received", "Payload bytes received, inflated", bytes_received);
         self.bytes_counted("sent", "Bytes of frames sent, compressed", bytes_sent);

@@ -14,6 +14,7 @@ mod cluster;
 mod constants;
 mod describe;
 mod hot;
+mod metrics;
 mod option_names;
 mod option_table;
 mod options;
@@ -21,8 +22,8 @@ mod plugin;
 mod rules;
 mod waker;
 
-// Parts of the class of `plugin`, which has to be read first: otherwise napi takes the name of the type
+// A part of the class of `plugin`, which has to be read first: otherwise napi takes the name of the type
 // for that of the class.
-mod metrics;
+mod proxy_protocol;
 #[cfg(unix)]
 mod tls;

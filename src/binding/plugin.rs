@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,12 +12,11 @@ use napi::bindgen_prelude::*;
 use napi::{Env, JsString, JsValue};
 use napi_derive::napi;
 use rustc_hash::FxHashMap;
-use uuid::Uuid;
 
 use super::capacity::{Capacity, Room};
-use super::cluster::ClusterNode;
+use super::cluster::{ClusterNode, ClusterStats};
 use super::hot::{EngineHandle, text_frame};
-use super::metrics::Tally;
+use super::metrics::{self, Tally};
 use super::options::{Options, pending};
 use super::rules::{RouteOptions, RouteRules, Rules};
 use super::waker::Waker;
@@ -26,11 +26,12 @@ use crate::engine::rooms::RoomName;
 use crate::engine::{Engine, Welcome};
 #[cfg(unix)]
 use crate::exchange::oplog::Pumped;
-use crate::exchange::oplog::Source;
-use crate::exchange::{ConnectionId, Generations, Totals};
+use crate::exchange::oplog::{Except, Source};
+use crate::exchange::{AddressPlace, Addresses, ConnectionId, Generations, PublicIds, Totals};
 use crate::handshake::{
     Content, Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
-    RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
+    RouteTable, SubprotocolRule, TrustedProxies, UpgradeRequest, address_of, normalised, origin,
+    shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame, payload_of};
 #[cfg(unix)]
@@ -50,6 +51,12 @@ pub struct NativePlugin {
     route_rules: RefCell<FxHashMap<u32, Rc<RouteRules>>>,
     /// Admitted requests that have not become connections.
     handshakes: RefCell<Pending>,
+    /// What is known of the clients of those of them, where something is. Usually empty.
+    clients: RefCell<FxHashMap<u64, Client>>,
+    /// Connections that did not begin with their PROXY header.
+    pub(super) refused_headers: Cell<u32>,
+    /// Counts connections by address, where there is a limit.
+    addresses: Option<Arc<Addresses>>,
     /// Counts all of them, and the connections.
     pub(super) capacity: Capacity,
     /// Something else than open connections keeps the process alive.
@@ -63,10 +70,21 @@ pub struct NativePlugin {
     pub(super) engine: RefCell<Option<Rc<EngineHandle>>>,
     /// One for all engines of the plugin, because handles on connections outlive an engine.
     generations: Generations,
+    /// What users call the connections.
+    public_ids: PublicIds,
     /// What engines before the current one have counted.
     earlier: Cell<Totals>,
     /// This server's place in a cluster, while it has one.
     cluster: RefCell<Option<Arc<Node>>>,
+}
+
+/// What is known of a client from the admission of its request on.
+#[derive(Clone, Default)]
+struct Client {
+    /// Its place among those of its address.
+    place: Option<Arc<AddressPlace>>,
+    /// Its address, where a proxy said it.
+    address: Option<IpAddr>,
 }
 
 /// Why an upgrade request is refused, with the HTTP response that says so.
@@ -123,8 +141,8 @@ pub struct PumpedDescriptor {
 pub struct PluginStats {
     /// Open connections.
     pub total_connections: u32,
-    /// Names of the rooms, oldest first.
-    pub rooms: Vec<Utf16String>,
+    /// Rooms that have members.
+    pub room_count: u32,
     /// Registered `ws` routes.
     pub handlers: u32,
     /// Data messages received.
@@ -137,6 +155,10 @@ pub struct PluginStats {
     pub bytes_sent: f64,
     /// Messages dropped because of backpressure.
     pub dropped_messages: f64,
+    /// What has become of peers that sent more messages than they may.
+    pub rate_limited: RateLimitedStats,
+    /// Connections that were refused because they did not begin with a PROXY header.
+    pub refused_proxy_headers: u32,
     /// Bytes queued for all connections together.
     pub buffered_amount: f64,
     /// Connections whose peer reads more slowly than it is written to, at this moment.
@@ -147,6 +169,17 @@ pub struct PluginStats {
     pub memory: MemoryStats,
     /// How the bytes of the open connections get in and out.
     pub transports: TransportStats,
+}
+
+/// What `messageRate` has done.
+#[napi(object)]
+pub struct RateLimitedStats {
+    /// Connections that were closed.
+    pub closed: f64,
+    /// Messages that were dropped.
+    pub dropped: f64,
+    /// How often a connection was not read for a while.
+    pub paused: f64,
 }
 
 /// What is kept for all connections together, in bytes.
@@ -176,7 +209,11 @@ impl NativePlugin {
     #[napi(constructor)]
     pub fn new(env: Env, options: Unknown<'_>, memory: Option<f64>) -> Result<Self> {
         let options = Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?;
+        let limit = options.max_connections_per_ip;
         Ok(Self {
+            addresses: limit.map(|limit| Arc::new(Addresses::new(limit))),
+            clients: RefCell::default(),
+            refused_headers: Cell::new(0),
             capacity: Capacity::new(options.max_connections),
             options,
             routes: RefCell::default(),
@@ -188,6 +225,7 @@ impl NativePlugin {
             tally: Tally::default(),
             engine: RefCell::new(None),
             generations: Generations::default(),
+            public_ids: PublicIds::new(),
             earlier: Cell::default(),
             cluster: RefCell::default(),
         })
@@ -209,6 +247,12 @@ impl NativePlugin {
     #[napi(getter)]
     pub fn debug(&self) -> bool {
         self.options.debug
+    }
+
+    /// Whether `admit` has to know the address of a client.
+    #[napi(getter)]
+    pub fn asks_for_address(&self) -> bool {
+        self.addresses.is_some() || self.options.trusted_proxies != TrustedProxies::Nobody
     }
 
     /// Indices of `allowOrigins` whose RegExp the facade has to run.
@@ -296,7 +340,8 @@ impl NativePlugin {
     /// `constants().requestHeaders` nothing where it is missing, or `=` and its value. It is one text, as
     /// each value that is fetched from JavaScript costs some 100 ns. `hosts` counts the header lines
     /// `Host`, of which Node only keeps the first. `by_regexp` tells whether a RegExp that only
-    /// JavaScript can run matches an origin, on the route of this number.
+    /// JavaScript can run matches an origin, on the route of this number. Where `asksForAddress`, `peer`
+    /// is the address that the request's socket has, if any, and `forwarded` its `X-Forwarded-For`.
     #[napi]
     pub fn admit(
         &self,
@@ -304,6 +349,8 @@ impl NativePlugin {
         head: String,
         hosts: u32,
         by_regexp: Function<'_, FnArgs<(String, Option<u32>)>, bool>,
+        peer: Option<String>,
+        forwarded: Option<String>,
     ) -> Result<Either<f64, UpgradeRejection>> {
         let Some(request) = UpgradeRequest::from_lines(&head, hosts) else {
             // User code has put a line break into a header: no client can.
@@ -311,8 +358,17 @@ impl NativePlugin {
             let rejection = Rejection::new(RejectReason::BadRequest, message);
             return Ok(Either::B(self.count_rejection(&rejection, "GET")));
         };
-        Ok(match self.decide(&url, &request, &by_regexp)? {
-            Ok(handshake) => Either::A(self.add(handshake) as f64),
+        let peer = peer.as_deref().and_then(address_of);
+        let client = self.options.trusted_proxies.client_of(peer, forwarded.as_deref());
+        let mut known = Client { place: None, address: client.filter(|_| client != peer) };
+        Ok(match self.decide(&url, &request, &by_regexp, client, &mut known)? {
+            Ok(handshake) => {
+                let number = self.add(handshake);
+                if known.place.is_some() || known.address.is_some() {
+                    self.clients.borrow_mut().insert(number, known);
+                }
+                Either::A(number as f64)
+            }
             Err(rejection) => Either::B(self.count_rejection(&rejection, request.method)),
         })
     }
@@ -322,6 +378,8 @@ impl NativePlugin {
         url: &str,
         request: &UpgradeRequest<'_>,
         by_regexp: &Function<'_, FnArgs<(String, Option<u32>)>, bool>,
+        client: Option<IpAddr>,
+        known: &mut Client,
     ) -> Result<std::result::Result<Handshake, Rejection>> {
         let reject = |reason, message: &str| Ok(Err(Rejection::new(reason, message)));
         let route = match self.find(url) {
@@ -342,11 +400,28 @@ impl NativePlugin {
         if self.shutting_down.get() {
             return reject(RejectReason::ShuttingDown, "the server is shutting down");
         }
+        match self.find_place(client) {
+            Ok(place) => known.place = place,
+            Err(message) => return reject(RejectReason::Address, message),
+        }
         let own = own.as_ref().and_then(|own| own.capacity.as_ref());
         match self.has_room(own) {
             Ok(()) => Ok(Ok(handshake)),
             Err(message) => reject(RejectReason::Limit, message),
         }
+    }
+
+    /// Takes a place among those of a client's address. Who has none is not counted.
+    fn find_place(
+        &self,
+        client: Option<IpAddr>,
+    ) -> std::result::Result<Option<Arc<AddressPlace>>, &'static str> {
+        let Some((addresses, client)) = self.addresses.as_ref().zip(client) else {
+            return Ok(None);
+        };
+        addresses.take(client).map(Some).ok_or(
+            "too many WebSocket connections from this address: maxConnectionsPerIp is reached",
+        )
     }
 
     fn add(&self, handshake: Handshake) -> u64 {
@@ -465,6 +540,7 @@ impl NativePlugin {
             self.capacity.withdraw();
             self.on_route(handshake.route(), Capacity::withdraw);
         }
+        self.clients.borrow_mut().remove(&(handshake as u64));
     }
 
     /// Starts the engine and returns its hot functions. `on_wake` is called whenever events wait
@@ -573,6 +649,8 @@ impl NativePlugin {
     /// bridge where there is none, writes the 101 response and replays `replay`, the bytes that Node
     /// has read already. Where that throws, the handshake is as it was, unless it was over before.
     ///
+    /// `address` is that of the client, where a descriptor of its does not say it.
+    ///
     /// `protocol` is what a function of the application chose from the handshake's choices, and means
     /// nothing where there is no such function; `headers` alternates names and values of further
     /// response headers.
@@ -593,6 +671,7 @@ impl NativePlugin {
         protocol: Option<String>,
         headers: Vec<String>,
         replay: &[u8],
+        address: Option<String>,
     ) -> Result<Array<'env>> {
         let descriptor = fd.map(descriptor).transpose()?;
         let headers: Vec<(String, String)> =
@@ -610,6 +689,8 @@ impl NativePlugin {
         };
         let response = handshake.response(protocol.as_deref(), &headers);
         let response_bytes = response.len() as u32;
+        let client = self.clients.borrow().get(&number).cloned().unwrap_or_default();
+        let address = client.address.or_else(|| address_of(address.as_deref()?));
         let terms = rules.terms(handshake.deflate());
         let heartbeat = rules.heartbeat;
         let counted = own.as_ref().and_then(|own| own.capacity.as_ref()?.ledger());
@@ -624,9 +705,14 @@ impl NativePlugin {
                     (Source::Stream(key), Some(key))
                 }
             };
-            let welcome = Welcome { response, replay: replay.to_vec(), terms, heartbeat };
+            let (replay, address_place) = (replay.to_vec(), client.place);
+            let welcome = Welcome { response, replay, terms, heartbeat, address_place };
             let counted = route.zip(counted.as_ref());
-            Some((engine.adopt(source, welcome, counted)?, bridge))
+            let id = engine.adopt(source, welcome, counted)?;
+            if let Some(address) = address {
+                engine.set_remote_address(id, address);
+            }
+            Some((id, bridge))
         };
         let (id, bridge) = handle
             .with(adopt)
@@ -636,6 +722,7 @@ impl NativePlugin {
         if let Some((_, time)) = handshakes.take(number) {
             self.tally.accepted(time);
         }
+        self.clients.borrow_mut().remove(&number);
         let is_first = self.capacity.open() == 0;
         self.capacity.opened();
         self.on_route(route, Capacity::opened);
@@ -643,7 +730,7 @@ impl NativePlugin {
             handle.waker.keep_alive(env, true)?;
         }
         let mut adopted = env.create_array(7)?;
-        adopted.set(0, Uuid::new_v4().to_string())?;
+        adopted.set(0, self.public_ids.name(id, self.generations.lap()).to_string())?;
         adopted.set(1, id.slot)?;
         adopted.set(2, id.generation)?;
         adopted.set(3, protocol)?;
@@ -723,6 +810,47 @@ impl NativePlugin {
         destroyed
     }
 
+    /// The slot of the connection that has this id, from when it has passed all middleware until its end has
+    /// been delivered.
+    #[napi]
+    pub fn find_connection(&self, id: String) -> Option<u32> {
+        let id = self.public_ids.find(&id)?;
+        let is_ready = self.with_engine(|engine| engine.is_ready(id)).unwrap_or(false);
+        is_ready.then_some(id.slot)
+    }
+
+    /// How many connections have passed all middleware.
+    #[napi]
+    pub fn ready_count(&self) -> u32 {
+        self.with_engine(Engine::ready_count).unwrap_or(0) as u32
+    }
+
+    /// The slots of those.
+    #[napi]
+    pub fn ready_slots(&self) -> Uint32Array {
+        Uint32Array::new(self.with_engine(Engine::ready_slots).unwrap_or_default())
+    }
+
+    /// The slots of a room's members.
+    #[napi]
+    pub fn members(&self, room: Utf16String) -> Uint32Array {
+        let members = self.with_engine(|engine| engine.rooms().members(&room)).flatten();
+        let ids = members.iter().flat_map(|members| members.iter().flatten());
+        Uint32Array::new(ids.map(|id| id.slot).collect())
+    }
+
+    /// How many members a room has.
+    #[napi]
+    pub fn member_count(&self, room: Utf16String) -> u32 {
+        self.with_engine(|engine| engine.rooms().member_count(&room)).unwrap_or(0) as u32
+    }
+
+    /// How many rooms there are.
+    #[napi]
+    pub fn room_count(&self) -> u32 {
+        self.with_engine(|engine| engine.rooms().count()).unwrap_or(0) as u32
+    }
+
     /// Names of the rooms, oldest first.
     #[napi]
     pub fn rooms(&self) -> Vec<Utf16String> {
@@ -740,6 +868,41 @@ impl NativePlugin {
         except_slot: Option<u32>,
         except_generation: Option<u32>,
     ) {
+        let except = match except_slot.zip(except_generation) {
+            Some((slot, generation)) => Except::One(ConnectionId { slot, generation }),
+            None => Except::Nobody,
+        };
+        match room {
+            None => self.broadcast(env, message, None, except),
+            Some(room) => self.broadcast(env, message, Some(&[&room]), except),
+        }
+    }
+
+    /// Sends to those who are in at least one of these rooms, each named once, and nobody twice. `except`
+    /// alternates slots and generations of connections that are left out.
+    #[napi]
+    pub fn broadcast_to_rooms(
+        &self,
+        env: Env,
+        message: Either<JsString<'_>, Uint8Array>,
+        rooms: Vec<Utf16String>,
+        except: Vec<u32>,
+    ) {
+        let rooms: Vec<&[u16]> = rooms.iter().map(|room| &**room).collect();
+        let except = except
+            .chunks_exact(2)
+            .map(|pair| ConnectionId { slot: pair[0], generation: pair[1] })
+            .collect();
+        self.broadcast(env, message, Some(&rooms), Except::all(except));
+    }
+
+    fn broadcast(
+        &self,
+        env: Env,
+        message: Either<JsString<'_>, Uint8Array>,
+        rooms: Option<&[&[u16]]>,
+        except: Except,
+    ) {
         let is_text = matches!(message, Either::A(_));
         let (bytes, start) = match message {
             Either::A(text) => text_frame(env.raw(), text.raw()),
@@ -749,13 +912,9 @@ impl NativePlugin {
                 (frame, 0)
             }
         };
-        let except = except_slot
-            .zip(except_generation)
-            .map(|(slot, generation)| ConnectionId { slot, generation });
-        let room = room.as_deref();
         let publish = |frame: &[u8]| {
             if let Some(node) = &*self.cluster.borrow() {
-                node.publish(room, is_text, payload_of(frame));
+                node.publish(rooms, is_text, payload_of(frame));
             }
         };
         let engine = self.engine.borrow().clone();
@@ -765,7 +924,7 @@ impl NativePlugin {
             Some(handle) => {
                 handle.with(|engine| {
                     let frame = engine.own_frame(bytes, start);
-                    engine.broadcast(room, except, frame.clone());
+                    engine.broadcast(rooms, except, frame.clone());
                     publish(&frame);
                 });
             }
@@ -873,6 +1032,14 @@ impl NativePlugin {
             .unwrap_or(0) as f64
     }
 
+    /// The address of the peer. `null` where it has none, or is gone.
+    #[napi]
+    pub fn remote_address(&self, slot: u32, generation: u32) -> Option<String> {
+        self.with_engine(|engine| engine.remote_address(ConnectionId { slot, generation }))
+            .flatten()
+            .map(|address| address.to_string())
+    }
+
     /// Whether connections can be served.
     #[napi]
     pub fn is_healthy(&self) -> bool {
@@ -903,7 +1070,14 @@ impl NativePlugin {
         Ok(object)
     }
 
-    /// Numbers about the plugin; `rejections` has the rest.
+    /// Everything that is counted, as OpenMetrics text. `cluster` is what `getStats` says of the cluster,
+    /// where there is one.
+    #[napi]
+    pub fn metrics(&self, cluster: Option<ClusterStats>) -> Result<String> {
+        metrics::text_of(self, cluster)
+    }
+
+    /// Numbers about the plugin; `rejections` has the rest, and `rooms` the names of the rooms.
     #[napi]
     pub fn stats(&self) -> PluginStats {
         let totals = self.earlier.get() + self.with_engine(Engine::totals).unwrap_or_default();
@@ -912,13 +1086,19 @@ impl NativePlugin {
         let closing = self.capacity.living().saturating_sub(u64::from(open));
         PluginStats {
             total_connections: open,
-            rooms: self.rooms(),
+            room_count: self.room_count(),
             handlers: self.routes.borrow().count() as u32,
             messages_received: totals.messages_received as f64,
             messages_sent: totals.messages_sent as f64,
             bytes_received: totals.bytes_received as f64,
             bytes_sent: totals.bytes_sent as f64,
             dropped_messages: totals.dropped as f64,
+            rate_limited: RateLimitedStats {
+                closed: totals.rate_limited.closed as f64,
+                dropped: totals.rate_limited.dropped as f64,
+                paused: totals.rate_limited.paused as f64,
+            },
+            refused_proxy_headers: self.refused_headers.get(),
             buffered_amount: self.with_engine(Engine::total_buffered_amount).unwrap_or(0) as f64,
             backpressured_connections: self.with_engine(Engine::backpressured).unwrap_or(0),
             closing_connections: u32::try_from(closing).unwrap_or(u32::MAX),

@@ -8,10 +8,15 @@
 //!                                             8       8      4
 //! kind 2, 3: a heartbeat, or the last one  beat  next stream  part  parts  count  entries
 //!                                            8        8         2     2      4    32 each
+//! kind 4, 5: a text or binary message      stream  number  rooms  length and name of each  payload
+//!            to several rooms                 8       8      4      4
 //! ```
 //!
 //! Numbers are big-endian. The room is named only where the channel does not: then its length is not
-//! `ffffffff`. Others may write what they like into a channel, so nothing here is trusted.
+//! `ffffffff`. A message to several rooms goes to everyone: each node gets it once, and finds out by itself
+//! who is in at least one of the rooms. Nodes that do not know a kind take it for garbage, and notice by the
+//! number that they have missed something. Others may write what they like into a channel, so nothing here
+//! is trusted.
 
 use super::names::ChannelHash;
 
@@ -70,10 +75,48 @@ pub struct Message<'a> {
     pub is_text: bool,
     /// Its place among those of the same node in the same channel.
     pub position: Position,
-    /// The room, where the channel does not say it.
-    pub room: Option<&'a [u8]>,
+    /// Whom it is for.
+    pub to: Addressees<'a>,
     /// What members get.
     pub payload: &'a [u8],
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressees<'a> {
+    /// Those that the channel says.
+    Channel,
+    /// The members of a room, where the channel does not say it.
+    Room(&'a [u8]),
+    /// Whoever is in at least one of several rooms.
+    Rooms(RoomNames<'a>),
+}
+
+/// Names of several rooms, as they lie in a message: each behind its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomNames<'a>(&'a [u8]);
+
+impl<'a> RoomNames<'a> {
+    /// The names behind each other, to be borrowed.
+    pub fn write<'n>(names: impl Iterator<Item = &'n [u8]>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for name in names {
+            bytes.extend_from_slice(&(name.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(name);
+        }
+        bytes
+    }
+
+    /// What [`Self::write`] has made.
+    pub fn of(written: &'a [u8]) -> Self {
+        Self(written)
+    }
+
+    /// The names.
+    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = Reader(self.0);
+        std::iter::from_fn(move || rest.name())
+    }
 }
 
 /// How far a node has come in the channels in which it has said something lately.
@@ -112,14 +155,17 @@ fn head(kind: u8, origin: Origin, capacity: usize) -> Vec<u8> {
 impl Message<'_> {
     /// Its bytes.
     pub fn encode(&self, origin: Origin) -> Vec<u8> {
-        let room = self.room.unwrap_or_default();
-        let capacity = 8 + 8 + 4 + room.len() + self.payload.len();
-        let mut bytes = head(u8::from(!self.is_text), origin, capacity);
+        let (kind, number, names): (u8, u32, &[u8]) = match self.to {
+            Addressees::Channel => (0, NO_ROOM, &[]),
+            Addressees::Room(name) => (0, name.len() as u32, name),
+            Addressees::Rooms(names) => (4, names.iter().count() as u32, names.0),
+        };
+        let capacity = 8 + 8 + 4 + names.len() + self.payload.len();
+        let mut bytes = head(kind + u8::from(!self.is_text), origin, capacity);
         bytes.extend_from_slice(&self.position.stream.to_be_bytes());
         bytes.extend_from_slice(&self.position.number.to_be_bytes());
-        let len = self.room.map_or(NO_ROOM, |room| room.len() as u32);
-        bytes.extend_from_slice(&len.to_be_bytes());
-        bytes.extend_from_slice(room);
+        bytes.extend_from_slice(&number.to_be_bytes());
+        bytes.extend_from_slice(names);
         bytes.extend_from_slice(self.payload);
         bytes
     }
@@ -168,6 +214,10 @@ impl<'a> Reader<'a> {
         Some(*taken)
     }
 
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_be_bytes)
+    }
+
     fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_be_bytes)
     }
@@ -183,6 +233,7 @@ impl<'a> Reader<'a> {
         let envelope = match kind {
             0 | 1 => Envelope::Message(self.message(kind == 0)?),
             2 | 3 => Envelope::Beat(self.beat(kind == 3)?),
+            4 | 5 => Envelope::Message(self.message_to_rooms(kind == 4)?),
             _ => return None,
         };
         Some((origin, envelope))
@@ -190,21 +241,41 @@ impl<'a> Reader<'a> {
 
     fn message(&mut self, is_text: bool) -> Option<Message<'a>> {
         let position = self.position()?;
-        let room = match self.take().map(u32::from_be_bytes)? {
-            NO_ROOM => None,
-            len => {
-                let (room, rest) = self.0.split_at_checked(len as usize)?;
-                self.0 = rest;
-                Some(room)
-            }
+        let to = match self.u32()? {
+            NO_ROOM => Addressees::Channel,
+            len => Addressees::Room(self.bytes(len)?),
         };
-        Some(Message { is_text, position, room, payload: self.0 })
+        Some(Message { is_text, position, to, payload: self.0 })
+    }
+
+    fn message_to_rooms(&mut self, is_text: bool) -> Option<Message<'a>> {
+        let position = self.position()?;
+        let count = self.u32()?;
+        let names = self.0;
+        // A count takes no longer than there are bytes.
+        for _ in 0..count {
+            self.name()?;
+        }
+        let (names, payload) = names.split_at_checked(names.len() - self.0.len())?;
+        Some(Message { is_text, position, to: Addressees::Rooms(RoomNames(names)), payload })
+    }
+
+    /// A room's name behind its length.
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let len = self.u32()?;
+        self.bytes(len)
+    }
+
+    fn bytes(&mut self, len: u32) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(len as usize)?;
+        self.0 = rest;
+        Some(bytes)
     }
 
     fn beat(&mut self, is_last: bool) -> Option<Beat> {
         let (number, next_stream) = (self.u64()?, self.u64()?);
         let part = (self.take().map(u16::from_be_bytes)?, self.take().map(u16::from_be_bytes)?);
-        let count = self.take().map(u32::from_be_bytes)? as usize;
+        let count = self.u32()? as usize;
         // A count allocates nothing that has not come.
         if number == 0 || part.0 >= part.1 || self.0.len() != count.checked_mul(ENTRY)? {
             return None;
@@ -226,7 +297,17 @@ mod tests {
     const POSITION: Position = Position { stream: 3, number: 9 };
 
     fn message(room: Option<&'static [u8]>) -> Message<'static> {
-        Message { is_text: true, position: POSITION, room, payload: b"hi" }
+        let to = room.map_or(Addressees::Channel, Addressees::Room);
+        Message { is_text: true, position: POSITION, to, payload: b"hi" }
+    }
+
+    fn names(names: &[&[u8]]) -> Vec<u8> {
+        RoomNames::write(names.iter().copied())
+    }
+
+    fn message_to<'a>(names: &'a [u8]) -> Message<'a> {
+        let to = Addressees::Rooms(RoomNames::of(names));
+        Message { is_text: false, position: POSITION, to, payload: b"hi" }
     }
 
     #[test]
@@ -235,6 +316,32 @@ mod tests {
             \0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x09\xff\xff\xff\xffhi";
         assert_eq!(message(None).encode(ORIGIN), expected);
         assert_eq!(expected.len(), MESSAGE_OVERHEAD + 2);
+    }
+
+    #[test]
+    fn a_message_to_several_rooms_has_these_bytes() {
+        let expected = b"NRWS\x01\x05a node with a id\0\0\0\0\0\0\0\x07\
+            \0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x09\0\0\0\x03\
+            \0\0\0\x01a\0\0\0\0\0\0\0\x02bchi";
+        let names = names(&[b"a", b"", b"bc"]);
+        let message = message_to(&names);
+        assert_eq!(message.encode(ORIGIN), expected);
+        assert_eq!(decode(expected), Ok((ORIGIN, Envelope::Message(message))));
+        let Addressees::Rooms(read) = message.to else { panic!() };
+        assert_eq!(read.iter().collect::<Vec<_>>(), [&b"a"[..], b"", b"bc"]);
+    }
+
+    #[test]
+    fn names_that_are_not_whole_are_garbage() {
+        let names = names(&[b"a", b"room"]);
+        let bytes = message_to(&names).encode(ORIGIN);
+        for len in 0..bytes.len() - 2 {
+            assert_eq!(decode(&bytes[..len]), Err(Unreadable::Garbage), "{len}");
+        }
+        // More rooms than there are bytes for.
+        let mut bytes = message_to(&names).encode(ORIGIN);
+        bytes[MESSAGE_OVERHEAD - 4..MESSAGE_OVERHEAD].copy_from_slice(&[0xff; 4]);
+        assert_eq!(decode(&bytes), Err(Unreadable::Garbage));
     }
 
     #[test]
@@ -275,7 +382,7 @@ mod tests {
         assert_eq!(decode(&bytes), Err(Unreadable::Version(2)));
         assert_eq!(decode(b"hello"), Err(Unreadable::Garbage));
         bytes[4] = VERSION;
-        bytes[5] = 4;
+        bytes[5] = 6;
         assert_eq!(decode(&bytes), Err(Unreadable::Garbage));
     }
 
@@ -291,8 +398,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_strange(start in 0..3_usize, bytes: Vec<u8>) {
-            let prefix: &[u8] = [&b""[..], b"NRWS\x01", b"NRWS\x01\x02"][start];
+        fn no_bytes_are_too_strange(start in 0..4_usize, bytes: Vec<u8>) {
+            let prefix: &[u8] =
+                [&b""[..], b"NRWS\x01", b"NRWS\x01\x02", b"NRWS\x01\x04"][start];
             let _ = decode(&[prefix, &bytes].concat());
         }
     }

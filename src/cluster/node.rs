@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::Notify;
 
-use super::envelope::{Envelope, Message, NodeId, Origin, decode};
+use super::envelope::{Addressees, Envelope, Message, NodeId, Origin, decode};
 use super::names::{Channel, room_name, wire_name};
 use super::publications::{Publication, Publications, Publishing};
 use super::subscriptions::{Request, Subscriptions};
@@ -48,8 +49,9 @@ pub struct NodeOptions {
 
 /// What members on this server are sent by other threads.
 pub trait Members: Send + Sync {
-    /// Sends a message to a room, or to everyone.
-    fn deliver(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) -> Delivery;
+    /// Sends a message to those who are in at least one of these rooms, or to everyone. Nobody gets it
+    /// twice.
+    fn deliver(&self, rooms: Option<&[&[u16]]>, is_text: bool, payload: &[u8]) -> Delivery;
 }
 
 /// What became of a message.
@@ -256,14 +258,24 @@ impl Node {
         self.listening().members = members;
     }
 
-    /// Says something to the members of a room on other nodes, or to everyone there. It leaves with the
-    /// next [`Self::call_driver`], or before.
-    pub fn publish(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) {
+    /// Says something to those on other nodes who are in at least one of these rooms, or to everyone there.
+    /// It leaves with the next [`Self::call_driver`], or before.
+    pub fn publish(&self, rooms: Option<&[&[u16]]>, is_text: bool, payload: &[u8]) {
         if self.state() == State::Closed {
             return;
         }
         let mut publications = self.publications();
-        publications.push(self.origin, Channel::of(room), is_text, payload);
+        match rooms {
+            None => publications.push(self.origin, Channel::Everyone, is_text, payload),
+            Some([]) => {}
+            Some([room]) => {
+                publications.push(self.origin, Channel::of(Some(room)), is_text, payload);
+            }
+            Some(rooms) => {
+                let names: Vec<_> = rooms.iter().map(|room| wire_name(room)).collect();
+                publications.push_to_rooms(self.origin, &names, is_text, payload);
+            }
+        }
         let calls = publications.waiting_bytes() >= CALL_AT;
         drop(publications);
         if calls {
@@ -606,33 +618,45 @@ impl Node {
         message: &Message<'_>,
         now: u64,
     ) {
-        let key = match message.room {
-            None => channel,
-            Some(name) => match listening.tracker.key_of(name) {
-                Some(key) => key,
+        // In which series it has its number, and for whom it is.
+        let (series, mut keys): (Key, SmallVec<[Key; 1]>) = match message.to {
+            Addressees::Channel => (channel, smallvec![channel]),
+            Addressees::Room(name) => match listening.tracker.key_of(name) {
+                Some(key) => (key, smallvec![key]),
                 // A room without members here.
                 None => return,
             },
+            // Said to everyone, or by nobody who knows how.
+            Addressees::Rooms(_) if channel != EVERYONE => return,
+            Addressees::Rooms(names) => {
+                (EVERYONE, names.iter().filter_map(|name| listening.tracker.key_of(name)).collect())
+            }
         };
-        if !listening.tracker.message(origin, key, message.position, now) {
+        if !listening.tracker.message(origin, series, message.position, now) {
             return;
         }
-        let room = match key {
-            EVERYONE => None,
-            key => match listening.rooms.get(&key) {
-                Some(name) => Some(&**name),
-                None => return,
-            },
-        };
+        // Somebody may have named a room a million times.
+        keys.sort_unstable();
+        keys.dedup();
+        let rooms: SmallVec<[&[u16]; 1]> =
+            keys.iter().filter_map(|key| listening.rooms.get(key).map(|name| &**name)).collect();
+        let to_everyone = keys[..] == [EVERYONE];
+        if rooms.is_empty() && !to_everyone {
+            return;
+        }
         let Some(members) = &listening.members else { return };
-        match members.deliver(room, message.is_text, message.payload) {
+        let rooms = (!to_everyone).then_some(&rooms[..]);
+        match members.deliver(rooms, message.is_text, message.payload) {
             Delivery::Sent => {
                 self.counters.delivered.fetch_add(1, Ordering::Relaxed);
             }
             Delivery::Nobody => {}
             Delivery::Full => {
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                let room = room.map(Into::into);
+                let room = match rooms {
+                    Some([room]) => Some((*room).into()),
+                    _ => None,
+                };
                 self.tell(Event::Gap { node: origin.node, room, missed: Some(1) });
             }
         }
@@ -740,12 +764,13 @@ impl Listening {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::envelope::{Position, RoomNames};
     use super::*;
 
     const ROOM: [u16; 1] = [0x61];
 
-    /// The room, whether it is text, and the message.
-    type Got = (Option<Vec<u16>>, bool, Vec<u8>);
+    /// The rooms, whether it is text, and the message.
+    type Got = (Option<Vec<Vec<u16>>>, bool, Vec<u8>);
 
     /// Members of everything, who keep what they get.
     #[derive(Default)]
@@ -755,12 +780,12 @@ mod tests {
     }
 
     impl Members for Kept {
-        fn deliver(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) -> Delivery {
+        fn deliver(&self, rooms: Option<&[&[u16]]>, is_text: bool, payload: &[u8]) -> Delivery {
             if self.is_full.load(Ordering::Relaxed) {
                 return Delivery::Full;
             }
-            let room = room.map(<[u16]>::to_vec);
-            self.got.lock().unwrap().push((room, is_text, payload.to_vec()));
+            let rooms = rooms.map(|rooms| rooms.iter().map(|room| room.to_vec()).collect());
+            self.got.lock().unwrap().push((rooms, is_text, payload.to_vec()));
             Delivery::Sent
         }
     }
@@ -813,18 +838,89 @@ mod tests {
             two.want(&ROOM);
             connect(&one);
             connect(&two);
-            one.publish(Some(&ROOM), true, b"text");
-            one.publish(Some(&[0x62]), true, b"in a room without members there");
+            one.publish(Some(&[&ROOM]), true, b"text");
+            one.publish(Some(&[&[0x62]]), true, b"in a room without members there");
             one.publish(None, false, b"\xff");
             let all = one.take_publications(|_| true, usize::MAX, usize::MAX);
             all.iter()
                 .for_each(|each| [&one, &two].map(|to| carry(each, to)).into_iter().collect());
-            let room = Some(ROOM.to_vec());
-            let expected = [(room, true, b"text".to_vec()), (None, false, b"\xff".to_vec())];
+            let rooms = Some(vec![ROOM.to_vec()]);
+            let expected = [(rooms, true, b"text".to_vec()), (None, false, b"\xff".to_vec())];
             assert_eq!(*heard.got.lock().unwrap(), expected);
             assert_eq!(*heard_here.got.lock().unwrap(), []);
             assert_eq!((two.stats().delivered, gaps(&two)), (2, vec![]));
         }
+    }
+
+    #[test]
+    fn what_is_said_to_several_rooms_is_carried_once_and_delivered_to_those_that_there_are() {
+        for one_channel in [false, true] {
+            let ((one, _), (two, heard)) = (node(1, one_channel), node(2, one_channel));
+            let rooms: [&[u16]; 4] = [&[0x61], &[0x62], &[], &[0xd83e]];
+            rooms[1..].iter().for_each(|room| two.want(room));
+            connect(&one);
+            connect(&two);
+            one.publish(Some(&rooms), true, b"several");
+            one.publish(Some(&[&[0x61], &[0x7a]]), true, b"in no room that there is");
+            one.publish(Some(&[]), true, b"in none");
+            one.publish(None, true, b"all");
+            let all = one.take_publications(|_| true, usize::MAX, usize::MAX);
+            assert_eq!(all.len(), 3);
+            all.iter().for_each(|publication| carry(publication, &two));
+            let got = std::mem::take(&mut *heard.got.lock().unwrap());
+            let expected = rooms[1..].iter().map(|room| room.to_vec()).collect();
+            assert_eq!(
+                got,
+                [(Some(expected), true, b"several".to_vec()), (None, true, b"all".to_vec()),]
+            );
+            // A repetition is none, and what is missing is noticed.
+            carry(&all[0], &two);
+            one.publish(Some(&rooms), true, b"lost");
+            drop(one.take_publications(|_| true, usize::MAX, usize::MAX));
+            one.publish(Some(&rooms), true, b"after");
+            carry_all(&one, &two);
+            assert_eq!(heard.got.lock().unwrap().len(), 1);
+            assert_eq!(gaps(&two), [(None, Some(1))]);
+        }
+    }
+
+    #[test]
+    fn what_a_node_does_not_understand_is_counted_and_told_to_be_missing() {
+        let ((one, _), (two, heard)) = (node(1, false), node(2, false));
+        two.want(&ROOM);
+        connect(&two);
+        one.publish(None, true, b"before");
+        carry_all(&one, &two);
+        one.publish(Some(&[&ROOM, &[0x62]]), true, b"of a newer kind");
+        let mut all = one.take_publications(|_| true, usize::MAX, usize::MAX);
+        // As a node of an earlier release sees it.
+        all[0].bytes[5] = 6;
+        carry(&all[0], &two);
+        assert_eq!((two.stats().ignored, gaps(&two)), (1, vec![]));
+        one.publish(None, true, b"behind");
+        carry_all(&one, &two);
+        assert_eq!((heard.got.lock().unwrap().len(), gaps(&two)), (2, vec![(None, Some(1))]));
+    }
+
+    #[test]
+    fn a_room_that_is_named_a_thousand_times_is_one() {
+        let (two, heard) = node(2, false);
+        connect(&two);
+        two.want(&ROOM);
+        let names = RoomNames::write(std::iter::repeat_n(&b"a"[..], 1000));
+        let message = Message {
+            is_text: true,
+            position: Position { stream: 0, number: 1 },
+            to: Addressees::Rooms(RoomNames::of(&names)),
+            payload: b"hi",
+        };
+        let bytes = message.encode(Origin { node: [1; 16], epoch: 1 });
+        // Only to everyone it can be said.
+        two.received_in_room(b"a", &bytes);
+        assert_eq!(*heard.got.lock().unwrap(), []);
+        two.received_by_everyone(&bytes);
+        let expected = (Some(vec![ROOM.to_vec()]), true, b"hi".to_vec());
+        assert_eq!(*heard.got.lock().unwrap(), [expected]);
     }
 
     #[test]
@@ -833,7 +929,7 @@ mod tests {
         two.want(&ROOM);
         connect(&two);
         heard.is_full.store(true, Ordering::Relaxed);
-        one.publish(Some(&ROOM), true, b"");
+        one.publish(Some(&[&ROOM]), true, b"");
         carry_all(&one, &two);
         assert_eq!(gaps(&two), [(Some(ROOM.to_vec()), Some(1))]);
         assert_eq!(two.stats().dropped, 1);
@@ -843,7 +939,7 @@ mod tests {
     fn what_does_not_fit_into_the_buffer_is_told_by_who_said_it() {
         let (one, _) = node(1, false);
         for _ in 0..5 {
-            one.publish(Some(&ROOM), true, &[0x61; 300 << 10]);
+            one.publish(Some(&[&ROOM]), true, &[0x61; 300 << 10]);
         }
         one.tick(false);
         assert_eq!(gaps(&one), [(Some(ROOM.to_vec()), Some(2))]);
@@ -923,7 +1019,8 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Say(to_room) => {
-                        one.publish(to_room.then_some(&ROOM[..]), false, &said.to_be_bytes());
+                        let rooms: Option<&[&[u16]]> = to_room.then_some(&[&ROOM]);
+                        one.publish(rooms, false, &said.to_be_bytes());
                         said += 1;
                     }
                     Step::Beat => one.beat(false),

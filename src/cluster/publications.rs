@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::time::Instant;
 
-use super::envelope::{Message, Origin};
-use super::names::Channel;
+use super::envelope::{Addressees, Message, Origin, RoomNames};
+use super::names::{Channel, WireName};
 use super::numbers::Numbers;
 
 /// What a message that waits takes beside its bytes.
@@ -84,13 +84,29 @@ impl Publications {
     /// Queues a message.
     pub fn push(&mut self, origin: Origin, target: Channel, is_text: bool, payload: &[u8]) {
         let position = self.numbers.next(&target);
-        let room = match &target {
-            Channel::Room(name) if self.options.one_channel => Some(&**name),
-            _ => None,
+        let to = match &target {
+            Channel::Room(name) if self.options.one_channel => Addressees::Room(name),
+            _ => Addressees::Channel,
         };
-        let bytes = Message { is_text, position, room, payload }.encode(origin);
+        let bytes = Message { is_text, position, to, payload }.encode(origin);
         let channel = if self.options.one_channel { Channel::Everyone } else { target.clone() };
         self.append(channel, Some(target), bytes);
+    }
+
+    /// Queues a message to whoever is in at least one of several rooms. It is said to everyone, once: in
+    /// the channels of the rooms those who are in two of them would hear it twice.
+    pub fn push_to_rooms(
+        &mut self,
+        origin: Origin,
+        names: &[WireName],
+        is_text: bool,
+        payload: &[u8],
+    ) {
+        let position = self.numbers.next(&Channel::Everyone);
+        let names = RoomNames::write(names.iter().map(|name| &**name));
+        let to = Addressees::Rooms(RoomNames::of(&names));
+        let bytes = Message { is_text, position, to, payload }.encode(origin);
+        self.append(Channel::Everyone, Some(Channel::Everyone), bytes);
     }
 
     /// Queues a heartbeat, unless one waits.
@@ -323,7 +339,7 @@ mod tests {
         let taken = queue.take(ALL, 1, usize::MAX);
         assert_eq!(taken[0].channel, Channel::Everyone);
         let Ok((_, Envelope::Message(message))) = decode(&taken[0].bytes) else { panic!() };
-        assert_eq!((message.room, message.payload), (Some(&b"a"[..]), &b"hi"[..]));
+        assert_eq!((message.to, message.payload), (Addressees::Room(b"a"), &b"hi"[..]));
     }
 
     #[test]

@@ -1,23 +1,27 @@
 //! What the JavaScript thread asks of an engine.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::local_members::LocalMembers;
-use super::rooms::{Memberships, RoomName, Rooms};
+use super::rooms::{Memberships, RoomName, Rooms, union};
 use super::slots::{NOT_COUNTED, SlotConnection, Slots, Vacated};
 use super::thread::{OnDrop, Thread};
 use crate::exchange::histograms::{SizeTotals, Times};
 use crate::exchange::inbox::{Batch, Wake, What};
-use crate::exchange::oplog::{Adoption, Broadcast, Op, Source, StreamNews, Target};
+use crate::exchange::oplog::{Adoption, Broadcast, Except, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
-use crate::exchange::{Common, ConnectionId, Generations, Ledger, Settings, Totals};
+use crate::exchange::{
+    AddressPlace, Common, ConnectionId, Generations, Ledger, Members, Settings, Totals,
+};
 use crate::protocol::CloseFrame;
 use crate::session::{Account, Memory, Overflow, Terms};
 #[cfg(unix)]
@@ -37,8 +41,19 @@ pub struct Engine {
     /// Its connections by their descriptors.
     ledger: Ledger,
     next_bridge: Cell<u32>,
+    last_union: RefCell<Option<Union>>,
+    /// Addresses of peers, by slot, that their descriptor does not have: of those behind a proxy, and of
+    /// those whose bytes come another way.
+    addresses: RefCell<FxHashMap<u32, IpAddr>>,
     /// How long batches of events have waited for the JavaScript thread.
     waits: RefCell<Times>,
+}
+
+/// Who was sent the last broadcast to several rooms: mostly the next one is to the same. As long as
+/// nobody joins or leaves, the members of each room are the same list.
+struct Union {
+    of: Vec<Members>,
+    members: Members,
 }
 
 /// Keys of bridges fill what event codes leave beside the kind.
@@ -54,14 +69,17 @@ pub struct Welcome {
     pub terms: Terms,
     /// Milliseconds between pings; zero means none.
     pub heartbeat: u32,
+    /// Its place among those of its address, where these are counted.
+    pub address_place: Option<Arc<AddressPlace>>,
 }
 
 #[cfg(test)]
 impl Welcome {
     /// For tests.
     pub fn of(response: &[u8]) -> Self {
-        let terms = Terms { max_message_size: 1024, compression: None };
-        Self { response: response.to_vec(), replay: Vec::new(), terms, heartbeat: 0 }
+        let terms = Terms { max_message_size: 1024, message_rate: None, compression: None };
+        let (response, replay) = (response.to_vec(), Vec::new());
+        Self { response, replay, terms, heartbeat: 0, address_place: None }
     }
 }
 
@@ -117,6 +135,8 @@ impl Engine {
             bridged: Cell::new(0),
             ledger: Ledger::new((0..count).map(|_| Arc::default())),
             next_bridge: Cell::new(0),
+            last_union: RefCell::default(),
+            addresses: RefCell::default(),
             waits: RefCell::default(),
         })
     }
@@ -214,7 +234,7 @@ impl Engine {
         welcome: Welcome,
         counted: Option<(u32, &Ledger)>,
     ) -> Option<ConnectionId> {
-        let Welcome { response, replay, terms, heartbeat } = welcome;
+        let Welcome { response, replay, terms, heartbeat, address_place } = welcome;
         let account = Arc::new(Account::default());
         let bridged = matches!(source, Source::Stream(_));
         let thread = match &source {
@@ -225,10 +245,7 @@ impl Engine {
         };
         #[cfg(unix)]
         let socket = match &source {
-            // A compressor has to see every message, in order.
-            Source::Descriptor(socket) if terms.compression.is_none() => {
-                Some(LentSocket::of(socket))
-            }
+            Source::Descriptor(socket) => Some(LentSocket::of(socket)),
             _ => None,
         };
         let connection = SlotConnection {
@@ -237,6 +254,7 @@ impl Engine {
             bridged,
             deflates: terms.compression.is_some(),
             counted: counted.map_or(NOT_COUNTED, |(number, _)| number),
+            is_ready: false,
             #[cfg(unix)]
             socket,
         };
@@ -250,17 +268,33 @@ impl Engine {
                 part.adopt(thread)
             }
         };
-        let adoption = Adoption { id, account, source, response, replay, terms, heartbeat, places };
+        let adoption = Adoption {
+            id,
+            account,
+            source,
+            response,
+            replay,
+            terms,
+            heartbeat,
+            places,
+            address_place,
+        };
         self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)
     }
 
     /// Has an I/O thread speak TLS with a client. Returns the key of the pump, which the event says
-    /// that comes once the handshake is over.
+    /// that comes once the handshake is over. `expects_header` says that a PROXY header comes first.
     #[cfg(unix)]
-    pub fn secure(&self, socket: OwnedFd, config: Arc<TlsConfig>, limit: Duration) -> u32 {
+    pub fn secure(
+        &self,
+        socket: OwnedFd,
+        config: Arc<TlsConfig>,
+        expects_header: bool,
+        limit: Duration,
+    ) -> u32 {
         let key = self.new_bridge();
-        let securing = Securing { key, socket, config, limit };
+        let securing = Securing { key, socket, config, expects_header, limit };
         self.threads[self.thread_of_pump(key)].append(Op::Secure(Box::new(securing)));
         key
     }
@@ -285,6 +319,7 @@ impl Engine {
     /// its own that counts it, if there is one.
     pub fn release(&self, id: ConnectionId) -> Option<u32> {
         let Vacated { bridged, counted } = self.slots.borrow_mut().vacate(id).unwrap_or_default();
+        self.addresses.borrow_mut().remove(&id.slot);
         self.bridged.set(self.bridged.get() - u32::from(bridged));
         self.append(id, Op::Release(id));
         counted
@@ -364,6 +399,21 @@ impl Engine {
         self.account(id, Account::buffered).unwrap_or(0)
     }
 
+    /// From now on the peer of a connection has this address, whatever its descriptor says.
+    pub fn set_remote_address(&self, id: ConnectionId, address: IpAddr) {
+        self.addresses.borrow_mut().insert(id.slot, address);
+    }
+
+    /// The address of the peer; `None` where it has none, or is gone.
+    pub fn remote_address(&self, id: ConnectionId) -> Option<IpAddr> {
+        let slots = self.slots.borrow();
+        let connection = slots.get(id)?;
+        let known = self.addresses.borrow().get(&id.slot).copied();
+        #[cfg(unix)]
+        let known = known.or_else(|| connection.socket.as_ref()?.peer_address());
+        known.filter(|_| connection.account.is_alive())
+    }
+
     /// Appends the frame that `encode` writes behind the bytes of the log and whose range it
     /// returns.
     pub fn send(
@@ -439,11 +489,12 @@ impl Engine {
         sent
     }
 
-    /// Queues an encoded frame for a room, or for everyone where `room` is `None`.
-    pub fn broadcast(&self, room: Option<&[u16]>, except: Option<ConnectionId>, frame: Bytes) {
-        let target = match room {
+    /// Queues an encoded frame for those who are in at least one of these rooms, or for everyone where
+    /// `rooms` is `None`. Nobody gets it twice.
+    pub fn broadcast(&self, rooms: Option<&[&[u16]]>, except: Except, frame: Bytes) {
+        let target = match rooms {
             None => Target::All,
-            Some(name) => match self.rooms.members(name) {
+            Some(names) => match self.members_of(names) {
                 Some(members) => Target::Members(members),
                 None => return,
             },
@@ -455,6 +506,42 @@ impl Engine {
                 thread.append(Op::Broadcast(broadcast.clone()));
             }
         }
+    }
+
+    /// Who is in at least one of these rooms; `None` where there are no such rooms.
+    fn members_of(&self, names: &[&[u16]]) -> Option<Members> {
+        if let [name] = names {
+            return self.rooms.members(name);
+        }
+        let of = self.rooms.members_of_each(names);
+        if of.len() < 2 {
+            return of.into_iter().next();
+        }
+        let mut last = self.last_union.borrow_mut();
+        if let Some(Union { of: last, members }) = &*last
+            && last.len() == of.len()
+            && last.iter().zip(&of).all(|(one, other)| Arc::ptr_eq(one, other))
+        {
+            return Some(members.clone());
+        }
+        let members = union(&of)?;
+        *last = Some(Union { of, members: members.clone() });
+        Some(members)
+    }
+
+    /// Whether there is a connection of this name that has passed all middleware.
+    pub fn is_ready(&self, id: ConnectionId) -> bool {
+        self.slots.borrow().get(id).is_some_and(|connection| connection.is_ready)
+    }
+
+    /// How many connections have passed all middleware.
+    pub fn ready_count(&self) -> usize {
+        self.slots.borrow().ready_count()
+    }
+
+    /// Their slots.
+    pub fn ready_slots(&self) -> Vec<u32> {
+        self.slots.borrow().ready_slots().collect()
     }
 
     /// How many rooms a connection would be in after joining this one.
@@ -537,8 +624,9 @@ impl Engine {
         self.append(id, Op::MarkAlive(id));
     }
 
-    /// From now on broadcasts to everyone reach the connection.
+    /// The connection has passed all middleware: from now on broadcasts to everyone reach it.
     pub fn mark_ready(&self, id: ConnectionId) {
+        self.slots.borrow_mut().mark_ready(id);
         self.append(id, Op::MarkReady(id));
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::rooms::Rooms;
+use super::rooms::{Rooms, union};
 use crate::cluster::node::{Delivery, Members};
-use crate::exchange::oplog::{Broadcast, OpLog, Target};
+use crate::exchange::Members as Recipients;
+use crate::exchange::oplog::{Broadcast, Except, OpLog, Target};
 use crate::protocol::{Opcode, encode_frame};
 use crate::session::Memory;
 
@@ -34,20 +35,26 @@ impl LocalMembers {
 }
 
 impl Members for LocalMembers {
-    fn deliver(&self, room: Option<&[u16]>, is_text: bool, payload: &[u8]) -> Delivery {
+    fn deliver(&self, rooms: Option<&[&[u16]]>, is_text: bool, payload: &[u8]) -> Delivery {
         let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
         let broadcast = |target| {
             let mut frame = Vec::new();
             encode_frame(&mut frame, opcode, payload);
-            Broadcast { target, except: None, frame: self.memory.keep(frame, 0) }
+            Broadcast { target, except: Except::Nobody, frame: self.memory.keep(frame, 0) }
         };
-        let Some(room) = room else { return self.append(|_| true, &broadcast(Target::All)) };
-        // Whoever leaves the room waits until it is in the log: nothing of it comes after what is said
-        // to the one who has left.
-        let sent = self.rooms.with_members(room, |members| {
+        let send = |members: &Recipients| {
             let broadcast = broadcast(Target::Members(members.clone()));
             self.append(|number| !members[number].is_empty(), &broadcast)
-        });
+        };
+        // Whoever leaves a room waits until it is in the log: nothing of it comes after what is said to
+        // the one who has left.
+        let sent = match rooms {
+            None => Some(self.append(|_| true, &broadcast(Target::All))),
+            Some([room]) => self.rooms.with_members(room, send),
+            Some(several) => self.rooms.while_nobody_leaves(|| {
+                union(&self.rooms.members_of_each(several)).map(|members| send(&members))
+            }),
+        };
         sent.unwrap_or(Delivery::Nobody)
     }
 }
@@ -109,8 +116,8 @@ mod tests {
         }
         engine.flush();
         let members = engine.members();
-        assert_eq!(members.deliver(Some(&ROOM), true, b"room"), Delivery::Sent);
-        assert_eq!(members.deliver(Some(&[0x62]), true, b"another"), Delivery::Nobody);
+        assert_eq!(members.deliver(Some(&[&ROOM]), true, b"room"), Delivery::Sent);
+        assert_eq!(members.deliver(Some(&[&[0x62]]), true, b"another"), Delivery::Nobody);
         assert_eq!(members.deliver(None, false, b"all"), Delivery::Sent);
         for (_, peer) in &mut peers[..3] {
             read(peer, b"101\x81\x04room\x82\x03all");
@@ -126,7 +133,7 @@ mod tests {
         let (id, mut peer) = adopt(&engine);
         engine.show_to_others(id);
         engine.join(id, &ROOM);
-        engine.members().deliver(Some(&ROOM), true, b"hi");
+        engine.members().deliver(Some(&[&ROOM]), true, b"hi");
         read(&mut peer, b"101\x81\x02hi");
     }
 
@@ -138,7 +145,7 @@ mod tests {
         send(&engine, id, b"joins");
         engine.show_to_others(id);
         engine.join(id, &ROOM);
-        engine.members().deliver(Some(&ROOM), true, b"room");
+        engine.members().deliver(Some(&[&ROOM]), true, b"room");
         read(&mut peer, b"101\x81\x05joins\x81\x04room");
     }
 
@@ -151,7 +158,7 @@ mod tests {
         let members = engine.members();
         let other = std::thread::spawn(move || {
             let mut sent = 0;
-            while members.deliver(Some(&ROOM), true, b"room") == Delivery::Sent {
+            while members.deliver(Some(&[&ROOM]), true, b"room") == Delivery::Sent {
                 sent += 1;
             }
             sent

@@ -116,7 +116,7 @@ mod tests {
     use rustix::net::sockopt;
 
     use crate::engine::{Engine, SendOptions, Welcome};
-    use crate::exchange::oplog::Source;
+    use crate::exchange::oplog::{Except, Source};
     use crate::exchange::{ConnectionId, Generations, Settings};
     use crate::protocol::{CloseFrame, Opcode, encode_frame};
     use crate::session::{Limits, Overflow};
@@ -289,7 +289,7 @@ mod tests {
                     if random.below(10) == 0 {
                         let mut frame = Vec::new();
                         encode_frame(&mut frame, Opcode::Binary, &payload);
-                        engine.broadcast(None, None, frame.into());
+                        engine.broadcast(None, Except::Nobody, frame.into());
                     } else {
                         send(&engine, id, &payload);
                     }

@@ -1,8 +1,8 @@
 //! Named groups of connections.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use once_cell::sync::OnceCell;
@@ -27,6 +27,9 @@ pub struct Rooms {
     by_name: DashMap<RoomName, Room>,
     /// Numbers rooms in the order of their creation.
     created: AtomicU64,
+    /// Held by who leaves a room, and by another thread while it sends to several: the lock of one room
+    /// does not tell of the others.
+    leaving: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -61,7 +64,12 @@ impl Memberships {
 impl Rooms {
     /// Rooms of connections that are spread over so many I/O threads.
     pub fn new(threads: u32) -> Self {
-        Self { threads, by_name: DashMap::new(), created: AtomicU64::new(0) }
+        Self {
+            threads,
+            by_name: DashMap::new(),
+            created: AtomicU64::new(0),
+            leaving: Mutex::default(),
+        }
     }
 
     /// Adds a member. Returns whether that created the room. Joining twice is joining once.
@@ -96,6 +104,7 @@ impl Rooms {
     }
 
     fn remove(&self, id: ConnectionId, name: &[u16]) -> bool {
+        let _leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut room) = self.by_name.get_mut(name) else { return false };
         room.members.remove(&id);
         room.snapshot.take();
@@ -105,6 +114,27 @@ impl Rooms {
             self.by_name.remove(name);
         }
         empty
+    }
+
+    /// Runs `act` while nobody leaves a room, so it must be short.
+    pub fn while_nobody_leaves<R>(&self, act: impl FnOnce() -> R) -> R {
+        let _leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        act()
+    }
+
+    /// How many rooms there are.
+    pub fn count(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// How many members a room has.
+    pub fn member_count(&self, name: &[u16]) -> usize {
+        self.by_name.get(name).map_or(0, |room| room.members.len())
+    }
+
+    /// The members of each of these rooms that there is.
+    pub fn members_of_each(&self, names: &[&[u16]]) -> Vec<Members> {
+        names.iter().filter_map(|name| self.members(name)).collect()
     }
 
     /// The members of a room at this moment, or `None` where there is no such room.
@@ -135,6 +165,24 @@ impl Rooms {
         rooms.sort_unstable_by_key(|(number, _)| *number);
         rooms.into_iter().map(|(_, name)| name).collect()
     }
+}
+
+/// Who is in at least one of these rooms, each once and in the same order; `None` where there are no
+/// rooms.
+pub fn union(rooms: &[Members]) -> Option<Members> {
+    let [first, others @ ..] = rooms else { return None };
+    if others.is_empty() {
+        return Some(first.clone());
+    }
+    let of_thread = |thread: usize| {
+        let mut share: Vec<ConnectionId> =
+            rooms.iter().flat_map(|members| members[thread].iter().copied()).collect();
+        // A stable sort makes use of what is in order already, and merges it.
+        share.sort_by_key(|id| id.slot);
+        share.dedup();
+        share.into_boxed_slice()
+    };
+    Some((0..first.len()).map(of_thread).collect())
 }
 
 #[cfg(test)]
@@ -214,6 +262,43 @@ mod tests {
         rooms.join(id(1), &mut old, &name("a"));
         rooms.join(ConnectionId { slot: 1, generation: 1 }, &mut new, &name("a"));
         assert_eq!(count(&rooms, "a"), 2);
+    }
+
+    #[test]
+    fn who_is_in_several_rooms_is_in_their_union_once() {
+        let rooms = Rooms::new(2);
+        for (slot, names) in ["a", "ab", "bc", "c", "abc", "d"].into_iter().enumerate() {
+            let mut own = Memberships::default();
+            for letter in names.chars() {
+                rooms.join(id(slot as u32), &mut own, &name(&letter.to_string()));
+            }
+        }
+        let slots = |names: &str| {
+            let names: Vec<_> = names.chars().map(|letter| name(&letter.to_string())).collect();
+            let names: Vec<&[u16]> = names.iter().map(|name| &name[..]).collect();
+            let members = union(&rooms.members_of_each(&names))?;
+            let slots = |share: &[ConnectionId]| share.iter().map(|id| id.slot).collect();
+            Some(members.iter().map(|share| slots(share)).collect::<Vec<Vec<u32>>>())
+        };
+        assert_eq!(slots("cab"), Some(vec![vec![0, 2, 4], vec![1, 3]]));
+        assert_eq!(slots("dx"), Some(vec![vec![], vec![5]]));
+        assert_eq!((slots("xy"), slots("")), (None, None));
+        // One room needs no other list.
+        let one = rooms.members(&name("a")).unwrap();
+        assert!(Arc::ptr_eq(&union(std::slice::from_ref(&one)).unwrap(), &one));
+    }
+
+    #[test]
+    fn rooms_and_members_are_counted_without_a_list() {
+        let rooms = Rooms::new(1);
+        let (mut one, mut two) = (Memberships::default(), Memberships::default());
+        rooms.join(id(1), &mut one, &name("a"));
+        rooms.join(id(2), &mut two, &name("a"));
+        rooms.join(id(2), &mut two, &name("b"));
+        let counts = |rooms: &Rooms| ["a", "b", "c"].map(|room| rooms.member_count(&name(room)));
+        assert_eq!((rooms.count(), counts(&rooms)), (2, [2, 1, 0]));
+        rooms.leave_all(id(2), &mut two);
+        assert_eq!((rooms.count(), counts(&rooms)), (1, [1, 0, 0]));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(super) struct Slots {
     entries: Vec<Slot>,
     /// By I/O thread.
     shares: Box<[Share]>,
+    /// Connections that have passed all middleware.
+    ready: usize,
     generations: Generations,
 }
 
@@ -57,9 +59,12 @@ pub(super) struct SlotConnection {
     pub bridged: bool,
     /// Its messages may be compressed.
     pub deflates: bool,
+    /// It has passed all middleware.
+    pub is_ready: bool,
     /// The number of the limit of its own that counts it, or [`NOT_COUNTED`].
     pub counted: u32,
-    /// Where this thread may write to it.
+    /// Where this thread writes to it when it has the [token](Account::writer), which it never gets where
+    /// messages are compressed; and who the peer is.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
 }
@@ -67,7 +72,7 @@ pub(super) struct SlotConnection {
 impl Slots {
     pub fn new(threads: u32, generations: Generations) -> Self {
         let shares = (0..threads).map(|_| Share::default()).collect();
-        Self { entries: Vec::new(), shares, generations }
+        Self { entries: Vec::new(), shares, ready: 0, generations }
     }
 
     /// Gives a new connection a slot of `thread`, or of the one that has the fewest. `None` when every
@@ -103,13 +108,35 @@ impl Slots {
 
     /// Frees the slot of a connection, if it has one.
     pub fn vacate(&mut self, id: ConnectionId) -> Option<Vacated> {
-        let SlotConnection { bridged, counted, .. } = *self.get(id)?;
+        let SlotConnection { bridged, counted, is_ready, .. } = *self.get(id)?;
+        self.ready -= usize::from(is_ready);
         let counted = (counted != NOT_COUNTED).then_some(counted);
         let entry = &mut self.entries[id.slot as usize];
         entry.connection = None;
         let threads = self.shares.len() as u32;
         self.shares[id.thread(threads)].free.push(id.slot);
         Some(Vacated { bridged, counted })
+    }
+
+    /// A connection has passed all middleware.
+    pub fn mark_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.get_mut(id)
+            && !std::mem::replace(&mut connection.is_ready, true)
+        {
+            self.ready += 1;
+        }
+    }
+
+    /// How many have.
+    pub fn ready_count(&self) -> usize {
+        self.ready
+    }
+
+    /// The slots of those.
+    pub fn ready_slots(&self) -> impl Iterator<Item = u32> {
+        let is_ready =
+            |slot: &Slot| slot.connection.as_ref().is_some_and(|connection| connection.is_ready);
+        (0..).zip(&self.entries).filter(move |(_, slot)| is_ready(slot)).map(|(slot, _)| slot)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &SlotConnection> {
@@ -132,21 +159,23 @@ impl Slots {
 mod tests {
     use super::*;
 
+    fn occupy(slots: &mut Slots) -> ConnectionId {
+        let connection = SlotConnection {
+            account: Arc::default(),
+            rooms: Memberships::default(),
+            bridged: false,
+            deflates: false,
+            counted: NOT_COUNTED,
+            is_ready: false,
+            #[cfg(unix)]
+            socket: None,
+        };
+        slots.occupy(connection, None).unwrap()
+    }
+
     #[test]
     fn a_slot_that_is_used_again_has_another_generation() {
         let mut slots = Slots::new(1, Generations::default());
-        let occupy = |slots: &mut Slots| {
-            let connection = SlotConnection {
-                account: Arc::default(),
-                rooms: Memberships::default(),
-                bridged: false,
-                deflates: false,
-                counted: NOT_COUNTED,
-                #[cfg(unix)]
-                socket: None,
-            };
-            slots.occupy(connection, None).unwrap()
-        };
         let first = occupy(&mut slots);
         assert!(slots.get(first).is_some());
         slots.vacate(first);
@@ -154,5 +183,23 @@ mod tests {
         let second = occupy(&mut slots);
         assert_eq!(second.slot, first.slot);
         assert!(slots.get(first).is_none() && slots.get(second).is_some());
+    }
+
+    #[test]
+    fn those_that_are_ready_are_counted_once_and_until_they_are_gone() {
+        let mut slots = Slots::new(2, Generations::default());
+        let ids: Vec<ConnectionId> = (0..4).map(|_| occupy(&mut slots)).collect();
+        let ready = |slots: &Slots| (slots.ready_count(), slots.ready_slots().collect::<Vec<_>>());
+        for id in [ids[3], ids[1], ids[3]] {
+            slots.mark_ready(id);
+        }
+        assert_eq!(ready(&slots), (2, vec![1, 3]));
+        slots.vacate(ids[0]);
+        slots.vacate(ids[3]);
+        slots.vacate(ids[3]);
+        slots.mark_ready(ids[3]);
+        assert_eq!(ready(&slots), (1, vec![1]));
+        assert_eq!(occupy(&mut slots).slot, 0);
+        assert_eq!(ready(&slots), (1, vec![1]));
     }
 }

@@ -27,14 +27,19 @@ pub struct ConnectionId {
 /// told that the connection has ended, and the stranger would have to be the one connection in four
 /// thousand million with the same number, and have the same slot.
 #[derive(Debug, Clone, Default)]
-pub struct Generations(Rc<Cell<u32>>);
+pub struct Generations(Rc<Cell<u64>>);
 
 impl Generations {
     /// A number that was not given before.
     pub fn draw(&self) -> u32 {
         let drawn = self.0.get();
-        self.0.set(drawn.wrapping_add(1));
-        drawn
+        self.0.set(drawn + 1);
+        drawn as u32
+    }
+
+    /// How often the numbers had begun anew when the last one was drawn; wraps around.
+    pub fn lap(&self) -> u8 {
+        (self.0.get().saturating_sub(1) >> u32::BITS) as u8
     }
 }
 

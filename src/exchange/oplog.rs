@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::addresses::AddressPlace;
 use super::ids::{ConnectionId, Members};
 use super::places::Places;
 use crate::protocol::CloseFrame;
@@ -64,7 +65,9 @@ pub struct Securing {
     pub socket: std::os::fd::OwnedFd,
     /// What it is shown.
     pub config: Arc<crate::tls::config::TlsConfig>,
-    /// How long the handshake may take.
+    /// A PROXY header stands before the client's first byte.
+    pub expects_header: bool,
+    /// How long the handshake may take, the header included.
     pub limit: std::time::Duration,
 }
 
@@ -97,6 +100,8 @@ pub struct Adoption {
     pub heartbeat: u32,
     /// What it takes up as long as it has a descriptor.
     pub places: Arc<Places>,
+    /// Its place among those of its address, where these are counted.
+    pub address_place: Option<Arc<AddressPlace>>,
 }
 
 /// One request to an I/O thread.
@@ -184,7 +189,7 @@ pub struct Broadcast {
     /// Who gets it.
     pub target: Target,
     /// Who does not, although a member.
-    pub except: Option<ConnectionId>,
+    pub except: Except,
     /// The encoded frame.
     pub frame: Bytes,
 }
@@ -194,20 +199,58 @@ pub struct Broadcast {
 pub enum Target {
     /// Every open connection that has passed all middleware.
     All,
-    /// The members of a room when the broadcast was made, by I/O thread.
+    /// The members of a room, or of several, when the broadcast was made, by I/O thread.
     Members(Members),
+}
+
+/// Who is left out of a broadcast.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Except {
+    /// Nobody is.
+    #[default]
+    Nobody,
+    /// The one who sends it, mostly.
+    One(ConnectionId),
+    /// Several, in the order of their slots. Shared, and with one pointer only: an operation is to stay small.
+    Several(Arc<Vec<ConnectionId>>),
+}
+
+impl Except {
+    /// Leaves out these, in any order.
+    pub fn all(mut ids: Vec<ConnectionId>) -> Self {
+        match ids[..] {
+            [] => Self::Nobody,
+            [id] => Self::One(id),
+            _ => {
+                ids.sort_unstable_by_key(|id| (id.slot, id.generation));
+                Self::Several(Arc::new(ids))
+            }
+        }
+    }
+
+    /// Whether a connection is left out.
+    pub fn contains(&self, id: ConnectionId) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::One(one) => *one == id,
+            Self::Several(ids) => {
+                let place = (id.slot, id.generation);
+                ids.binary_search_by_key(&place, |each| (each.slot, each.generation)).is_ok()
+            }
+        }
+    }
 }
 
 impl Broadcast {
     /// Whether it goes to the same connections as one with these recipients, so that both can be
     /// written as one.
-    pub fn goes_to(&self, target: &Target, except: Option<ConnectionId>) -> bool {
+    pub fn goes_to(&self, target: &Target, except: &Except) -> bool {
         let same = match (&self.target, target) {
             (Target::All, Target::All) => true,
             (Target::Members(one), Target::Members(other)) => Arc::ptr_eq(one, other),
             _ => false,
         };
-        same && self.except == except
+        same && self.except == *except
     }
 }
 
@@ -409,7 +452,7 @@ mod tests {
         let log = OpLog::default();
         log.append_of_others(Broadcast {
             target: Target::All,
-            except: None,
+            except: Except::Nobody,
             frame: Bytes::from_static(b"frame"),
         });
         let mut taken = Vec::new();

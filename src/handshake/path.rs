@@ -550,7 +550,8 @@ mod tests {
 
     #[test]
     fn what_a_route_names_is_decoded() {
-        let cases: &[(&str, &str, &[(&str, &str)])] = &[
+        type Params<'a> = &'a [(&'a str, &'a str)];
+        let cases: &[(&str, &str, Params<'_>)] = &[
             ("/chat/:room", "/chat/blue?x=:room", &[("room", "blue")]),
             ("/chat/:room/", "/chat/a%2Fb%20%C3%A9/", &[("room", "a/b é")]),
             ("/a/:b/c/:d", "/a/%62/c/:d", &[("b", "b"), ("d", ":d")]),

@@ -58,7 +58,7 @@ impl IoThread {
         // Those whose queue runs over leave the table, which is in use until all have been served.
         let mut overflowed: Vec<(Rc<Connection>, Effects)> = Vec::new();
         let mut deliver = |connection: &Rc<Connection>| {
-            if except == Some(connection.id) {
+            if except.contains(connection.id) {
                 return;
             }
             let (delivered, effects) = {

@@ -10,7 +10,9 @@ use super::driving::{lose, settle, start_reading};
 use super::state::IoThread;
 use crate::exchange::ConnectionId;
 use crate::exchange::inbox::What;
-use crate::exchange::oplog::{Adoption, Broadcast, Op, Segment, Source, StreamNews, Target};
+use crate::exchange::oplog::{
+    Adoption, Broadcast, Except, Op, Segment, Source, StreamNews, Target,
+};
 use crate::protocol::{CloseFrame, EncodedFrame, Frames, close};
 use crate::session::{Effects, Memory, Resources, Session};
 use crate::transport::Transport;
@@ -140,9 +142,18 @@ impl IoThread {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { id, account, source, response, mut replay, terms, heartbeat, places } =
-            adoption;
-        let place = Place::taken(places);
+        let Adoption {
+            id,
+            account,
+            source,
+            response,
+            mut replay,
+            terms,
+            heartbeat,
+            places,
+            address_place,
+        } = adoption;
+        let place = Place::taken(places, address_place);
         let transport = match self.transport(source, &mut replay) {
             Ok(transport) => transport,
             Err(error) => {
@@ -207,7 +218,7 @@ fn join(
     // Most are alone.
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     while let Some(Op::Broadcast(next)) = ops.peek()
-        && next.goes_to(&target, except)
+        && next.goes_to(&target, &except)
         && frame.len().max(bytes.len()) + next.frame.len() <= MERGED_BYTES
     {
         if bytes.is_empty() {
@@ -229,6 +240,6 @@ fn join(
 /// Broadcasts to the same recipients.
 pub(super) struct Joined {
     pub target: Target,
-    pub except: Option<ConnectionId>,
+    pub except: Except,
     pub frames: Frames,
 }

@@ -1,6 +1,6 @@
 // The host of the examples, beside NextRush itself: an application too, without a cast.
 import {
-  type Application,
+  type HostApplication,
   WebSocketPlugin,
   type WSContext,
   withWebSocket,
@@ -8,7 +8,7 @@ import {
 import { createApp } from '../../../examples/host/index.js';
 
 const app = createApp({ debug: true });
-const application: Application = app;
+const application: HostApplication = app;
 new WebSocketPlugin().install(app);
 
 withWebSocket(app)

@@ -8,6 +8,8 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
+  type WSMessageRate,
+  type WSProxyProtocolOptions,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -59,27 +61,34 @@ new WebSocketPlugin({ path: undefined, heartbeatMs: undefined, verifyClient: und
 const all: Same<
   WebSocketPluginOptions,
   {
-    path?: string | string[];
-    heartbeatMs?: number;
-    pongTimeoutMs?: number;
-    maxConnections?: number;
-    maxMessageSize?: number;
-    allowOrigins?: (string | RegExp)[];
-    verifyClient?: (req: IncomingMessage) => Promise<boolean> | boolean;
-    debug?: boolean;
+    path?: string | string[] | undefined;
+    heartbeatMs?: number | undefined;
+    pongTimeoutMs?: number | undefined;
+    maxConnections?: number | undefined;
+    maxConnectionsPerIp?: number | undefined;
+    trustProxy?: boolean | number | string | string[] | undefined;
+    maxMessageSize?: number | undefined;
+    messageRate?: WSMessageRate | undefined;
+    allowOrigins?: (string | RegExp)[] | undefined;
+    verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
+    debug?: boolean | undefined;
     logger?: WSLogger | undefined;
-    handshakeTimeoutMs?: number;
-    closeTimeoutMs?: number;
-    maxBackpressure?: number;
-    backpressurePolicy?: 'close' | 'drop';
-    maxBufferedBytes?: number;
-    ioThreads?: number;
-    protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false);
-    perMessageDeflate?: boolean | PerMessageDeflateOptions;
-    tls?: WebSocketTlsOptions;
-    maxRoomsPerConnection?: number;
-    maxRoomNameLength?: number;
-    cluster?: WSClusterOptions | WSClusterAdapter;
+    handshakeTimeoutMs?: number | undefined;
+    closeTimeoutMs?: number | undefined;
+    maxBackpressure?: number | undefined;
+    backpressurePolicy?: 'close' | 'drop' | undefined;
+    maxBufferedBytes?: number | undefined;
+    ioThreads?: number | undefined;
+    protocols?:
+      | string[]
+      | ((offered: string[], req: IncomingMessage) => string | false)
+      | undefined;
+    perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
+    tls?: WebSocketTlsOptions | undefined;
+    proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
+    maxRoomsPerConnection?: number | undefined;
+    maxRoomNameLength?: number | undefined;
+    cluster?: WSClusterOptions | WSClusterAdapter | undefined;
   }
 > = true;
 
@@ -90,26 +99,26 @@ const tls: Same<
   {
     cert: Pem;
     key: Pem;
-    passphrase?: string;
-    sni?: Record<string, WebSocketTlsIdentity>;
-    minVersion?: 'TLSv1.2' | 'TLSv1.3';
-    maxVersion?: 'TLSv1.2' | 'TLSv1.3';
-    ciphers?: string;
-    requestCert?: boolean;
-    rejectUnauthorized?: boolean;
-    ca?: Pem;
+    passphrase?: string | undefined;
+    sni?: Record<string, WebSocketTlsIdentity> | undefined;
+    minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+    maxVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+    ciphers?: string | undefined;
+    requestCert?: boolean | undefined;
+    rejectUnauthorized?: boolean | undefined;
+    ca?: Pem | undefined;
   }
 > = true;
 
 const deflate: Same<
   PerMessageDeflateOptions,
   {
-    threshold?: number;
-    level?: number;
-    serverNoContextTakeover?: boolean;
-    clientNoContextTakeover?: boolean;
-    serverMaxWindowBits?: number;
-    clientMaxWindowBits?: number;
+    threshold?: number | undefined;
+    level?: number | undefined;
+    serverNoContextTakeover?: boolean | undefined;
+    clientNoContextTakeover?: boolean | undefined;
+    serverMaxWindowBits?: number | undefined;
+    clientMaxWindowBits?: number | undefined;
   }
 > = true;
 
@@ -130,8 +139,8 @@ new WebSocketPlugin({
   // @ts-expect-error a list
   allowOrigins: 'https://example.com',
 });
-// @ts-expect-error decides by a boolean
 new WebSocketPlugin({
+  // @ts-expect-error decides by a boolean
   verifyClient: () => 'yes',
 });
 new WebSocketPlugin({
@@ -164,3 +173,9 @@ new WebSocketPlugin({
 new WebSocketPlugin('/ws');
 
 export { all, deflate, tls };
+
+// The constructor also takes a `verifyClient` that refuses in words of its own.
+new WebSocketPlugin({
+  verifyClient: async (req) =>
+    req.headers.cookie ? true : { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } },
+});

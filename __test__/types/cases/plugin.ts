@@ -5,8 +5,11 @@ import {
   WebSocketPlugin,
   type WebSocketPluginOptions,
   type WSClusterStats,
+  type WSConnection,
+  type WSNumbers,
   type WSParams,
   type WSRejectReason,
+  type WSRoomManager,
   type WSSocket,
   type WSStats,
 } from '../../../index.js';
@@ -37,8 +40,15 @@ const metadata: Same<
   { name: string; version: string; description: string }
 > = true;
 const status: Same<
-  Pick<ReturnType<WebSocketPlugin['getStatus']>, 'name' | 'version' | 'installed'>,
-  { name: string; version: string; installed: boolean }
+  ReturnType<WebSocketPlugin['getStatus']>,
+  {
+    name: string;
+    version: string;
+    installed: boolean;
+    shuttingDown: boolean;
+    connections: number;
+    cluster?: 'connecting' | 'up' | 'down' | 'closed';
+  }
 > = true;
 const described: [string, string, string] = [plugin.name, plugin.version, plugin.description];
 // @ts-expect-error cannot be renamed
@@ -49,6 +59,18 @@ plugin.install();
 plugin.install({ listen() {} });
 // @ts-expect-error an http.Server is no application
 plugin.install({} as import('node:http').Server);
+
+// What the plugin built into NextRush has.
+const connections: WSConnection[] = plugin.getConnections();
+const everyone: Same<ReturnType<WebSocketPlugin['getConnections']>, WSSocket[]> = true;
+const documentedBroadcast: Same<
+  WebSocketPlugin['broadcast'],
+  (message: string, room?: string) => void
+> = true;
+plugin.broadcast('text');
+plugin.broadcast('text', 'room');
+// @ts-expect-error an object is not serialised
+plugin.broadcast({ type: 'chat' });
 
 // Servers without an application: what is returned has the methods, and they return it.
 const sockets: WebSocketMethods = plugin.attach({} as import('node:http').Server);
@@ -82,6 +104,7 @@ const stats: Same<
   WSStats,
   {
     totalConnections: number;
+    roomCount: number;
     rooms: string[];
     handlers: number;
     messagesReceived: number;
@@ -89,6 +112,8 @@ const stats: Same<
     bytesReceived: number;
     bytesSent: number;
     droppedMessages: number;
+    rateLimited: { closed: number; dropped: number; paused: number };
+    refusedProxyHeaders: number;
     bufferedAmount: number;
     backpressuredConnections: number;
     closingConnections: number;
@@ -99,6 +124,32 @@ const stats: Same<
   }
 > = true;
 const returned: Same<ReturnType<WebSocketPlugin['getStats']>, WSStats> = true;
+const asked = plugin.getStats({ rooms: false });
+const numbers: Same<typeof asked, WSNumbers> = true;
+const isWithout: Same<keyof WSStats, keyof WSNumbers | 'rooms'> = true;
+const withRooms: WSStats[] = [plugin.getStats({}), plugin.getStats({ rooms: true })];
+// @ts-expect-error they have been left out
+plugin.getStats({ rooms: false }).rooms;
+// @ts-expect-error there is no such option
+plugin.getStats({ room: false });
+
+// Who is where.
+const rooms: Same<WebSocketPlugin['rooms'], WSRoomManager> = true;
+const socketOfId: WSConnection | undefined = plugin.connections.get('id');
+const connected: number = plugin.connections.size;
+for (const socket of plugin.connections) socket.json({ rooms: socket.rooms });
+const all: WSSocket[] = [...plugin.connections];
+declare const ofUsers: WebSocketPlugin<{ user: string }>;
+const users: string[] = ofUsers.rooms.members('room').map(({ data }) => data.user);
+const user: string | undefined = ofUsers.connections.get('id')?.data.user;
+// @ts-expect-error cannot be replaced
+plugin.connections = new WebSocketPlugin().connections;
+// @ts-expect-error cannot be set
+plugin.connections.size = 0;
+// @ts-expect-error may have ended
+plugin.connections.get('id').send('hello');
+// @ts-expect-error an id is a string
+plugin.connections.get(5);
 const reasons: Same<
   WSRejectReason,
   | 'method'
@@ -107,6 +158,7 @@ const reasons: Same<
   | 'path'
   | 'origin'
   | 'limit'
+  | 'address'
   | 'unauthorized'
   | 'verifyError'
   | 'shuttingDown'
@@ -153,19 +205,31 @@ plugin.on('close', (code: number) => code);
 plugin.emit('close');
 
 export {
+  all,
   asEmitter,
   asPlugin,
   chained,
   cleaned,
+  connected,
+  connections,
   described,
+  documentedBroadcast,
+  everyone,
   healthy,
   installed,
+  isWithout,
   made,
   metadata,
+  numbers,
   reasons,
   returned,
+  rooms,
+  socketOfId,
   started,
   stats,
   status,
+  user,
+  users,
   valid,
+  withRooms,
 };

@@ -2,11 +2,11 @@ import type { IncomingMessage } from 'node:http';
 import {
   type WebSocketApplication,
   WebSocketPlugin,
+  type WebSocketPluginConstructorOptions,
   type WSHandler,
   type WSMiddleware,
   type WSParams,
   type WSRefusal,
-  type WSRefusingOptions,
   type WSRouteOptions,
   type WSSocket,
   type WSVerifyClient,
@@ -85,10 +85,10 @@ new WebSocketPlugin({
 });
 new WebSocketPlugin({ verifyClient: () => new Response('no', { status: 403 }) });
 const verifyClient: WSVerifyClient = () => ({ status: 403 });
-const refusing: WSRefusingOptions = { verifyClient, debug: true };
+const refusing: WebSocketPluginConstructorOptions = { verifyClient, debug: true };
 new WebSocketPlugin(refusing);
-// @ts-expect-error neither a verdict nor a refusal
 new WebSocketPlugin({
+  // @ts-expect-error neither a verdict nor a refusal
   verifyClient: () => ({ headers: {} }),
 });
 

@@ -27,7 +27,10 @@ socket.data.user = 'ada';
 
 // send
 const result: Same<WSSendResult, 'sent' | 'queued' | 'dropped'> = true;
-const options: Same<WSSendOptions, { compress?: boolean; volatile?: boolean }> = true;
+const options: Same<
+  WSSendOptions,
+  { compress?: boolean | undefined; volatile?: boolean | undefined }
+> = true;
 const sent: WSSendResult[] = [
   socket.send('text'),
   socket.send(Buffer.from('bytes')),

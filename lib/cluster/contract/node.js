@@ -95,9 +95,12 @@ class Contract {
     this.#speakIn.set(name, room);
   }
 
-  /** Texts in a room, or to everyone. */
+  /** Texts in a room, in several, or to everyone. */
   _broadcast({ room, texts }) {
-    for (const text of texts) this.#sockets.wsBroadcast(text, room ?? undefined);
+    for (const text of texts) {
+      if (Array.isArray(room)) this.#plugin.rooms.broadcast(room, text);
+      else this.#sockets.wsBroadcast(text, room ?? undefined);
+    }
   }
 
   _stats() {

@@ -126,6 +126,7 @@ class Server {
     return later.filter(({ event }) => event === 'cluster:gap').map(({ detail }) => detail);
   }
 
+  /** Says texts in a room, in several, or to everyone for `null`. */
   broadcast(room, ...texts) {
     return this.ask('broadcast', { room, texts });
   }
