@@ -1,3 +1,4 @@
+// Where this cannot be found: npm install --save-dev @types/node
 /// <reference types="node" />
 
 import type { WebSocketApplication, WebSocketMethods, WithWebSocket } from './types/application.js';
@@ -46,7 +47,10 @@ export type {
 export type {
   PerMessageDeflateOptions,
   WebSocketAttachOptions,
+  WebSocketPluginConstructorOptions,
   WebSocketPluginOptions,
+  WSMessageRate,
+  WSProxyProtocolOptions,
 } from './types/options.js';
 export type { WSParams } from './types/params.js';
 export type {
@@ -56,7 +60,7 @@ export type {
   WebSocketPluginStatus,
 } from './types/plugin.js';
 export { WebSocketPlugin } from './types/plugin.js';
-export type { WSHeaderValue, WSRefusal } from './types/refusal.js';
+export type { WSHeaderValue, WSRefusal, WSVerifyClient } from './types/refusal.js';
 export type { WSBroadcastOptions, WSRoomEvents, WSRoomManager } from './types/rooms.js';
 export type { WSRouteOptions } from './types/routes.js';
 export type {
@@ -66,7 +70,7 @@ export type {
   WSSocketData,
   WSSocketEvents,
 } from './types/socket.js';
-export type { WSNumbers, WSRejectReason, WSStats } from './types/stats.js';
+export type { WSNumbers, WSRateLimitedStats, WSRejectReason, WSStats } from './types/stats.js';
 export type { WebSocketTlsIdentity, WebSocketTlsOptions } from './types/tls.js';
 
 /**

@@ -842,5 +842,6 @@ module.exports.NativePlugin = nativeBinding.NativePlugin
 module.exports.constants = nativeBinding.constants
 module.exports.hasWebSocketSupport = nativeBinding.hasWebSocketSupport
 module.exports.optionTables = nativeBinding.optionTables
+module.exports.readProxyHeader = nativeBinding.readProxyHeader
 module.exports.tlsCiphers = nativeBinding.tlsCiphers
 module.exports.withWebSocket = nativeBinding.withWebSocket

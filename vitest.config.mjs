@@ -12,14 +12,14 @@ const DECIDED_BEFORE = [
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
 const OWN_SERVERS = [
-  ...['bridge', 'cluster-adapters', 'docs', 'examples', 'host', 'prometheus', 'secure'],
+  ...['bridge', 'cluster-adapters', 'demos', 'docs', 'examples', 'host', 'prometheus', 'secure'],
 ];
 
 /** What comes from other servers comes to the engine, whatever the transport of its members. */
 const ACROSS_SERVERS = ['redis', 'redis-cluster', 'redis-faults', 'redis-login', 'redis-strangers'];
 
 /** These ask a compiler, the loader or a script of the project, and connect to nobody. */
-const UNCONNECTED = ['licenses', 'load-errors', 'missing-binary', 'types'];
+const UNCONNECTED = ['licenses', 'load-errors', 'missing-binary', 'testing', 'types'];
 
 /**
  * A browser speaks with the engine itself; that it is bridged it cannot tell. In Bun there is nothing
@@ -41,6 +41,12 @@ const NOT_ENCRYPTED_BY_NODE = isBun
 
 /** What they load is loaded by each thread for itself, where nothing gives it a certificate. */
 const IN_WORKERS = ['workers'];
+
+/** These encrypt by themselves, over descriptors and over bridges. */
+const CHOOSE_ENCRYPTION = ['proxy-protocol'];
+
+/** In Bun there is nothing of what these are about. */
+const NOT_IN_BUN = isBun ? CHOOSE_ENCRYPTION : [];
 
 /** TLS itself, which the other transports have not. */
 const ENCRYPTED = ['tls'];
@@ -74,7 +80,7 @@ function path(file) {
 }
 
 function secure() {
-  return over('secure', [...ENCRYPTED, ...IN_WORKERS], {
+  return over('secure', [...ENCRYPTED, ...IN_WORKERS, ...CHOOSE_ENCRYPTION], {
     setupFiles: ['__test__/support/secure-setup.ts'],
     alias: [
       { find: /^(\.\.\/)+index\.js$/, replacement: path('__test__/support/secure-index.ts') },
@@ -94,11 +100,11 @@ export default defineConfig({
     teardownTimeout: 10_000,
     projects: [
       project('once', { include: files(isBun ? ONCE_IN_BUN : ONCE) }),
-      over('adopted', ENCRYPTED),
-      over('bridge', [...ENCRYPTED, ...NOT_BRIDGED], {
+      over('adopted', [...ENCRYPTED, ...NOT_IN_BUN]),
+      over('bridge', [...ENCRYPTED, ...NOT_BRIDGED, ...NOT_IN_BUN], {
         env: { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' },
       }),
-      over('tls', NOT_ENCRYPTED_BY_NODE),
+      over('tls', [...NOT_ENCRYPTED_BY_NODE, ...CHOOSE_ENCRYPTION]),
       // Bun has no descriptors to encrypt on.
       ...(isBun ? [] : [secure()]),
     ],

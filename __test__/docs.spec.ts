@@ -26,6 +26,8 @@ import { join } from 'node:path';
 import { load } from 'js-yaml';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageJson from '../package.json';
+import { TRIED } from '../package-test/bundlers.mjs';
+import { readRecipes } from '../package-test/recipes.mjs';
 import { freePort } from '../scripts/free-port.mjs';
 import { exportedNames, isInCode, membersOf, valuesOf } from './docs/code.js';
 import { type Block, blocksOf, deadLinksOf, root, tableRowsOf } from './docs/markdown.js';
@@ -62,8 +64,12 @@ const documents = ['.', 'docs', 'docs/guide', 'examples'].flatMap((folder) =>
     .map((name) => join(folder, name)),
 );
 
+/** Its blocks are tried with the bundlers themselves, by `npm run test:package`. */
+const RECIPES = 'docs/guide/bundlers.md';
+
 const blocks = documents
   .filter((file) => file.startsWith('docs/') || /^(README|SECURITY)/.test(file))
+  .filter((file) => file !== RECIPES)
   .flatMap(blocksOf);
 
 const inLanguage = (language: string) => blocks.filter((block) => block.language === language);
@@ -278,6 +284,24 @@ describe('configurations of other programs', () => {
     expect(counts).toEqual([2, 1, 3]);
     if (!has('nginx')) console.warn('nginx is not installed: its configuration was not tried.');
     if (!has('systemd-analyze')) console.warn('systemd is not installed: its unit was not tried.');
+  });
+});
+
+describe('recipes for bundlers', () => {
+  const recipes = readRecipes();
+
+  test('are those that npm run test:package tries', () => {
+    expect([...recipes.keys()].toSorted()).toEqual(TRIED.toSorted());
+    // A block that no recipe has would be tried by nobody; one copies a file, as another one does.
+    const used = [...recipes.values()].flatMap(({ files, commands }) => [
+      ...Object.values(files).map((code) => code.trim()),
+      commands.join('\n'),
+    ]);
+    const others = blocksOf(RECIPES).filter(({ code }) => !used.includes(code.trim()));
+    expect(others.map(({ code }) => code.trim())).toEqual([
+      'cp node_modules/nextrush-websocket-*/*.node dist/',
+      'npm install --os=linux --cpu=arm64 --libc=glibc',
+    ]);
   });
 });
 

@@ -35,7 +35,10 @@ const allUndefined: WebSocketPluginOptions = {
   heartbeatMs: undefined,
   pongTimeoutMs: undefined,
   maxConnections: undefined,
+  maxConnectionsPerIp: undefined,
+  trustProxy: undefined,
   maxMessageSize: undefined,
+  messageRate: undefined,
   allowOrigins: undefined,
   verifyClient: undefined,
   debug: undefined,
@@ -51,6 +54,7 @@ const allUndefined: WebSocketPluginOptions = {
   perMessageDeflate: undefined,
   protocols: undefined,
   tls: undefined,
+  proxyProtocol: undefined,
   cluster: undefined,
 };
 

@@ -1,5 +1,6 @@
 /** What `require` and `import` get from the package. */
 import { describe, expect, test } from 'vitest';
+import { version } from '../package.json';
 import { script } from './support/process.js';
 
 describe('the package', () => {
@@ -27,6 +28,13 @@ describe('the package', () => {
       types: ['function', 'function', 'function'],
     });
     expect(await exited).toEqual({ code: 0, signal: null, stderr: '' });
+  });
+
+  test('knows its version', async () => {
+    const { line } = script(`
+      const { WebSocketPlugin } = require('nextrush-websocket');
+      console.log(new WebSocketPlugin().version);`);
+    expect(await line()).toBe(version);
   });
 
   test('can be destructured from require', async () => {

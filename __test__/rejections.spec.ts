@@ -500,6 +500,7 @@ describe('the order of the checks', () => {
       path: 1,
       origin: 2,
       limit: 0,
+      address: 0,
       unauthorized: 1,
       verifyError: 0,
       shuttingDown: 0,

@@ -11,6 +11,12 @@ import { fileURLToPath } from 'node:url';
  */
 
 /**
+ * @callback Start
+ * @param {StartOptions} options
+ * @returns {Promise<{ server: import('node:http').Server, close(): Promise<void> }>}
+ */
+
+/**
  * Starts to listen and resolves when clients can connect.
  *
  * @param {import('./host/index.d.ts').Application} app
@@ -52,16 +58,23 @@ export async function whenListening(server, wsPlugin) {
 }
 
 /**
- * Starts an example if its file is the one that Node was told to run: on `PORT` (3000 by default),
- * until the process is interrupted.
+ * Starts an example if its file is the one that Node was told to run.
  *
  * @param {ImportMeta} meta `import.meta` of the example.
- * @param {(options: StartOptions) => Promise<{ server: import('node:http').Server, close(): Promise<void> }>} start
+ * @param {Start} start
  */
 export async function startIfMain(meta, start) {
   const main = process.argv[1];
   if (!main || !existsSync(main) || realpathSync(main) !== fileURLToPath(meta.url)) return;
+  await serve(start);
+}
 
+/**
+ * Serves on `PORT` (3000 by default), until the process is interrupted.
+ *
+ * @param {Start} start
+ */
+export async function serve(start) {
   const { server, close } = await start({
     port: Number(process.env.PORT ?? 3000),
     host: process.env.HOST,

@@ -523,6 +523,7 @@ const step = {
   holds: (bytes) => join(20, number(bytes)),
   took: (count) => [21, count],
   timePongs: [22, 1],
+  passes: (millis) => [23, millis],
 };
 const compressed = (data, flush) => deflateRawSync(data, { finishFlush: flush });
 const bomb = compressed(Buffer.alloc(60_000), constants.Z_SYNC_FLUSH).subarray(0, -4);
@@ -539,6 +540,19 @@ seeds('session_dialogue', {
     ...[0, step.frame(FIN | TEXT, 'held'), step.pace, step.frame(FIN | TEXT, 'counted')],
     ...[step.holds(65_535), step.beat(1), step.pongLimit(200), step.took(1), step.goOn],
     ...[step.handlerReady, step.pace, step.took(1), step.frame(FIN | CLOSE), step.release],
+  ),
+  'too-fast-is-closed': join(
+    ...[32, step.handlerReady, ...Array.from({ length: 5 }, () => step.frame(FIN | TEXT, 'a'))],
+    step.release,
+  ),
+  'too-fast-is-dropped': join(
+    ...[96, step.handlerReady, ...Array.from({ length: 5 }, () => step.frame(FIN | TEXT, 'a'))],
+    ...[step.passes(20), step.frame(FIN | TEXT, 'b'), step.frame(FIN | CLOSE), step.release],
+  ),
+  'too-fast-waits': join(
+    ...[160, step.handlerReady, step.bytes(join(...Array(5).fill(frame(FIN | TEXT, 'a'))))],
+    ...[step.beat(1), step.pongLimit(200), step.goOn, step.passes(40), step.goOn, step.close(3)],
+    ...[step.goOn, step.frame(FIN | CLOSE)],
   ),
   'timed-pongs': join(
     ...[0, step.timePongs, step.ping, step.beat(9), step.frame(FIN | PONG, '\0\0\0\x01')],
@@ -618,4 +632,21 @@ seeds('tls_records', {
   'tls13-new-keys': join(TLS13, 0, [2, 0, 9, 0, 2, 2, 0, 9, 0, 3]),
   'tls13-garbage': join(TLS13, 0, [0, 9, 0, 4, 23, 3, 3, 0]),
   'tls12-a-flipped-byte': join(TLS12, 0, [0, 99, 0, 5, 7, 0, 0, 9, 0]),
+});
+
+const signature = [13, 10, 13, 10, 0, 13, 10, 81, 85, 73, 84, 10];
+const ipv4 = [192, 0, 2, 1, 198, 51, 100, 7, 221, 213, 1, 187];
+
+seeds('client_address', {
+  'version-1': 'PROXY TCP4 192.0.2.1 198.51.100.7 56789 443\r\nGET /',
+  'version-1-ipv6': 'PROXY TCP6 2001:db8::1 ::1 9 443\r\n',
+  'version-1-unknown': 'PROXY UNKNOWN anything\r\n',
+  'version-2': join(signature, 0x21, 0x11, 0, 12, ipv4, 'GET /'),
+  'version-2-ipv6': join(signature, 0x21, 0x21, 0, 36, Buffer.alloc(36, 1)),
+  'version-2-with-more': join(signature, 0x21, 0x11, 0, 19, ipv4, 4, 0, 4, 'abcd'),
+  'version-2-local': join(signature, 0x20, 0, 0, 0),
+  'version-2-unspecified': join(signature, 0x21, 0, 0, 3, 'abc'),
+  'version-2-unix': join(signature, 0x21, 0x31, 0, 216, Buffer.alloc(216, 47)),
+  forwarded: 'loopback, 10.0.0.0/8\n192.0.2.1, [2001:db8::1]:443, 10.1.2.3:80',
+  'forwarded-by-mapped': '::ffff:127.0.0.0/104\nunknown, fe80::1%eth0',
 });

@@ -10,7 +10,7 @@ const { Bridge } = require('./bridge.js');
 const { Connection, internals } = require('./connection/connection.js');
 const constants = require('./constants.js');
 const { inThisRealm } = require('./errors.js');
-const { isCutShort } = require('./node-internals.js');
+const { isCutShort, isPeerShown } = require('./node-internals.js');
 const { SecureSocket, pumpOf } = require('./tls/secure-socket.js');
 
 /** Kinds of events; `src/binding/hot.rs` says what their values are. */
@@ -116,13 +116,16 @@ class Engine {
    * fails.
    */
   adopt(fd, handshake, handOff) {
-    const { socket, protocol, headers, replay } = handOff;
+    const { socket, protocol, headers, replay, address } = handOff;
     // A bridge leaves the pump as it is.
     const pump = fd === undefined ? undefined : pumpOf(socket, this);
     const adopted = inThisRealm(() => {
       if (!this.#isRunning) this.#start();
       const descriptor = pump === undefined ? fd : { fd, pump };
-      return this.native.adopt(descriptor, handshake, protocol, headers, replay);
+      // A plain descriptor is asked when somebody wants to know.
+      const isKnown = fd !== undefined && pump === undefined && !isPeerShown(socket);
+      const told = isKnown ? undefined : address;
+      return this.native.adopt(descriptor, handshake, protocol, headers, replay, told);
     });
     const [, slot, generation, , route, bridge, responseBytes] = adopted;
     const connection = new Connection(this, adopted, handOff);
@@ -137,13 +140,14 @@ class Engine {
 
   /**
    * Speaks TLS with a client, whose descriptor is duplicated. Once the handshake is over, `onSecured` is
-   * called with the client, or with the `reason` why there is none. Throws where that cannot begin.
+   * called with the client, or with the `reason` why there is none. With `expectsHeader` a PROXY header
+   * comes first. Throws where that cannot begin.
    */
-  secure(fd, context, onSecured) {
+  secure(fd, context, expectsHeader, onSecured) {
     try {
       const key = inThisRealm(() => {
         if (!this.#isRunning) this.#start();
-        return this.native.secure(fd, context);
+        return this.native.secure(fd, context, expectsHeader);
       });
       this.#handshakes.set(key, onSecured);
     } catch (error) {

@@ -27,7 +27,7 @@ const SYSTEMS = { darwin: 'macOS', linux: 'Linux', win32: 'Windows' };
  *
  * @param failure
  * @param {string} failure.name of the package
- * @param {string | undefined} failure.version of the package, where it is known
+ * @param {string} failure.version of the package
  * @param {string | undefined} failure.root the folder of the package, `undefined` in a bundle
  * @param failure.target `name` of the binary that is needed, and `libc` of the process
  * @param {string | undefined} failure.given `NAPI_RS_NATIVE_LIBRARY_PATH`
@@ -38,12 +38,11 @@ const SYSTEMS = { darwin: 'macOS', linux: 'Linux', win32: 'Windows' };
 function explain(failure) {
   const { name, version, target, attempts } = failure;
   const { platform, arch, versions } = process;
-  const title = version === undefined ? name : `${name} ${version}`;
   const expected = isPublished(failure)
-    ? `the package ${name}-${target.name}${version === undefined ? '' : `@${version}`}`
+    ? `the package ${name}-${target.name}@${version}`
     : `nothing: no binary is published for ${target.name}, only for ${PREBUILT.join(', ')}`;
   return [
-    `${title}: no native binary could be loaded.`,
+    `${name} ${version}: no native binary could be loaded.`,
     '',
     `Platform: ${platform} ${arch}${target.libc ? `, ${target.libc}` : ''}, Node ${versions.node}`,
     `Expected: ${expected}`,

@@ -1,12 +1,13 @@
 'use strict';
 
-const { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const { existsSync, mkdtempSync, rmSync, writeFileSync } = require('node:fs');
 const { createRequire } = require('node:module');
 const { tmpdir } = require('node:os');
 const { dirname, isAbsolute, join, resolve, sep } = require('node:path');
 
 const { inspect } = require('./binary-file.js');
 const { explain } = require('./load-error.js');
+const { version } = require('./version.js');
 
 const NAME = 'nextrush-websocket';
 
@@ -139,8 +140,8 @@ function attemptsOf(error) {
   if (errors.length === 0) errors.push(error);
   const attempts = [];
   for (const attempt of errors) {
-    // The loader also looks for a WebAssembly build, and there is none.
-    if (!/wasm32|\.wasi\./.test(attempt.message)) add(attempts, attempt, root);
+    // The loader also looks for a WebAssembly build, and there is none; a single executable has no resolve.
+    if (!/wasm32|\.wasi\.|require\.resolve/.test(attempt.message)) add(attempts, attempt, root);
   }
   return attempts;
 }
@@ -171,7 +172,7 @@ function explained(attempts) {
   const { NAPI_RS_NATIVE_LIBRARY_PATH: given } = process.env;
   return explain({
     name: NAME,
-    version: versionOf(),
+    version,
     root,
     target: targetOfProcess(),
     given,
@@ -179,12 +180,6 @@ function explained(attempts) {
     found: given ? [resolve(given)].filter((path) => existsSync(path)) : binariesHere(),
     isInstalled: (target) => pathsOf(target).length > 0,
   });
-}
-
-/** The version of this package, where its manifest is at hand: no bundle has to take that in. */
-function versionOf() {
-  if (root === undefined) return undefined;
-  return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
 }
 
 module.exports = load();

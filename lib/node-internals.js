@@ -63,6 +63,26 @@ function takeAccepted(socket) {
   return { peer: socket._getpeername(), own: socket._getsockname() };
 }
 
+/** Has the getters of a socket say that its peer is another one than the one that it is connected to. */
+function showPeer(socket, { address, family, port }) {
+  // What Node remembers of the one that it has asked for.
+  socket._peername = { address, family, port };
+  socket[PEER_IS_SHOWN] = true;
+}
+
+/** Whether {@link showPeer} has been called for a socket. */
+function isPeerShown(socket) {
+  return socket[PEER_IS_SHOWN] === true;
+}
+
+const PEER_IS_SHOWN = Symbol('nextrush-websocket peer');
+
+/** Has the getters of a socket that encrypts say what those of the socket below it do. */
+function showPeerOfBelow(socket) {
+  const below = socket._parent;
+  if (below && isPeerShown(below)) showPeer(socket, below._peername);
+}
+
 /**
  * Closes Node's descriptor of a connection that its server has accepted and that goes on without it. The
  * server goes on counting it, until {@link giveToServer} or {@link leavePlace}.
@@ -97,14 +117,17 @@ function stopReading(socket) {
 
 /**
  * Keeps what user code reads from `req.socket` after Node's socket is gone: Node remembers the
- * remote end once it has been read, but not the local one.
+ * remote end once it has been read, but not the local one. Returns the address of the remote end, if
+ * there is one.
  */
 function rememberAddresses(socket) {
-  void socket.remoteAddress;
+  const { remoteAddress } = socket;
   // Only Node's own sockets have it, and only those forget.
-  if (typeof socket._getsockname !== 'function') return;
-  socket[LOCAL_NAME] = socket._getsockname();
-  socket._getsockname = rememberedName;
+  if (typeof socket._getsockname === 'function') {
+    socket[LOCAL_NAME] = socket._getsockname();
+    socket._getsockname = rememberedName;
+  }
+  return typeof remoteAddress === 'string' ? remoteAddress : undefined;
 }
 
 const LOCAL_NAME = Symbol('nextrush-websocket local address');
@@ -388,6 +411,7 @@ module.exports = {
   giveToServer,
   hasConnections,
   isCutShort,
+  isPeerShown,
   leavePlace,
   leaveToEngine,
   mayLackHeaders,
@@ -396,6 +420,8 @@ module.exports = {
   responseTo,
   serveAsHttp,
   showAsUpgraded,
+  showPeer,
+  showPeerOfBelow,
   stopReading,
   takeAccepted,
   takeBackHead,

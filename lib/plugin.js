@@ -6,7 +6,6 @@ const { types } = require('node:util');
 
 const binding = require('./native.js');
 const { rejectReasons, requestHeaders } = require('./constants.js');
-const { version } = require('../package.json');
 const { Cluster } = require('./cluster/cluster.js');
 const { readCluster, readCredentials } = require('./cluster/options.js');
 const {
@@ -31,6 +30,7 @@ const { inThisRealm } = require('./errors.js');
 const { Host, isServer } = require('./host.js');
 const { runPipeline } = require('./pipeline.js');
 const { Reporter, read } = require('./report.js');
+const { ProxyHeaders } = require('./proxy-protocol.js');
 const { RoomManager } = require('./rooms.js');
 const { Routes } = require('./routes.js');
 const { readTls } = require('./tls/options.js');
@@ -40,6 +40,7 @@ const { printable } = require('./text.js');
 const { Hub } = require('./upgrade/hub.js');
 const { rejectionOf } = require('./upgrade/rejection.js');
 const { Upgrade } = require('./upgrade/upgrade.js');
+const { version } = require('./version.js');
 const { Waves, readWaves } = require('./waves.js');
 
 const NAME = 'WebSocketPlugin';
@@ -75,6 +76,8 @@ class WebSocketPlugin extends Emitter {
   #ownTls;
   /** What a terminator of TLS sees of it. */
   #speaker;
+  /** What takes PROXY headers sees of it. */
+  #proxied;
   /** How other servers are found, as option `cluster` says; `null` where there are none. */
   #clusterOptions;
   /** The other servers, between an installation and its clean-up. */
@@ -92,11 +95,18 @@ class WebSocketPlugin extends Emitter {
   /** The clean-up is done. */
   #isClean = false;
 
-  constructor(options) {
+  /**
+   * @param options
+   * @param {(native: object) => object} [replace] makes what stands in for the native half; for tests
+   *   without a network
+   */
+  constructor(options, replace = (native) => native) {
     super();
     if (isData(options))
       throw wrongType(NAME, 'options', 'an object with the options as properties', options);
-    this.#native = inThisRealm(() => new binding.WebSocketPlugin(options, memoryOfProcess()));
+    this.#native = inThisRealm(() =>
+      replace(new binding.WebSocketPlugin(options, memoryOfProcess())),
+    );
     this.#report = new Reporter(NAME, this, this.#native.debug, options?.logger);
     this.#engine = new Engine(this.#native, {
       onEnd: (connection, code, reason) => {
@@ -119,6 +129,7 @@ class WebSocketPlugin extends Emitter {
     this.#internals = this.#makeInternals();
     this.#guest = this.#makeGuest();
     this.#speaker = this.#makeSpeaker();
+    this.#proxied = this.#makeProxied();
     const tls = options?.tls;
     this.#ownTls = tls === undefined ? null : this.#readTls(tls, NAME);
     const cluster = options?.cluster;
@@ -335,13 +346,14 @@ class WebSocketPlugin extends Emitter {
   }
 
   getStats(options) {
-    const { transports, memory, ...counts } = this.#native.stats();
+    const { transports, memory, rateLimited, ...counts } = this.#native.stats();
     // Copies, as those of the native half are of another realm where a test runner has several.
     return {
       ...counts,
       ...(wantsRooms(options) && { rooms: this.#rooms.getRooms() }),
       transports: { ...transports },
       memory: { ...memory },
+      rateLimited: { ...rateLimited },
       rejected: { ...this.#native.rejections() },
       ...this.#clusterNumbers(),
     };
@@ -419,6 +431,7 @@ class WebSocketPlugin extends Emitter {
     const hub = Hub.of(server);
     if (this.#hubs.has(hub)) return;
     this.#refuseTaken(`${NAME}.${this.#installed}`, hub, this.#native.shapes());
+    if (this.#native.speaksProxyProtocol) this.#takeProxyHeaders(server);
     if (this.#tls !== null) this.#speakTls(server);
     // Those of servers that an application has made, closed and will not use again.
     for (const closed of [...this.#hubs].filter((each) => !each.server.listening)) {
@@ -428,6 +441,19 @@ class WebSocketPlugin extends Emitter {
     this.#hubs.add(hub);
     hub.add(this.#guest);
     if (server.listening) this.#guest.serverListens();
+  }
+
+  #takeProxyHeaders(server) {
+    const where = `${NAME}.${this.#installed}`;
+    if (typeof server.setSecureContext === 'function') {
+      throw new Error(
+        `${where}: option "proxyProtocol" is for a plain http.Server, as the header stands before TLS; give the certificate to option "tls" instead`,
+      );
+    }
+    if (process.versions.bun) {
+      throw new Error(`${where}: option "proxyProtocol" needs Node`);
+    }
+    ProxyHeaders.begin(server, this.#proxied);
   }
 
   #speakTls(server) {
@@ -441,6 +467,25 @@ class WebSocketPlugin extends Emitter {
       throw new Error(`${where}: option "tls" needs Node; in Bun, attach to an https.Server`);
     }
     Terminator.begin(server, this.#speaker, this.#tls);
+    ProxyHeaders.stayFirst(server);
+  }
+
+  #makeProxied() {
+    const native = this.#native;
+    return {
+      handshakeTimeoutMs: native.handshakeTimeoutMs,
+      expects: (address) => native.expectsProxyHeader(address),
+      isClosed: (server) => this.#isClosed(server),
+      refuse: (message) => {
+        native.countRefusedHeader();
+        this.#report.log(() => 'PROXY', message);
+      },
+    };
+  }
+
+  /** It does not serve on a server any more. */
+  #isClosed(server) {
+    return this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server);
   }
 
   #makeSpeaker() {
@@ -449,8 +494,8 @@ class WebSocketPlugin extends Emitter {
       handshakeTimeoutMs: this.#native.handshakeTimeoutMs,
       secure: SPEAKS_TLS ? (...args) => engine.secure(...args) : null,
       socketOf: (client, addresses) => engine.socketOf(client, addresses),
-      isClosed: (server) =>
-        this.#cleaning !== null || ![...this.#hubs].some((hub) => hub.server === server),
+      isClosed: (server) => this.#isClosed(server),
+      countRefusedHeader: () => this.#native.countRefusedHeader(),
       log: (message) => this.#report.log('info', () => 'TLS', message),
       reportError: (error) => this.#report.error(error),
     };
@@ -480,6 +525,7 @@ class WebSocketPlugin extends Emitter {
   #makeInternals() {
     const native = this.#native;
     const routes = this.#routes;
+    const { asksForAddress } = native;
     return {
       /** The application runs upgrade requests through middleware of ours. */
       hasGate: false,
@@ -497,7 +543,16 @@ class WebSocketPlugin extends Emitter {
        */
       admit: (req) => {
         const hosts = countOf(req.rawHeaders, 'host');
-        const admission = native.admit(req.url, headOf(req), hosts, routes.matchesPattern);
+        const { peer, forwarded } = asksForAddress ? addressesOf(req) : NO_ADDRESSES;
+        const { matchesPattern } = routes;
+        const admission = native.admit(
+          req.url,
+          headOf(req),
+          hosts,
+          matchesPattern,
+          peer,
+          forwarded,
+        );
         if (typeof admission !== 'number') this.#tellRejection(req, admission);
         return admission;
       },
@@ -735,6 +790,18 @@ function headOf({ method, httpVersion, headers }) {
   }
   return head;
 }
+
+/** What says which address the client of a request has; user code may have put anything there. */
+function addressesOf({ socket, headers }) {
+  const peer = socket?.remoteAddress;
+  const forwarded = headers['x-forwarded-for'];
+  return {
+    peer: typeof peer === 'string' ? peer : undefined,
+    forwarded: typeof forwarded === 'string' ? forwarded : undefined,
+  };
+}
+
+const NO_ADDRESSES = {};
 
 /** How often a header occurs: Node drops all but the first of some. */
 function countOf(rawHeaders, name) {

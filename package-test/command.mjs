@@ -7,29 +7,37 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
 /**
- * Runs a script by this Node and returns what it printed to stdout.
+ * Runs a program and returns what it printed to stdout.
  *
+ * @param {string} program
  * @param {string[]} args
- * @param {{ cwd: string }} options
+ * @param {{ cwd: string, env?: NodeJS.ProcessEnv }} options `env` has what is to be added
  */
-export function node(args, { cwd }) {
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, {
+export function run(program, args, { cwd, env = {} }) {
+  const { status, signal, stdout, stderr, error } = spawnSync(program, args, {
     cwd,
+    env: { ...process.env, ...env },
     encoding: 'utf8',
     timeout: 600_000,
   });
   if (status !== 0) {
-    const command = ['node', ...args].join(' ');
-    throw new Error(`${command}\nended with ${status ?? signal}:\n${stdout}${stderr}`);
+    const command = [path.basename(program), ...args].join(' ');
+    const how = error?.message ?? status ?? signal;
+    throw new Error(`${command}\nended with ${how}:\n${stdout}${stderr}`);
   }
   return stdout;
+}
+
+/** Runs a script by this Node and returns what it printed to stdout. */
+export function node(args, options) {
+  return run(process.execPath, args, options);
 }
 
 /**
  * Runs npm, the one that runs this script, and returns what it printed to stdout.
  *
  * @param {string[]} args
- * @param {{ cwd: string }} options
+ * @param {{ cwd: string, env?: NodeJS.ProcessEnv }} options
  */
 export function npm(args, options) {
   const { npm_execpath: cli } = process.env;

@@ -47,6 +47,11 @@ function toCommonJs(text) {
   return ts.transpileModule(text, { compilerOptions }).outputText;
 }
 
+/** Packs a package that is installed here, one of our development dependencies. */
+export function packInstalled(name, folder) {
+  return packFolders(path.join(root, 'node_modules', name), ['.'], folder);
+}
+
 function packFolders(cwd, folders, destination) {
   const packed = npm(['pack', '--json', '--pack-destination', destination, ...folders], { cwd });
   return JSON.parse(packed).map(({ name, filename, files }) => ({

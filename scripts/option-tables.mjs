@@ -48,6 +48,11 @@ const TABLES = {
       cells,
     },
     {
+      head: ['limit', 'type', 'unit', 'default', 'accepted', 'meaning'],
+      group: 'messageRate',
+      cells,
+    },
+    {
       head: ['setting', 'type', 'unit', 'default', 'accepted', 'meaning'],
       group: 'cluster',
       cells,

@@ -5,7 +5,8 @@ import type { WSClusterAdapter, WSClusterOptions } from './cluster.js';
 import type { WSConnection } from './connection.js';
 import type { WSLogger } from './observability.js';
 import type { WebSocketPlugin } from './plugin.js';
-import type { WSRefusal } from './refusal.js';
+import type { WSRefusal, WSVerifyClient } from './refusal.js';
+import type { WSSocket } from './socket.js';
 import type { WSMemoryStats, WSStats } from './stats.js';
 import type { WebSocketTlsOptions } from './tls.js';
 
@@ -59,6 +60,31 @@ export interface WebSocketPluginOptions {
   maxConnections?: number | undefined;
 
   /**
+   * Upper limit of connections of one address open at the same time, counted as for
+   * {@link WebSocketPluginOptions.maxConnections}. One more is answered by HTTP 429. Addresses of IPv6
+   * count as one where their first 64 bits are the same, as whoever has one of them has them all; an
+   * IPv4 address counts the same over a socket for both kinds. Connections without an address, over unix
+   * sockets, are not counted. At least 1; `Infinity` means no limit.
+   *
+   * Behind a proxy, {@link WebSocketPluginOptions.trustProxy} says whose addresses these are.
+   *
+   * @default Infinity
+   */
+  maxConnectionsPerIp?: number | undefined;
+
+  /**
+   * Whose `X-Forwarded-For` is believed, as in Express: `true`, everybody's; a number, that of so many
+   * proxies in front of this server; a string or an array, that of proxies with these addresses,
+   * subnets such as `10.0.0.0/8`, or `loopback`, `linklocal` and `uniquelocal`. What is found so is
+   * {@link WSSocket.remoteAddress}, and what `maxConnectionsPerIp` counts. `req.socket` stays as it is.
+   *
+   * With `true` a client can say whatever it likes, unless a proxy replaces the header.
+   *
+   * @default false
+   */
+  trustProxy?: boolean | number | string | string[] | undefined;
+
+  /**
    * Upper limit of one incoming message in bytes, counted over all of its fragments and before
    * they are buffered. A longer one closes the connection with code 1009 (RFC 6455 §7.4.1). At
    * least 1, at most 536870888: JavaScript has no longer strings.
@@ -66,6 +92,16 @@ export interface WebSocketPluginOptions {
    * @default 1048576
    */
   maxMessageSize?: number | undefined;
+
+  /**
+   * How many messages one connection may send. They are counted before JavaScript sees them, so that a
+   * flood costs the JavaScript thread nothing.
+   *
+   * Without it only the bounds on memory hold: peers send as fast as JavaScript takes their messages.
+   *
+   * @default undefined
+   */
+  messageRate?: WSMessageRate | undefined;
 
   /**
    * Accepted values of the `Origin` header (RFC 6455 §10.2): origins (`scheme://host[:port]`),
@@ -89,14 +125,12 @@ export interface WebSocketPluginOptions {
    * `allowed`, `authorized` or `authenticated` is falsy or whose `valid` is `false`, and one with an
    * `error` or `errors`. An object with a `status` or
    * `statusCode` from 200 to 599, as a `Response` has it, is answered by that, and by the headers and the
-   * body that it has: {@link WSRefusal}. A throw or a rejection is answered by HTTP 500. Frames that the client sends meanwhile are kept. Limited by
-   * {@link WebSocketPluginOptions.handshakeTimeoutMs}.
+   * body that it has: {@link WSRefusal}. A throw or a rejection is answered by HTTP 500. Frames that the
+   * client sends meanwhile are kept. Limited by {@link WebSocketPluginOptions.handshakeTimeoutMs}.
    *
    * @default () => true
    */
-  verifyClient?:
-    | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
-    | undefined;
+  verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
 
   /**
    * Logs each decision (accepted, rejected and why, closed with which code) in one line: to stdout, or to
@@ -210,6 +244,21 @@ export interface WebSocketPluginOptions {
   tls?: WebSocketTlsOptions | undefined;
 
   /**
+   * Whether connections begin with a header of the PROXY protocol, version 1 or 2, by which a load
+   * balancer says who the client is: `true` for all of them, or `trusted` for those from the addresses of
+   * the load balancers. `req.socket.remoteAddress` and {@link WSSocket.remoteAddress} are the client's
+   * then, for HTTP requests as well. A connection without the header, or whose header has not come within
+   * {@link WebSocketPluginOptions.handshakeTimeoutMs}, is closed and counted in
+   * {@link WSStats.refusedProxyHeaders}. The server goes on to take headers, whatever becomes of the
+   * plugin.
+   *
+   * For a plain `http.Server`, also with option `tls`; not for a server of `node:https`, and not in Bun.
+   *
+   * @default false
+   */
+  proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
+
+  /**
    * Most rooms that one connection may be in; {@link WSConnection.join} throws a RangeError beyond.
    * At least 1; `Infinity` means no limit.
    *
@@ -233,6 +282,53 @@ export interface WebSocketPluginOptions {
    * @default undefined
    */
   cluster?: WSClusterOptions | WSClusterAdapter | undefined;
+}
+
+/** How many messages one connection may send. */
+export interface WSMessageRate {
+  /** Messages a second in the long run, whole ones, however many frames they have. 1 to 1000000. */
+  perSecond: number;
+
+  /**
+   * Messages at once, after a silence. 1 to 1000000.
+   *
+   * @default perSecond
+   */
+  burst?: number | undefined;
+
+  /**
+   * What a message meets that comes too early: `'close'` ends the connection with code 1008, `'drop'`
+   * drops the message, `'pause'` reads nothing of the peer until there is room for it, so that TCP slows
+   * it down and nothing is lost. {@link WSStats.rateLimited} counts all three.
+   *
+   * Pings, pongs and fragments of less than 1 KiB have an allowance of their own, sixteen times as much
+   * and at least 1024 at once. What is beyond it is closed for by `'close'`, and waits otherwise, as it
+   * cannot be dropped.
+   *
+   * @default 'close'
+   */
+  policy?: 'close' | 'drop' | 'pause' | undefined;
+}
+
+/** Which connections begin with a PROXY header. */
+export interface WSProxyProtocolOptions {
+  /**
+   * Those from these addresses: addresses, subnets such as `10.0.0.0/8`, or `loopback`, `linklocal` and
+   * `uniquelocal`. Whoever connects from elsewhere is served without a header.
+   *
+   * @default everybody's
+   */
+  trusted?: string | string[] | undefined;
+}
+
+/**
+ * {@link WebSocketPluginOptions} as the constructor takes them: `verifyClient` may also refuse a client in
+ * words of its own.
+ */
+export interface WebSocketPluginConstructorOptions
+  extends Omit<WebSocketPluginOptions, 'verifyClient'> {
+  /** As {@link WebSocketPluginOptions.verifyClient}. */
+  verifyClient?: WSVerifyClient | undefined;
 }
 
 /** Parameters of permessage-deflate (RFC 7692 §7). */

@@ -10,7 +10,11 @@ import type { WSConnections } from './connections.js';
 import type { WSListener } from './handlers.js';
 import type { HostApplication } from './host.js';
 import type { WSRejection } from './observability.js';
-import type { WebSocketAttachOptions, WebSocketPluginOptions } from './options.js';
+import type {
+  WebSocketAttachOptions,
+  WebSocketPluginConstructorOptions,
+  WebSocketPluginOptions,
+} from './options.js';
 import type { WSRoomEvents, WSRoomManager } from './rooms.js';
 import type { WSSocket, WSSocketData } from './socket.js';
 import type { WSNumbers, WSStats } from './stats.js';
@@ -108,7 +112,7 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
    * or origin.
    * @throws {RangeError} for a number out of its range.
    */
-  constructor(options?: WebSocketPluginOptions);
+  constructor(options?: WebSocketPluginConstructorOptions);
 
   /** `'WebSocketPlugin'`. */
   readonly name: string;

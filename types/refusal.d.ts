@@ -1,5 +1,6 @@
 /** How `verifyClient` refuses a client in words of its own. */
 
+import type { IncomingMessage } from 'node:http';
 import type { WebSocketPluginOptions } from './options.js';
 
 /** The value of a header, or the values of several lines of it. */
@@ -34,3 +35,11 @@ export interface WSRefusal {
    */
   body?: string | object | null | undefined;
 }
+
+/**
+ * Decides about a client as {@link WebSocketPluginOptions.verifyClient} does, and may refuse it in words
+ * of its own.
+ */
+export type WSVerifyClient = (
+  req: IncomingMessage,
+) => boolean | WSRefusal | Promise<boolean | WSRefusal>;

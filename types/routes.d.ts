@@ -3,8 +3,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocketMethods } from './application.js';
 import type { WSSocketMiddleware } from './handlers.js';
-import type { PerMessageDeflateOptions, WebSocketPluginOptions } from './options.js';
-import type { WSRefusal } from './refusal.js';
+import type { PerMessageDeflateOptions, WebSocketPluginOptions, WSMessageRate } from './options.js';
+import type { WSVerifyClient } from './refusal.js';
 import type { WSSocketData } from './socket.js';
 
 /**
@@ -30,13 +30,14 @@ export interface WSRouteOptions<Data extends object = WSSocketData> {
   /** As {@link WebSocketPluginOptions.maxMessageSize}. */
   maxMessageSize?: number | undefined;
 
+  /** As {@link WebSocketPluginOptions.messageRate}, in its place as a whole. */
+  messageRate?: WSMessageRate | undefined;
+
   /** As {@link WebSocketPluginOptions.allowOrigins}; an empty list accepts every origin. */
   allowOrigins?: (string | RegExp)[] | undefined;
 
   /** As {@link WebSocketPluginOptions.verifyClient}, which is not called on this route then. */
-  verifyClient?:
-    | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
-    | undefined;
+  verifyClient?: WSVerifyClient | undefined;
 
   /** As {@link WebSocketPluginOptions.protocols}. */
   protocols?: string[] | ((offered: string[], req: IncomingMessage) => string | false) | undefined;

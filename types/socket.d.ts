@@ -79,7 +79,11 @@ export interface WSSocket<
    */
   readonly protocol: string;
 
-  /** The address of the peer, and `undefined` once the connection has ended or where there is none. */
+  /**
+   * The IP address of the client: that of its socket, as `req.socket.remoteAddress` has it, or what a
+   * proxy says that {@link WebSocketPluginOptions.trustProxy} trusts. `undefined` once the connection has
+   * ended, and where there is none, as for a unix socket.
+   */
   readonly remoteAddress: string | undefined;
 
   /** Names of the rooms that the connection is in, in no order; none once it has ended. */

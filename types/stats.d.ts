@@ -18,6 +18,8 @@ export type WSRejectReason =
   | 'origin'
   /** `maxConnections` reached: HTTP 503. */
   | 'limit'
+  /** `maxConnectionsPerIp` reached: HTTP 429. */
+  | 'address'
   /** `verifyClient` said no: HTTP 401, or the status that its result has. */
   | 'unauthorized'
   /** `verifyClient` or a `protocols` function threw or rejected: HTTP 500. */
@@ -47,6 +49,16 @@ export interface WSMemoryStats {
   shed: number;
 }
 
+/** What {@link WebSocketPluginOptions.messageRate} has done. */
+export interface WSRateLimitedStats {
+  /** Connections closed with 1008, by the policy `'close'`. */
+  closed: number;
+  /** Messages dropped, by the policy `'drop'`. */
+  dropped: number;
+  /** How often a connection was not read for a while. */
+  paused: number;
+}
+
 /** What {@link WebSocketPlugin.getStats} counts, from the plugin's construction on. */
 export interface WSStats extends WSNumbers {
   /** Names of the rooms that have members at the moment, oldest first. */
@@ -71,6 +83,10 @@ export interface WSNumbers {
   bytesSent: number;
   /** Messages dropped because they did not fit into `maxBackpressure`. */
   droppedMessages: number;
+  /** What became of peers that sent more messages than they may. */
+  rateLimited: WSRateLimitedStats;
+  /** Connections refused because they did not begin with the PROXY header that they had to. */
+  refusedProxyHeaders: number;
   /** Bytes queued for all connections together, at this moment. */
   bufferedAmount: number;
   /** Connections whose peer reads more slowly than it is written to, at this moment. */

@@ -5,6 +5,7 @@
 
 import { once } from 'node:events';
 import { get } from 'node:https';
+import { connect as connectTo } from 'node:net';
 import { expect } from 'vitest';
 import type { ClientOptions } from 'ws';
 import type { BrokerProgram } from '../support/broker.js';
@@ -75,6 +76,16 @@ async function overHttps(port: number): Promise<string> {
   let body = '';
   for await (const chunk of response) body += chunk;
   return body;
+}
+
+/** What is answered to a request behind a header of the PROXY protocol. */
+async function answerBehind(port: number, header: string): Promise<string> {
+  const socket = connectTo(port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(`${header}GET / HTTP/1.0\r\n\r\n`);
+  let answer = '';
+  for await (const chunk of socket) answer += chunk;
+  return answer;
 }
 
 export const programs: Record<string, Expectation> = {
@@ -454,21 +465,35 @@ export const programs: Record<string, Expectation> = {
     expect(await chat.closed).toMatchObject({ code: 1009 });
   },
 
-  [guide('limits', 'Rates')]: async (run) => {
+  [guide('floods', 'Messages')]: async (run) => {
     const client = await run.connect('/chat');
     for (let count = 0; count < 40; count += 1) client.send(`${count}`);
-    expect(await client.closed).toEqual({ code: 1008, reason: 'too many messages' });
+    expect(await client.closed).toEqual({
+      code: 1008,
+      reason: 'messageRate exceeded: the peer sends too fast',
+    });
     expect(client.waiting.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, n) => `${n}`));
     expect(client.waiting.length).toBeLessThan(40);
   },
 
-  [guide('limits', 'Connections of one address')]: async (run) => {
+  [guide('floods', 'Connections of one address')]: async (run) => {
     const clients = [];
     for (let count = 0; count < 20; count += 1) clients.push(await run.connect('/chat'));
-    expect(await run.refused('/chat')).toMatchObject({ status: 401 });
+    expect(await run.refused('/chat')).toMatchObject({ status: 429 });
     clients[0]?.close();
     await clients[0]?.closed;
     await run.connect('/chat');
+  },
+
+  [guide('floods', 'Behind a proxy')]: async (run) => {
+    const client = run.open('/chat', { headers: { 'X-Forwarded-For': '192.0.2.1' } });
+    expect(await client.next()).toBe('you are 192.0.2.1');
+  },
+
+  [guide('floods', 'Behind a load balancer')]: async (run) => {
+    const header = 'PROXY TCP4 192.0.2.1 198.51.100.7 4711 80\r\n';
+    expect(await answerBehind(run.port, header)).toContain('192.0.2.1');
+    expect(await answerBehind(run.port, '')).toBe('');
   },
 
   [guide('limits', 'Backpressure (2)')]: async (run) => {
@@ -711,7 +736,7 @@ export const servers: Record<string, string> = {
 export const shell: Record<string, { server?: string; prints: RegExp } | { notRun: string }> = {
   [guide('deployment', 'Descriptors')]: { prints: /^(\d+|unlimited)\n$/ },
   'docs/troubleshooting.md > Troubleshooting (3)': {
-    server: guide('limits', 'Rates'),
+    server: guide('floods', 'Messages'),
     prints: /^HTTP\/1\.1 101 Switching Protocols\r\n/,
   },
 };

@@ -2,6 +2,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
 /** Resolves once `holds` says so. What never holds runs into the time limit of the test. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await wait(2);
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await wait(2);
 }

@@ -13,13 +13,15 @@ use nextrush_websocket::protocol::{
     CloseFrame, DeflateParams, EncodedFrame, Frames, Opcode, close, encode_frame,
 };
 use nextrush_websocket::session::{
-    Account, Appetite, Compression, Course, Deadline, Effects, Events, Limits, Memory, Outgoing,
-    Overflow, Resources, Session, Terms,
+    Account, Appetite, Compression, Course, Deadline, Effects, Events, Limits, Memory, MessageRate,
+    Outgoing, Overflow, RatePolicy, Resources, Session, Terms,
 };
 
 const MAX_MESSAGE: usize = 1 << 16;
 const MAX_BACKPRESSURE: usize = 4096;
 const PONG_TIMEOUT: u64 = 100;
+const PER_SECOND: u32 = 50;
+const BURST: u32 = 3;
 const RESPONSE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
 /// Control frames, of which few wait at a time: pings, a pong, a close frame, and as many pongs as
@@ -39,6 +41,8 @@ struct Heard {
     over: bool,
     /// When the last ping was sent whose answer is timed.
     last_ping: Option<u64>,
+    /// Times that the peer was told to have sent too fast.
+    too_fast: usize,
 }
 
 impl Events for Heard {
@@ -55,6 +59,11 @@ impl Events for Heard {
 
     fn pong(&mut self, pinged_at: u64) {
         assert!(self.last_ping.is_some_and(|last| pinged_at <= last), "an answer to no ping");
+    }
+
+    fn too_fast(&mut self, policy: RatePolicy) {
+        assert_ne!(policy, RatePolicy::Pause, "it has to wait");
+        self.too_fast += 1;
     }
 
     fn is_full(&self) -> bool {
@@ -103,6 +112,7 @@ struct Dialogue {
     begun: Option<(Vec<u8>, usize)>,
     /// It may do so at all.
     writes_alone: bool,
+    is_limited: bool,
     /// Bytes of the response that have not been written. They are in no account.
     response_left: usize,
     ends: usize,
@@ -125,7 +135,17 @@ impl Dialogue {
             client_max_window_bits: 15,
         });
         let compression = deflate.map(|params| Compression { params, threshold: 16, level: 1 });
-        let terms = Terms { max_message_size: MAX_MESSAGE as u32, compression };
+        let message_rate = (settings & 32 != 0).then_some(MessageRate {
+            per_second: PER_SECOND,
+            burst: BURST,
+            policy: match settings >> 6 {
+                0 => RatePolicy::Close,
+                1 => RatePolicy::Drop,
+                _ => RatePolicy::Pause,
+            },
+        });
+        let max_message_size = MAX_MESSAGE as u32;
+        let terms = Terms { max_message_size, message_rate, compression };
         let pumped = settings & 16 != 0;
         let memory = Arc::new(Memory::new(1 << 20));
         let mut resources = Resources::new(limits, memory.clone());
@@ -144,6 +164,7 @@ impl Dialogue {
             blocked: false,
             begun: None,
             writes_alone: deflate.is_none() && !pumped,
+            is_limited: message_rate.is_some(),
             response_left: RESPONSE.len(),
             ends: 0,
             courses: Vec::new(),
@@ -152,13 +173,13 @@ impl Dialogue {
     }
 
     fn step(&mut self, steps: &mut Steps<'_>) {
-        let kind = steps.byte() % 23;
+        let kind = steps.byte() % 24;
         // What JavaScript does goes through the log as well, behind the rest of a frame.
         if matches!(kind, 5..=11 | 18..) {
             self.bring_rest();
         }
         let Self { session, resources, account, heard, .. } = self;
-        let before = session.appetite(resources);
+        let before = session.appetite(self.now, resources);
         let effects = match kind {
             0 => {
                 let bytes = steps.bytes();
@@ -173,7 +194,7 @@ impl Dialogue {
                 heard.full = !heard.full;
                 Effects::default()
             }
-            4 => session.go_on(heard, resources),
+            4 => session.go_on(self.now, heard, resources),
             5 => {
                 session.handler_is_ready(self.now, resources)
             }
@@ -249,6 +270,10 @@ impl Dialogue {
                 session.time_pongs(steps.byte() % 4 > 0);
                 Effects::default()
             }
+            23 => {
+                self.now += u64::from(steps.byte());
+                Effects::default()
+            }
             _ => Effects::default(),
         };
         self.follow(effects);
@@ -292,11 +317,11 @@ impl Dialogue {
 
     /// Bytes come as fast as the session takes them.
     fn peer(&mut self, bytes: &mut [u8]) -> Effects {
-        let Appetite::Hungry(most) = self.session.appetite(&self.resources) else {
+        let Appetite::Hungry(most) = self.session.appetite(self.now, &self.resources) else {
             return Effects::default();
         };
         let most = most.min(bytes.len());
-        self.session.receive(&mut bytes[..most], &mut self.heard, &mut self.resources)
+        self.session.receive(&mut bytes[..most], self.now, &mut self.heard, &mut self.resources)
     }
 
     /// What whoever drives the session would do.
@@ -365,6 +390,13 @@ impl Dialogue {
         }
         assert!(self.courses.is_empty() || self.ends == 1, "nobody was told that it left");
         assert!(!(self.session.is_open() && self.heard.over));
+        // Messages come no faster than they may.
+        if self.is_limited {
+            let most = BURST as usize + (self.now as usize * PER_SECOND as usize).div_ceil(1000);
+            assert!(self.heard.messages <= most, "{} messages", self.heard.messages);
+        } else {
+            assert_eq!(self.heard.too_fast, 0);
+        }
         // What is queued is counted, and is within its limits.
         let queued: usize = self.queued();
         let most = MAX_BACKPRESSURE.max(MAX_MESSAGE) + CONTROL_FRAMES + PIECE;
@@ -381,7 +413,7 @@ impl Dialogue {
         let weight = self.session.weight();
         assert!(weight >= queued && weight <= memory, "{weight} bytes are kept");
         if self.heard.over {
-            assert_eq!(self.session.appetite(&self.resources), Appetite::Done);
+            assert_eq!(self.session.appetite(self.now, &self.resources), Appetite::Done);
         }
     }
 

@@ -144,6 +144,11 @@ class Connection {
   /** Only a pong or `markAlive` moves it; assigning is allowed, as the type says, and ignored. */
   set lastPong(_time) {}
 
+  get remoteAddress() {
+    if (this.#state === CLOSED) return undefined;
+    return this.#engine.native.remoteAddress(this.#slot, this.#generation) ?? undefined;
+  }
+
   get bufferedAmount() {
     if (this.#state === CLOSED) return 0;
     return this.#engine.native.bufferedAmount(this.#slot, this.#generation);

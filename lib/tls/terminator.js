@@ -9,6 +9,7 @@ const {
   leaveToEngine,
   leavePlace,
   patchMethod,
+  showPeerOfBelow,
   takeAccepted,
 } = require('../node-internals.js');
 
@@ -26,8 +27,10 @@ const MAX_HANDSHAKES = 16_384;
  * that is cleaned up, and no order of events, makes a server speak plain text again.
  *
  * @typedef {object} Speaker what a plugin shows of itself
- * @property {((fd: number, context: object, onSecured: (result: object) => void) => void) | null} secure
- *   has the engine speak TLS with a client, whose descriptor it duplicates; `null` where it cannot
+ * @property {((fd: number, context: object, expectsHeader: boolean, onSecured: (result: object) => void) => void) | null} secure
+ *   has the engine speak TLS with a client, whose descriptor it duplicates, behind a PROXY header or not;
+ *   `null` where it cannot
+ * @property {() => void} countRefusedHeader a connection has not begun with the header that it had to
  * @property {(client: object, addresses: object) => import('node:net').Socket} socketOf what Node
  *   serves such a client on
  * @property {number} handshakeTimeoutMs
@@ -46,6 +49,8 @@ class Terminator {
   /** What clients are shown. It belongs to the server: a plugin may go on to another one. */
   /** @type {Tls} */
   #tls = null;
+  /** Connections that the engine has to read a PROXY header of. */
+  #withHeader = new WeakSet();
   /** Handshakes under way. */
   #underWay = 0;
   /** Node's TLS, for whatever the engine cannot take; made when it is needed. */
@@ -81,6 +86,22 @@ class Terminator {
     server[TERMINATOR]?.#show(tls);
   }
 
+  /**
+   * Has the engine read the PROXY header of a connection, where it is the engine that speaks TLS with it:
+   * what is behind the header is for TLS alone. Returns false where it is not.
+   */
+  static takesHeader(server, socket) {
+    const terminator = server[TERMINATOR];
+    if (terminator === undefined || terminator.#descriptorOf(socket) === undefined) return false;
+    terminator.#withHeader.add(socket);
+    return true;
+  }
+
+  /** The descriptor that the engine can take, or `undefined`. */
+  #descriptorOf(socket) {
+    return this.#speaker.secure === null ? undefined : acceptedDescriptor(socket);
+  }
+
   #show(tls) {
     this.#tls = tls;
     this.#inner = null;
@@ -93,8 +114,8 @@ class Terminator {
   /** Returns false for a connection that is encrypted already. */
   #take(socket) {
     if (socket.encrypted) return false;
-    const fd = acceptedDescriptor(socket);
-    if (fd === undefined || this.#speaker.secure === null) this.#takeByNode(socket);
+    const fd = this.#descriptorOf(socket);
+    if (fd === undefined) this.#takeByNode(socket);
     else this.#takeByEngine(socket, fd);
     return true;
   }
@@ -105,7 +126,10 @@ class Terminator {
     const addresses = takeAccepted(socket);
     try {
       const { context } = this.#tls;
-      speaker.secure(fd, context, (result) => this.#onSecured(speaker, result, addresses));
+      const expectsHeader = this.#withHeader.has(socket);
+      speaker.secure(fd, context, expectsHeader, (result) => {
+        this.#onSecured(speaker, result, addresses);
+      });
     } catch (error) {
       socket.destroy();
       speaker.reportError(error);
@@ -121,12 +145,14 @@ class Terminator {
     const server = this.#server;
     if (result.reason !== undefined) {
       leavePlace(server);
+      if (result.lacksHeader) speaker.countRefusedHeader();
       const message = `the TLS handshake with ${addresses.peer.address} failed: ${result.reason}`;
       return result.isOurs ? speaker.reportError(new Error(message)) : speaker.log(() => message);
     }
     let socket;
     try {
-      socket = speaker.socketOf(result, addresses);
+      const { peer, own } = addresses;
+      socket = speaker.socketOf(result, { peer: result.proxied ?? peer, own });
     } catch (error) {
       leavePlace(server);
       return speaker.reportError(error);
@@ -150,6 +176,7 @@ class Terminator {
     }
     inner.on('secureConnection', (socket) => {
       socket.server = this.#server;
+      showPeerOfBelow(socket);
       this.#server.emit('connection', socket);
     });
     inner.on('tlsClientError', (error, socket) => {

@@ -247,9 +247,9 @@ class Upgrade {
         headers: headersOf(this.#response),
         replay: null,
         url: req.url,
+        address: rememberAddresses(socket),
         request: req,
       };
-      rememberAddresses(socket);
     } catch (error) {
       return this.#onUserError(error);
     }

@@ -5,4 +5,5 @@ import { start } from './quick-start.js';
 start().then(async ({ port, close }) => {
   await chat(port);
   await close();
+  console.log('two clients have talked');
 });

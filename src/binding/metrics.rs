@@ -117,6 +117,8 @@ impl Metrics {
             bytes_received,
             bytes_sent,
             dropped_messages,
+            rate_limited,
+            refused_proxy_headers,
             buffered_amount,
             backpressured_connections,
             closing_connections,
@@ -174,6 +176,11 @@ impl Metrics {
                 .map(|reason| (reason.name().into(), rejected[reason as usize].into()))
                 .to_vec(),
         );
+        self.counter(
+            "proxy_headers_refused",
+            "Connections that did not begin with a PROXY header",
+            refused_proxy_headers.into(),
+        );
         self.times(
             "upgrade_duration",
             "Time from the arrival of a request until it was a connection",
@@ -188,6 +195,17 @@ impl Metrics {
             "messages_dropped",
             "Messages that did not fit into maxBackpressure",
             dropped_messages as u64,
+        );
+        self.labelled(
+            "rate_limited",
+            "What messageRate has done: connections closed, messages dropped, pauses begun",
+            MetricType::Counter,
+            "action",
+            vec![
+                ("closed".into(), rate_limited.closed as u64),
+                ("dropped".into(), rate_limited.dropped as u64),
+                ("paused".into(), rate_limited.paused as u64),
+            ],
         );
         self.bytes_counted("received", "Payload bytes received, inflated", bytes_received);
         self.bytes_counted("sent", "Bytes of frames sent, compressed", bytes_sent);

@@ -24,5 +24,6 @@ mod waker;
 
 // A part of the class of `plugin`, which has to be read first: otherwise napi takes the name of the type
 // for that of the class.
+mod proxy_protocol;
 #[cfg(unix)]
 mod tls;

@@ -21,6 +21,9 @@ const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 /// The largest limit that is kept as a number of 32 bits.
 const MAX_LIMIT: f64 = u32::MAX as f64;
 
+/// More messages a second than one thread can parse; also most of a burst.
+const MAX_RATE: f64 = 1_000_000.0;
+
 /// More threads than this cannot be fed by one JavaScript thread on any machine there is.
 const MAX_IO_THREADS: f64 = 64.0;
 
@@ -61,7 +64,7 @@ pub(super) struct Number {
     /// What is counted; empty for a bare number.
     unit: &'static str,
     pub default: Option<f64>,
-    /// Where the default depends on the machine: how JavaScript would write it.
+    /// Where the default depends on the machine or another option: how JavaScript would write it.
     derived: Option<&'static str>,
 }
 
@@ -88,6 +91,11 @@ const MAX_MESSAGE_SIZE: OptionRow = number(
 )
 .by_default(1_048_576.0);
 
+const MESSAGE_RATE: OptionRow =
+    other("messageRate", "object", "undefined", "how many messages a connection may send")
+        .accepts("an object with perSecond, burst and policy")
+        .see("Floods");
+
 const ALLOW_ORIGINS: OptionRow =
     other("allowOrigins", "(string or RegExp)[]", "[]", "accepted origins; empty accepts all")
         .accepts("an array of strings and regular expressions")
@@ -109,7 +117,7 @@ const PER_MESSAGE_DEFLATE: OptionRow =
         .see("Compression");
 
 /// The options of `WebSocketPlugin`, in the order in which they are read, documented and listed.
-pub(super) static OPTIONS: [OptionRow; 21] = [
+pub(super) static OPTIONS: [OptionRow; 25] = [
     other(
         "path",
         "string or string[]",
@@ -121,7 +129,21 @@ pub(super) static OPTIONS: [OptionRow; 21] = [
     HEARTBEAT_MS,
     milliseconds("pongTimeoutMs", 0.0, 45_000.0, "longest silence after a ping; `0` is for ever"),
     MAX_CONNECTIONS,
+    number(
+        "maxConnectionsPerIp",
+        1.0,
+        MAX_LIMIT,
+        "connections",
+        "most at a time from one address; one more gets HTTP 429",
+    )
+    .by_default(f64::INFINITY)
+    .or_infinity()
+    .see("Addresses"),
+    other("trustProxy", "any of several", "false", "whose `X-Forwarded-For` is believed")
+        .accepts("a boolean, a whole number of proxies, or addresses such as 'loopback' or '10.0.0.0/8' in a string or an array")
+        .see("Addresses"),
     MAX_MESSAGE_SIZE,
+    MESSAGE_RATE,
     ALLOW_ORIGINS,
     VERIFY_CLIENT,
     flag("debug", "logs one line per decision"),
@@ -156,6 +178,9 @@ pub(super) static OPTIONS: [OptionRow; 21] = [
     PROTOCOLS,
     PER_MESSAGE_DEFLATE,
     other("tls", "object", "undefined", "speaks TLS for a plain `http.Server`").see("TLS"),
+    other("proxyProtocol", "boolean or object", "false", "connections begin with a PROXY header")
+        .accepts("a boolean or an object with trusted")
+        .see("Addresses"),
     number("maxRoomsPerConnection", 1.0, MAX_LIMIT, "rooms", "most rooms of one connection")
         .by_default(10_000.0)
         .or_infinity(),
@@ -168,11 +193,12 @@ pub(super) static OPTIONS: [OptionRow; 21] = [
 ];
 
 /// The options of `ws`, in the order in which they are read, documented and listed.
-pub(super) static ROUTE_OPTIONS: [OptionRow; 8] = [
+pub(super) static ROUTE_OPTIONS: [OptionRow; 9] = [
     HEARTBEAT_MS.of_route(),
     OptionRow { meaning: "most at a time on this route", ..MAX_CONNECTIONS }
         .by_default_of("Infinity"),
     MAX_MESSAGE_SIZE.of_route(),
+    MESSAGE_RATE.of_route(),
     ALLOW_ORIGINS.of_route(),
     VERIFY_CLIENT.of_route(),
     PROTOCOLS.of_route(),
@@ -193,6 +219,24 @@ pub(super) static DEFLATE_OPTIONS: [OptionRow; 6] = [
         .by_default(DeflateOptions::DEFAULT.server_max_window_bits as f64),
     number("clientMaxWindowBits", 9.0, 15.0, "bits", "the same for clients"),
 ];
+
+/// The options of `messageRate`.
+pub(super) static MESSAGE_RATE_OPTIONS: [OptionRow; 3] = [
+    number("perSecond", 1.0, MAX_RATE, "messages", "so many a second in the long run")
+        .by_default_of("required"),
+    number("burst", 1.0, MAX_RATE, "messages", "so many at once, after a silence")
+        .by_default_of("perSecond"),
+    OptionRow::new(
+        "policy",
+        Accepts::OneOf(&["close", "drop", "pause"]),
+        "what a message meets that comes too early",
+    ),
+];
+
+/// The options of `proxyProtocol`.
+pub(super) static PROXY_PROTOCOL_OPTIONS: [OptionRow; 1] =
+    [other("trusted", "string or string[]", "everybody", "load balancers that send the header")
+        .accepts("addresses such as 'loopback' or '10.0.0.0/8' in a string or a non-empty array")];
 
 /// The options of `tls`, which the facade reads.
 pub(super) static TLS_OPTIONS: [OptionRow; 10] = [
@@ -382,6 +426,8 @@ pub struct OptionTables {
     pub ws: Vec<DocumentedOption>,
     /// Those of `perMessageDeflate`.
     pub per_message_deflate: Vec<DocumentedOption>,
+    /// Those of `messageRate`.
+    pub message_rate: Vec<DocumentedOption>,
     /// Those of `tls`.
     pub tls: Vec<DocumentedOption>,
     /// Those of `cluster`.
@@ -395,16 +441,22 @@ pub fn option_tables() -> OptionTables {
         options: OPTIONS.iter().map(OptionRow::documented).collect(),
         ws: ROUTE_OPTIONS.iter().map(OptionRow::documented).collect(),
         per_message_deflate: DEFLATE_OPTIONS.iter().map(OptionRow::documented).collect(),
+        message_rate: MESSAGE_RATE_OPTIONS.iter().map(OptionRow::documented).collect(),
         tls: TLS_OPTIONS.iter().map(OptionRow::documented).collect(),
         cluster: CLUSTER_OPTIONS.iter().map(OptionRow::documented).collect(),
     }
+}
+
+/// A number as JavaScript writes it.
+fn in_javascript(number: f64) -> String {
+    if number.is_infinite() { "Infinity".to_owned() } else { number.to_string() }
 }
 
 impl OptionRow {
     fn documented(&self) -> DocumentedOption {
         let (kind, default) = match &self.accepts {
             Accepts::Number(Number { default: Some(default), .. }) => {
-                ("number", default.to_string())
+                ("number", in_javascript(*default))
             }
             Accepts::Number(number) => ("number", number.derived.unwrap_or("undefined").to_owned()),
             Accepts::Flag => ("boolean", "false".to_owned()),

@@ -12,14 +12,17 @@ use napi::{Env, JsValue, ValueType};
 
 use super::describe::{Intrinsics, describe};
 use super::option_names::nearest;
-use super::option_table::{Accepts, DEFLATE_OPTIONS, OPTIONS, OptionRow, ROUTE_OPTIONS};
+use super::option_table::{
+    Accepts, DEFLATE_OPTIONS, MESSAGE_RATE_OPTIONS, OPTIONS, OptionRow, PROXY_PROTOCOL_OPTIONS,
+    ROUTE_OPTIONS,
+};
 use super::rules::{RouteOptions, Rules};
 use crate::exchange::Settings;
 use crate::handshake::{
-    DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, SubprotocolRule,
-    offered_protocols, shown,
+    DeflateOptions, OriginRules, RegExpSupport, RouteError, RouteTable, Subnet, SubnetError,
+    SubprotocolRule, TrustedProxies, offered_protocols, shown,
 };
-use crate::session::{Limits, Overflow};
+use crate::session::{Limits, MessageRate, Overflow, RatePolicy};
 
 /// Options after checking.
 pub(super) struct Options {
@@ -32,6 +35,11 @@ pub(super) struct Options {
     pub regexps_for_javascript: Vec<u32>,
     /// `None` is no limit.
     pub max_connections: Option<u32>,
+    /// Likewise.
+    pub max_connections_per_ip: Option<u32>,
+    pub trusted_proxies: TrustedProxies,
+    /// Whose connections begin with a PROXY header; empty for everybody's, `None` for nobody's.
+    pub load_balancers: Option<Vec<Subnet>>,
     pub handshake_timeout_ms: u32,
     pub max_rooms_per_connection: Option<u32>,
     pub max_room_name_length: Option<u32>,
@@ -83,7 +91,10 @@ impl Options {
         let heartbeat = reader.count("heartbeatMs")? as u32;
         let pong_timeout = reader.duration("pongTimeoutMs")?;
         let max_connections = reader.limit("maxConnections")?;
+        let max_connections_per_ip = reader.limit("maxConnectionsPerIp")?;
+        let trusted_proxies = reader.trusted_proxies()?;
         let max_message_size = reader.count("maxMessageSize")? as u32;
+        let message_rate = reader.message_rate()?;
         let (origins, regexps_for_javascript) = reader.origins()?;
         reader.check_function("verifyClient")?;
         let debug = reader.flag("debug")?;
@@ -99,6 +110,7 @@ impl Options {
         let io_threads = reader.count("ioThreads")? as u32;
         let protocols = reader.protocols()?;
         let deflate = reader.deflate()?;
+        let load_balancers = reader.load_balancers()?;
         let max_rooms_per_connection = reader.limit("maxRoomsPerConnection")?;
         let max_room_name_length = reader.limit("maxRoomNameLength")?;
         reader.refuse_unknown()?;
@@ -117,12 +129,16 @@ impl Options {
             rules: Rules {
                 heartbeat,
                 max_message_size,
+                message_rate,
                 origins: Rc::new(origins),
                 protocols: Rc::new(protocols),
                 deflate,
             },
             regexps_for_javascript,
             max_connections,
+            max_connections_per_ip,
+            trusted_proxies,
+            load_balancers,
             max_rooms_per_connection,
             max_room_name_length,
             handshake_timeout_ms: handshake_timeout.as_millis() as u32,
@@ -150,6 +166,7 @@ impl RouteOptions {
                 .map(|limit| limit as u32))
         })?;
         let max_message_size = reader.number("maxMessageSize")?.map(|bytes| bytes as u32);
+        let message_rate = reader.message_rate()?;
         let origins = reader.given("allowOrigins", |reader, _| reader.origins())?;
         reader.check_function("verifyClient")?;
         let protocols = reader.given("protocols", |reader, _| reader.protocols())?;
@@ -161,6 +178,7 @@ impl RouteOptions {
             heartbeat,
             max_connections,
             max_message_size,
+            message_rate,
             origins,
             regexps_for_javascript: regexps_for_javascript.unwrap_or_default(),
             protocols,
@@ -381,6 +399,93 @@ impl<'env> Reader<'env> {
         let given = text(value)?;
         let known = texts.iter().find(|known| given.as_deref() == Some(**known));
         known.copied().ok_or_else(|| self.wrong_type(row, value))
+    }
+
+    /// As Express knows it.
+    fn trusted_proxies(&self) -> Checked<TrustedProxies> {
+        let row = self.row("trustProxy");
+        let Some(value) = self.get(row)? else { return Ok(TrustedProxies::Nobody) };
+        match value.get_type()? {
+            ValueType::Boolean if value.coerce_to_bool()? => Ok(TrustedProxies::Everybody),
+            ValueType::Boolean => Ok(TrustedProxies::Nobody),
+            ValueType::Number => {
+                let hops = value.coerce_to_number()?.get_double()?;
+                if !(0.0..=f64::from(u32::MAX)).contains(&hops) || hops.fract() != 0.0 {
+                    return Err(Bad::Range(self.message(row, &describe(&self.env, value))));
+                }
+                let hops = hops as u32;
+                Ok(if hops == 0 { TrustedProxies::Nobody } else { TrustedProxies::Hops(hops) })
+            }
+            _ => self.subnets("trustProxy").map(TrustedProxies::Networks),
+        }
+    }
+
+    /// Whose connections begin with a PROXY header.
+    fn load_balancers(&self) -> Checked<Option<Vec<Subnet>>> {
+        let row = self.row("proxyProtocol");
+        let Some(value) = self.get(row)? else { return Ok(None) };
+        let options = match value.get_type()? {
+            ValueType::Boolean => return Ok(value.coerce_to_bool()?.then(Vec::new)),
+            ValueType::Object if !value.is_array()? => Some(value.coerce_to_object()?),
+            _ => return Err(self.wrong_type(row, value)),
+        };
+        let (prefix, table) = ("proxyProtocol.", &PROXY_PROTOCOL_OPTIONS[..]);
+        let own = Reader { env: self.env, given_to: self.given_to, options, prefix, table };
+        let trusted = own.subnets("trusted")?;
+        own.refuse_unknown()?;
+        let row = own.row("trusted");
+        match own.get(row)? {
+            // By mistake, everybody would be trusted.
+            Some(value) if trusted.is_empty() => Err(own.wrong_type(row, value)),
+            _ => Ok(Some(trusted)),
+        }
+    }
+
+    /// Addresses, subnets and their names, in a string or an array.
+    fn subnets(&self, name: &str) -> Checked<Vec<Subnet>> {
+        let row = self.row(name);
+        let Some(value) = self.get(row)? else { return Ok(Vec::new()) };
+        let wrong = |SubnetError(entry)| {
+            Bad::Type(self.message(row, &format!("{}, which is none", shown(&entry))))
+        };
+        if let Some(list) = text(value)? {
+            return Subnet::read_list(&list).map_err(wrong);
+        }
+        if value.get_type()? != ValueType::Object || !value.is_array()? {
+            return Err(self.wrong_type(row, value));
+        }
+        let mut all = Vec::new();
+        for (index, element) in self.elements(value)?.into_iter().enumerate() {
+            match element.map(text).transpose()?.flatten() {
+                Some(entry) => all.extend(Subnet::read_list(&entry).map_err(wrong)?),
+                None => return Err(self.wrong_element(row, element, index)),
+            }
+        }
+        Ok(all)
+    }
+
+    fn message_rate(&self) -> Checked<Option<MessageRate>> {
+        let row = self.row("messageRate");
+        let Some(value) = self.get(row)? else { return Ok(None) };
+        let options = match value.get_type()? {
+            ValueType::Object if !value.is_array()? => Some(value.coerce_to_object()?),
+            _ => return Err(self.wrong_type(row, value)),
+        };
+        let (prefix, table) = ("messageRate.", &MESSAGE_RATE_OPTIONS[..]);
+        let own = Reader { env: self.env, given_to: self.given_to, options, prefix, table };
+        let per_second = own.number("perSecond")?;
+        let burst = own.number("burst")?;
+        let policy = match own.one_of("policy")? {
+            "drop" => RatePolicy::Drop,
+            "pause" => RatePolicy::Pause,
+            _ => RatePolicy::Close,
+        };
+        own.refuse_unknown()?;
+        let Some(per_second) = per_second else {
+            return Err(own.wrong(own.row("perSecond"), "undefined"));
+        };
+        let burst = burst.unwrap_or(per_second) as u32;
+        Ok(Some(MessageRate { per_second: per_second as u32, burst, policy }))
     }
 
     fn deflate(&self) -> Checked<Option<DeflateOptions>> {

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -26,10 +27,11 @@ use crate::engine::{Engine, Welcome};
 #[cfg(unix)]
 use crate::exchange::oplog::Pumped;
 use crate::exchange::oplog::{Except, Source};
-use crate::exchange::{ConnectionId, Generations, PublicIds, Totals};
+use crate::exchange::{AddressPlace, Addresses, ConnectionId, Generations, PublicIds, Totals};
 use crate::handshake::{
     Content, Handshake, OriginVerdict, PatternError, Pending, RejectReason, Rejection, RouteError,
-    RouteTable, SubprotocolRule, UpgradeRequest, normalised, origin, shape_of,
+    RouteTable, SubprotocolRule, TrustedProxies, UpgradeRequest, address_of, normalised, origin,
+    shape_of,
 };
 use crate::protocol::{CloseFrame, Opcode, encode_frame, payload_of};
 #[cfg(unix)]
@@ -49,6 +51,12 @@ pub struct NativePlugin {
     route_rules: RefCell<FxHashMap<u32, Rc<RouteRules>>>,
     /// Admitted requests that have not become connections.
     handshakes: RefCell<Pending>,
+    /// What is known of the clients of those of them, where something is. Usually empty.
+    clients: RefCell<FxHashMap<u64, Client>>,
+    /// Connections that did not begin with their PROXY header.
+    pub(super) refused_headers: Cell<u32>,
+    /// Counts connections by address, where there is a limit.
+    addresses: Option<Arc<Addresses>>,
     /// Counts all of them, and the connections.
     pub(super) capacity: Capacity,
     /// Something else than open connections keeps the process alive.
@@ -68,6 +76,15 @@ pub struct NativePlugin {
     earlier: Cell<Totals>,
     /// This server's place in a cluster, while it has one.
     cluster: RefCell<Option<Arc<Node>>>,
+}
+
+/// What is known of a client from the admission of its request on.
+#[derive(Clone, Default)]
+struct Client {
+    /// Its place among those of its address.
+    place: Option<Arc<AddressPlace>>,
+    /// Its address, where a proxy said it.
+    address: Option<IpAddr>,
 }
 
 /// Why an upgrade request is refused, with the HTTP response that says so.
@@ -138,6 +155,10 @@ pub struct PluginStats {
     pub bytes_sent: f64,
     /// Messages dropped because of backpressure.
     pub dropped_messages: f64,
+    /// What has become of peers that sent more messages than they may.
+    pub rate_limited: RateLimitedStats,
+    /// Connections that were refused because they did not begin with a PROXY header.
+    pub refused_proxy_headers: u32,
     /// Bytes queued for all connections together.
     pub buffered_amount: f64,
     /// Connections whose peer reads more slowly than it is written to, at this moment.
@@ -148,6 +169,17 @@ pub struct PluginStats {
     pub memory: MemoryStats,
     /// How the bytes of the open connections get in and out.
     pub transports: TransportStats,
+}
+
+/// What `messageRate` has done.
+#[napi(object)]
+pub struct RateLimitedStats {
+    /// Connections that were closed.
+    pub closed: f64,
+    /// Messages that were dropped.
+    pub dropped: f64,
+    /// How often a connection was not read for a while.
+    pub paused: f64,
 }
 
 /// What is kept for all connections together, in bytes.
@@ -177,7 +209,11 @@ impl NativePlugin {
     #[napi(constructor)]
     pub fn new(env: Env, options: Unknown<'_>, memory: Option<f64>) -> Result<Self> {
         let options = Options::read(&env, options, memory.unwrap_or(f64::INFINITY))?;
+        let limit = options.max_connections_per_ip;
         Ok(Self {
+            addresses: limit.map(|limit| Arc::new(Addresses::new(limit))),
+            clients: RefCell::default(),
+            refused_headers: Cell::new(0),
             capacity: Capacity::new(options.max_connections),
             options,
             routes: RefCell::default(),
@@ -211,6 +247,12 @@ impl NativePlugin {
     #[napi(getter)]
     pub fn debug(&self) -> bool {
         self.options.debug
+    }
+
+    /// Whether `admit` has to know the address of a client.
+    #[napi(getter)]
+    pub fn asks_for_address(&self) -> bool {
+        self.addresses.is_some() || self.options.trusted_proxies != TrustedProxies::Nobody
     }
 
     /// Indices of `allowOrigins` whose RegExp the facade has to run.
@@ -298,7 +340,8 @@ impl NativePlugin {
     /// `constants().requestHeaders` nothing where it is missing, or `=` and its value. It is one text, as
     /// each value that is fetched from JavaScript costs some 100 ns. `hosts` counts the header lines
     /// `Host`, of which Node only keeps the first. `by_regexp` tells whether a RegExp that only
-    /// JavaScript can run matches an origin, on the route of this number.
+    /// JavaScript can run matches an origin, on the route of this number. Where `asksForAddress`, `peer`
+    /// is the address that the request's socket has, if any, and `forwarded` its `X-Forwarded-For`.
     #[napi]
     pub fn admit(
         &self,
@@ -306,6 +349,8 @@ impl NativePlugin {
         head: String,
         hosts: u32,
         by_regexp: Function<'_, FnArgs<(String, Option<u32>)>, bool>,
+        peer: Option<String>,
+        forwarded: Option<String>,
     ) -> Result<Either<f64, UpgradeRejection>> {
         let Some(request) = UpgradeRequest::from_lines(&head, hosts) else {
             // User code has put a line break into a header: no client can.
@@ -313,8 +358,17 @@ impl NativePlugin {
             let rejection = Rejection::new(RejectReason::BadRequest, message);
             return Ok(Either::B(self.count_rejection(&rejection, "GET")));
         };
-        Ok(match self.decide(&url, &request, &by_regexp)? {
-            Ok(handshake) => Either::A(self.add(handshake) as f64),
+        let peer = peer.as_deref().and_then(address_of);
+        let client = self.options.trusted_proxies.client_of(peer, forwarded.as_deref());
+        let mut known = Client { place: None, address: client.filter(|_| client != peer) };
+        Ok(match self.decide(&url, &request, &by_regexp, client, &mut known)? {
+            Ok(handshake) => {
+                let number = self.add(handshake);
+                if known.place.is_some() || known.address.is_some() {
+                    self.clients.borrow_mut().insert(number, known);
+                }
+                Either::A(number as f64)
+            }
             Err(rejection) => Either::B(self.count_rejection(&rejection, request.method)),
         })
     }
@@ -324,6 +378,8 @@ impl NativePlugin {
         url: &str,
         request: &UpgradeRequest<'_>,
         by_regexp: &Function<'_, FnArgs<(String, Option<u32>)>, bool>,
+        client: Option<IpAddr>,
+        known: &mut Client,
     ) -> Result<std::result::Result<Handshake, Rejection>> {
         let reject = |reason, message: &str| Ok(Err(Rejection::new(reason, message)));
         let route = match self.find(url) {
@@ -344,11 +400,28 @@ impl NativePlugin {
         if self.shutting_down.get() {
             return reject(RejectReason::ShuttingDown, "the server is shutting down");
         }
+        match self.find_place(client) {
+            Ok(place) => known.place = place,
+            Err(message) => return reject(RejectReason::Address, message),
+        }
         let own = own.as_ref().and_then(|own| own.capacity.as_ref());
         match self.has_room(own) {
             Ok(()) => Ok(Ok(handshake)),
             Err(message) => reject(RejectReason::Limit, message),
         }
+    }
+
+    /// Takes a place among those of a client's address. Who has none is not counted.
+    fn find_place(
+        &self,
+        client: Option<IpAddr>,
+    ) -> std::result::Result<Option<Arc<AddressPlace>>, &'static str> {
+        let Some((addresses, client)) = self.addresses.as_ref().zip(client) else {
+            return Ok(None);
+        };
+        addresses.take(client).map(Some).ok_or(
+            "too many WebSocket connections from this address: maxConnectionsPerIp is reached",
+        )
     }
 
     fn add(&self, handshake: Handshake) -> u64 {
@@ -467,6 +540,7 @@ impl NativePlugin {
             self.capacity.withdraw();
             self.on_route(handshake.route(), Capacity::withdraw);
         }
+        self.clients.borrow_mut().remove(&(handshake as u64));
     }
 
     /// Starts the engine and returns its hot functions. `on_wake` is called whenever events wait
@@ -575,6 +649,8 @@ impl NativePlugin {
     /// bridge where there is none, writes the 101 response and replays `replay`, the bytes that Node
     /// has read already. Where that throws, the handshake is as it was, unless it was over before.
     ///
+    /// `address` is that of the client, where a descriptor of its does not say it.
+    ///
     /// `protocol` is what a function of the application chose from the handshake's choices, and means
     /// nothing where there is no such function; `headers` alternates names and values of further
     /// response headers.
@@ -595,6 +671,7 @@ impl NativePlugin {
         protocol: Option<String>,
         headers: Vec<String>,
         replay: &[u8],
+        address: Option<String>,
     ) -> Result<Array<'env>> {
         let descriptor = fd.map(descriptor).transpose()?;
         let headers: Vec<(String, String)> =
@@ -612,6 +689,8 @@ impl NativePlugin {
         };
         let response = handshake.response(protocol.as_deref(), &headers);
         let response_bytes = response.len() as u32;
+        let client = self.clients.borrow().get(&number).cloned().unwrap_or_default();
+        let address = client.address.or_else(|| address_of(address.as_deref()?));
         let terms = rules.terms(handshake.deflate());
         let heartbeat = rules.heartbeat;
         let counted = own.as_ref().and_then(|own| own.capacity.as_ref()?.ledger());
@@ -626,9 +705,14 @@ impl NativePlugin {
                     (Source::Stream(key), Some(key))
                 }
             };
-            let welcome = Welcome { response, replay: replay.to_vec(), terms, heartbeat };
+            let (replay, address_place) = (replay.to_vec(), client.place);
+            let welcome = Welcome { response, replay, terms, heartbeat, address_place };
             let counted = route.zip(counted.as_ref());
-            Some((engine.adopt(source, welcome, counted)?, bridge))
+            let id = engine.adopt(source, welcome, counted)?;
+            if let Some(address) = address {
+                engine.set_remote_address(id, address);
+            }
+            Some((id, bridge))
         };
         let (id, bridge) = handle
             .with(adopt)
@@ -638,6 +722,7 @@ impl NativePlugin {
         if let Some((_, time)) = handshakes.take(number) {
             self.tally.accepted(time);
         }
+        self.clients.borrow_mut().remove(&number);
         let is_first = self.capacity.open() == 0;
         self.capacity.opened();
         self.on_route(route, Capacity::opened);
@@ -947,6 +1032,14 @@ impl NativePlugin {
             .unwrap_or(0) as f64
     }
 
+    /// The address of the peer. `null` where it has none, or is gone.
+    #[napi]
+    pub fn remote_address(&self, slot: u32, generation: u32) -> Option<String> {
+        self.with_engine(|engine| engine.remote_address(ConnectionId { slot, generation }))
+            .flatten()
+            .map(|address| address.to_string())
+    }
+
     /// Whether connections can be served.
     #[napi]
     pub fn is_healthy(&self) -> bool {
@@ -1000,6 +1093,12 @@ impl NativePlugin {
             bytes_received: totals.bytes_received as f64,
             bytes_sent: totals.bytes_sent as f64,
             dropped_messages: totals.dropped as f64,
+            rate_limited: RateLimitedStats {
+                closed: totals.rate_limited.closed as f64,
+                dropped: totals.rate_limited.dropped as f64,
+                paused: totals.rate_limited.paused as f64,
+            },
+            refused_proxy_headers: self.refused_headers.get(),
             buffered_amount: self.with_engine(Engine::total_buffered_amount).unwrap_or(0) as f64,
             backpressured_connections: self.with_engine(Engine::backpressured).unwrap_or(0),
             closing_connections: u32::try_from(closing).unwrap_or(u32::MAX),

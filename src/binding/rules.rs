@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::capacity::Capacity;
 use crate::handshake::{DeflateOptions, OriginRules, SubprotocolRule};
 use crate::protocol::DeflateParams;
-use crate::session::{Compression, Terms};
+use crate::session::{Compression, MessageRate, Terms};
 
 /// What holds for some connections.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub(super) struct Rules {
     pub heartbeat: u32,
     /// Longest message in bytes.
     pub max_message_size: u32,
+    /// How many messages one connection may send; `None` is no limit.
+    pub message_rate: Option<MessageRate>,
     pub origins: Rc<OriginRules>,
     pub protocols: Rc<SubprotocolRule>,
     /// `None` is no compression.
@@ -29,7 +31,8 @@ impl Rules {
             threshold: u32::try_from(threshold).unwrap_or(u32::MAX),
             level: level as u8,
         });
-        Terms { max_message_size: self.max_message_size, compression }
+        let Self { max_message_size, message_rate, .. } = *self;
+        Terms { max_message_size, message_rate, compression }
     }
 }
 
@@ -39,6 +42,7 @@ pub(super) struct RouteOptions {
     /// The inner `None` is no limit of the route's own, either.
     pub max_connections: Option<Option<u32>>,
     pub max_message_size: Option<u32>,
+    pub message_rate: Option<MessageRate>,
     pub origins: Option<OriginRules>,
     /// Indices of `allowOrigins` whose RegExp has to run in JavaScript.
     pub regexps_for_javascript: Vec<u32>,
@@ -59,6 +63,7 @@ impl RouteRules {
         let rules = Rules {
             heartbeat: options.heartbeat.unwrap_or(of_plugin.heartbeat),
             max_message_size: options.max_message_size.unwrap_or(of_plugin.max_message_size),
+            message_rate: options.message_rate.or(of_plugin.message_rate),
             origins: options.origins.map_or_else(|| of_plugin.origins.clone(), Rc::new),
             protocols: options.protocols.map_or_else(|| of_plugin.protocols.clone(), Rc::new),
             deflate: options.deflate.unwrap_or(of_plugin.deflate),

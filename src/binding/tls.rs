@@ -9,6 +9,7 @@ use napi_derive::napi;
 
 use super::options::pending;
 use super::plugin::NativePlugin;
+use super::proxy_protocol::PeerName;
 use crate::exchange::handshakes::{Client, Failure};
 use crate::exchange::oplog::Leave;
 use crate::tls::config::{
@@ -74,10 +75,12 @@ pub struct TlsClient {
     pub authorization_error: Option<&'static str>,
     /// The client's certificate chain in DER, its own first.
     pub peer_certificates: Vec<Buffer>,
+    /// Who it is, where a PROXY header said so.
+    pub proxied: Option<PeerName>,
 }
 
 impl From<Client> for TlsClient {
-    fn from(Client { plain, facts }: Client) -> Self {
+    fn from(Client { plain, facts, proxied }: Client) -> Self {
         Self {
             fd: plain.into_raw_fd(),
             protocol: facts.protocol,
@@ -88,6 +91,7 @@ impl From<Client> for TlsClient {
             resumed: facts.resumed,
             authorization_error: facts.authorization_error,
             peer_certificates: facts.peer_certificates.into_iter().map(Buffer::from).collect(),
+            proxied: proxied.map(PeerName::from),
         }
     }
 }
@@ -99,6 +103,8 @@ pub struct TlsFailure {
     pub reason: String,
     /// The client has done nothing wrong: this process is out of something.
     pub is_ours: bool,
+    /// It did not begin with the PROXY header that it had to.
+    pub lacks_header: bool,
 }
 
 /// What clients are shown, checked and ready. Connections that there are keep theirs.
@@ -126,13 +132,14 @@ pub fn tls_ciphers() -> Vec<&'static str> {
 #[napi]
 impl NativePlugin {
     /// Has an I/O thread speak TLS with a client, whose socket is duplicated. Returns the key of
-    /// the event that says that the handshake is over.
+    /// the event that says that the handshake is over. With `expects_header` a PROXY header comes first.
     #[napi]
-    pub fn secure(&self, fd: i32, context: &TlsContext) -> Result<u32> {
+    pub fn secure(&self, fd: i32, context: &TlsContext, expects_header: bool) -> Result<u32> {
         let socket = adopted::adopt(fd)
             .map_err(|error| Error::from_reason(format!("the socket cannot be taken: {error}")))?;
         let limit = self.options.handshake_timeout();
-        self.with_engine(|engine| engine.secure(socket, context.0.clone(), limit))
+        let config = context.0.clone();
+        self.with_engine(|engine| engine.secure(socket, config, expects_header, limit))
             .ok_or_else(|| Error::from_reason("the engine has not been started"))
     }
 
@@ -141,8 +148,13 @@ impl NativePlugin {
     pub fn secured(&self, key: u32) -> Either<TlsClient, TlsFailure> {
         match self.with_engine(|engine| engine.common().handshakes.take(key)).flatten() {
             Some(Ok(client)) => Either::A(client.into()),
-            Some(Err(Failure { reason, is_ours })) => Either::B(TlsFailure { reason, is_ours }),
-            None => Either::B(TlsFailure { reason: "nobody knows of it".into(), is_ours: true }),
+            Some(Err(Failure { reason, is_ours, lacks_header })) => {
+                Either::B(TlsFailure { reason, is_ours, lacks_header })
+            }
+            None => {
+                let reason = "nobody knows of it".into();
+                Either::B(TlsFailure { reason, is_ours: true, lacks_header: false })
+            }
         }
     }
 

@@ -1,12 +1,14 @@
 //! What the JavaScript thread asks of an engine.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::local_members::LocalMembers;
 use super::rooms::{Memberships, RoomName, Rooms, union};
@@ -17,7 +19,9 @@ use crate::exchange::inbox::{Batch, Wake, What};
 use crate::exchange::oplog::{Adoption, Broadcast, Except, Op, Source, StreamNews, Target};
 #[cfg(unix)]
 use crate::exchange::oplog::{Leave, Securing};
-use crate::exchange::{Common, ConnectionId, Generations, Ledger, Members, Settings, Totals};
+use crate::exchange::{
+    AddressPlace, Common, ConnectionId, Generations, Ledger, Members, Settings, Totals,
+};
 use crate::protocol::CloseFrame;
 use crate::session::{Account, Memory, Overflow, Terms};
 #[cfg(unix)]
@@ -38,6 +42,9 @@ pub struct Engine {
     ledger: Ledger,
     next_bridge: Cell<u32>,
     last_union: RefCell<Option<Union>>,
+    /// Addresses of peers, by slot, that their descriptor does not have: of those behind a proxy, and of
+    /// those whose bytes come another way.
+    addresses: RefCell<FxHashMap<u32, IpAddr>>,
     /// How long batches of events have waited for the JavaScript thread.
     waits: RefCell<Times>,
 }
@@ -62,14 +69,17 @@ pub struct Welcome {
     pub terms: Terms,
     /// Milliseconds between pings; zero means none.
     pub heartbeat: u32,
+    /// Its place among those of its address, where these are counted.
+    pub address_place: Option<Arc<AddressPlace>>,
 }
 
 #[cfg(test)]
 impl Welcome {
     /// For tests.
     pub fn of(response: &[u8]) -> Self {
-        let terms = Terms { max_message_size: 1024, compression: None };
-        Self { response: response.to_vec(), replay: Vec::new(), terms, heartbeat: 0 }
+        let terms = Terms { max_message_size: 1024, message_rate: None, compression: None };
+        let (response, replay) = (response.to_vec(), Vec::new());
+        Self { response, replay, terms, heartbeat: 0, address_place: None }
     }
 }
 
@@ -126,6 +136,7 @@ impl Engine {
             ledger: Ledger::new((0..count).map(|_| Arc::default())),
             next_bridge: Cell::new(0),
             last_union: RefCell::default(),
+            addresses: RefCell::default(),
             waits: RefCell::default(),
         })
     }
@@ -223,7 +234,7 @@ impl Engine {
         welcome: Welcome,
         counted: Option<(u32, &Ledger)>,
     ) -> Option<ConnectionId> {
-        let Welcome { response, replay, terms, heartbeat } = welcome;
+        let Welcome { response, replay, terms, heartbeat, address_place } = welcome;
         let account = Arc::new(Account::default());
         let bridged = matches!(source, Source::Stream(_));
         let thread = match &source {
@@ -234,10 +245,7 @@ impl Engine {
         };
         #[cfg(unix)]
         let socket = match &source {
-            // A compressor has to see every message, in order.
-            Source::Descriptor(socket) if terms.compression.is_none() => {
-                Some(LentSocket::of(socket))
-            }
+            Source::Descriptor(socket) => Some(LentSocket::of(socket)),
             _ => None,
         };
         let connection = SlotConnection {
@@ -260,17 +268,33 @@ impl Engine {
                 part.adopt(thread)
             }
         };
-        let adoption = Adoption { id, account, source, response, replay, terms, heartbeat, places };
+        let adoption = Adoption {
+            id,
+            account,
+            source,
+            response,
+            replay,
+            terms,
+            heartbeat,
+            places,
+            address_place,
+        };
         self.append(id, Op::Adopt(Box::new(adoption)));
         Some(id)
     }
 
     /// Has an I/O thread speak TLS with a client. Returns the key of the pump, which the event says
-    /// that comes once the handshake is over.
+    /// that comes once the handshake is over. `expects_header` says that a PROXY header comes first.
     #[cfg(unix)]
-    pub fn secure(&self, socket: OwnedFd, config: Arc<TlsConfig>, limit: Duration) -> u32 {
+    pub fn secure(
+        &self,
+        socket: OwnedFd,
+        config: Arc<TlsConfig>,
+        expects_header: bool,
+        limit: Duration,
+    ) -> u32 {
         let key = self.new_bridge();
-        let securing = Securing { key, socket, config, limit };
+        let securing = Securing { key, socket, config, expects_header, limit };
         self.threads[self.thread_of_pump(key)].append(Op::Secure(Box::new(securing)));
         key
     }
@@ -295,6 +319,7 @@ impl Engine {
     /// its own that counts it, if there is one.
     pub fn release(&self, id: ConnectionId) -> Option<u32> {
         let Vacated { bridged, counted } = self.slots.borrow_mut().vacate(id).unwrap_or_default();
+        self.addresses.borrow_mut().remove(&id.slot);
         self.bridged.set(self.bridged.get() - u32::from(bridged));
         self.append(id, Op::Release(id));
         counted
@@ -372,6 +397,21 @@ impl Engine {
     /// Bytes queued for the peer.
     pub fn buffered_amount(&self, id: ConnectionId) -> usize {
         self.account(id, Account::buffered).unwrap_or(0)
+    }
+
+    /// From now on the peer of a connection has this address, whatever its descriptor says.
+    pub fn set_remote_address(&self, id: ConnectionId, address: IpAddr) {
+        self.addresses.borrow_mut().insert(id.slot, address);
+    }
+
+    /// The address of the peer; `None` where it has none, or is gone.
+    pub fn remote_address(&self, id: ConnectionId) -> Option<IpAddr> {
+        let slots = self.slots.borrow();
+        let connection = slots.get(id)?;
+        let known = self.addresses.borrow().get(&id.slot).copied();
+        #[cfg(unix)]
+        let known = known.or_else(|| connection.socket.as_ref()?.peer_address());
+        known.filter(|_| connection.account.is_alive())
     }
 
     /// Appends the frame that `encode` writes behind the bytes of the log and whose range it

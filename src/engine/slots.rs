@@ -63,7 +63,8 @@ pub(super) struct SlotConnection {
     pub is_ready: bool,
     /// The number of the limit of its own that counts it, or [`NOT_COUNTED`].
     pub counted: u32,
-    /// Where this thread may write to it.
+    /// Where this thread writes to it when it has the [token](Account::writer), which it never gets where
+    /// messages are compressed; and who the peer is.
     #[cfg(unix)]
     pub socket: Option<LentSocket>,
 }

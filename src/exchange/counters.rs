@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::histograms::{SizeTotals, Sizes};
+use crate::session::RatePolicy;
 
 /// Totals since the engine was made, of one I/O thread. Only that thread adds to them, unless it says
 /// otherwise, so that nothing has to be locked per message; `dropped` is added to by both threads.
@@ -23,6 +24,10 @@ pub struct Counters {
     /// The same of what the JavaScript thread has written. Only that one adds to them.
     pub sizes_sent_alone: Sizes,
     dropped: AtomicU64,
+    /// Connections closed, messages dropped and pauses begun because peers sent too fast.
+    too_fast_closed: AtomicU64,
+    too_fast_dropped: AtomicU64,
+    too_fast_paused: AtomicU64,
     /// Connections whose socket takes no more for now.
     backpressured: AtomicU32,
 }
@@ -40,6 +45,8 @@ pub struct Totals {
     pub bytes_sent: u64,
     /// Messages dropped because a peer's queue was full.
     pub dropped: u64,
+    /// What has become of peers that sent too fast.
+    pub rate_limited: RateLimited,
     /// Connections ended because too much was kept for all of them. Not counted by thread.
     pub shed: u64,
 }
@@ -54,7 +61,31 @@ impl std::ops::Add for Totals {
             messages_sent: self.messages_sent + other.messages_sent,
             bytes_sent: self.bytes_sent + other.bytes_sent,
             dropped: self.dropped + other.dropped,
+            rate_limited: self.rate_limited + other.rate_limited,
             shed: self.shed + other.shed,
+        }
+    }
+}
+
+/// What has become of peers that sent more messages than they may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RateLimited {
+    /// Connections that were closed.
+    pub closed: u64,
+    /// Messages that were dropped.
+    pub dropped: u64,
+    /// How often a peer was not read for a while.
+    pub paused: u64,
+}
+
+impl std::ops::Add for RateLimited {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            closed: self.closed + other.closed,
+            dropped: self.dropped + other.dropped,
+            paused: self.paused + other.paused,
         }
     }
 }
@@ -88,6 +119,21 @@ impl Counters {
         self.dropped.fetch_add(messages, Relaxed);
     }
 
+    /// I/O thread: a peer has sent a message too many.
+    pub fn too_fast(&self, policy: RatePolicy) {
+        match policy {
+            RatePolicy::Close => add(&self.too_fast_closed, 1),
+            RatePolicy::Drop => add(&self.too_fast_dropped, 1),
+            // Told by whoever waits.
+            RatePolicy::Pause => {}
+        }
+    }
+
+    /// I/O thread: a peer that has sent as much as it may is not read for a while.
+    pub fn paused(&self) {
+        add(&self.too_fast_paused, 1);
+    }
+
     /// I/O thread: a peer reads more slowly than it is written to.
     pub fn backpressure_began(&self) {
         self.backpressured.fetch_add(1, Relaxed);
@@ -117,6 +163,11 @@ impl Counters {
                 + self.messages_sent_alone.load(Relaxed),
             bytes_sent: self.bytes_sent.load(Relaxed) + self.bytes_sent_alone.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
+            rate_limited: RateLimited {
+                closed: self.too_fast_closed.load(Relaxed),
+                dropped: self.too_fast_dropped.load(Relaxed),
+                paused: self.too_fast_paused.load(Relaxed),
+            },
             shed: 0,
         }
     }

@@ -1,5 +1,6 @@
 //! Connections whose TLS handshake is over, until the JavaScript thread takes them.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +18,8 @@ pub struct Failure {
     pub reason: String,
     /// The client has done nothing wrong: this process is out of something.
     pub is_ours: bool,
+    /// It did not begin with the PROXY header that it had to.
+    pub lacks_header: bool,
 }
 
 /// A client with whom TLS is spoken.
@@ -27,6 +30,8 @@ pub struct Client {
     pub plain: OwnedFd,
     /// What is known of the client.
     pub facts: Facts,
+    /// Who it is, where a PROXY header said so.
+    pub proxied: Option<SocketAddr>,
 }
 
 /// The outcomes of handshakes that nobody has taken, by the keys of their pumps. Bounded by how many

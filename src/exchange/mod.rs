@@ -4,6 +4,7 @@
 //! Each thread's own state is elsewhere: `engine` has that of the JavaScript thread, `io` that of an
 //! I/O thread.
 
+mod addresses;
 mod common;
 mod counters;
 #[cfg(unix)]
@@ -15,6 +16,7 @@ pub mod oplog;
 mod places;
 mod public_ids;
 
+pub use addresses::{AddressPlace, Addresses};
 pub use common::{Common, Pressure, Settings};
 pub use counters::{Counters, Totals};
 pub use ids::{ConnectionId, Generations, MAX_SLOTS, Members};

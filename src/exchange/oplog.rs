@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::addresses::AddressPlace;
 use super::ids::{ConnectionId, Members};
 use super::places::Places;
 use crate::protocol::CloseFrame;
@@ -64,7 +65,9 @@ pub struct Securing {
     pub socket: std::os::fd::OwnedFd,
     /// What it is shown.
     pub config: Arc<crate::tls::config::TlsConfig>,
-    /// How long the handshake may take.
+    /// A PROXY header stands before the client's first byte.
+    pub expects_header: bool,
+    /// How long the handshake may take, the header included.
     pub limit: std::time::Duration,
 }
 
@@ -97,6 +100,8 @@ pub struct Adoption {
     pub heartbeat: u32,
     /// What it takes up as long as it has a descriptor.
     pub places: Arc<Places>,
+    /// Its place among those of its address, where these are counted.
+    pub address_place: Option<Arc<AddressPlace>>,
 }
 
 /// One request to an I/O thread.

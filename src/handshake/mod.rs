@@ -7,11 +7,13 @@
 pub mod accept;
 pub mod extensions;
 mod fields;
+pub mod forwarded;
 mod host;
 pub mod opening;
 pub mod origin;
 pub mod path;
 pub mod pending;
+pub mod proxy_protocol;
 mod regexp;
 pub mod reject;
 pub mod request;
@@ -20,10 +22,12 @@ pub mod target;
 
 pub use accept::accept_response;
 pub use extensions::{Agreement, DeflateOptions, negotiate};
+pub use forwarded::{Subnet, SubnetError, TrustedProxies, address_of};
 pub use opening::Handshake;
 pub use origin::{OriginError, OriginProblem, OriginRules, OriginVerdict, RegExpSupport};
 pub use path::{PatternError, PatternProblem, RouteError, RouteTable, shape_of};
 pub use pending::Pending;
+pub use proxy_protocol::ProxyHeader;
 pub use reject::{Content, RejectReason, Rejection, SHOWN_CHARS, quoted, shown};
 pub use request::{REQUEST_HEADERS, UpgradeRequest};
 pub use subprotocol::{SubprotocolRule, offered_protocols};

@@ -33,6 +33,8 @@ pub enum RejectReason {
     Origin,
     /// As many connections as allowed are open already.
     Limit,
+    /// As many connections as allowed are open already from this address.
+    Address,
     /// `verifyClient` said no.
     Unauthorized,
     /// `verifyClient` threw, or its promise was rejected.
@@ -47,13 +49,14 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason, in declaration order.
-    pub const ALL: [RejectReason; 11] = [
+    pub const ALL: [RejectReason; 12] = [
         RejectReason::Method,
         RejectReason::BadRequest,
         RejectReason::Version,
         RejectReason::Path,
         RejectReason::Origin,
         RejectReason::Limit,
+        RejectReason::Address,
         RejectReason::Unauthorized,
         RejectReason::VerifyError,
         RejectReason::ShuttingDown,
@@ -70,6 +73,7 @@ impl RejectReason {
             RejectReason::Path => "path",
             RejectReason::Origin => "origin",
             RejectReason::Limit => "limit",
+            RejectReason::Address => "address",
             RejectReason::Unauthorized => "unauthorized",
             RejectReason::VerifyError => "verifyError",
             RejectReason::ShuttingDown => "shuttingDown",
@@ -90,6 +94,7 @@ impl RejectReason {
             RejectReason::Path => 404,
             RejectReason::Method => 405,
             RejectReason::Version => 426,
+            RejectReason::Address => 429,
             RejectReason::VerifyError => 500,
             RejectReason::Limit | RejectReason::ShuttingDown | RejectReason::Timeout => 503,
         }
@@ -104,6 +109,7 @@ impl RejectReason {
             RejectReason::Path => "Not Found",
             RejectReason::Method => "Method Not Allowed",
             RejectReason::Version => "Upgrade Required",
+            RejectReason::Address => "Too Many Requests",
             RejectReason::VerifyError => "Internal Server Error",
             RejectReason::Limit | RejectReason::ShuttingDown | RejectReason::Timeout => {
                 "Service Unavailable"

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use tokio::task::AbortHandle;
 
-use crate::exchange::{ConnectionId, Places};
+use crate::exchange::{AddressPlace, ConnectionId, Places};
 use crate::session::Session;
 use crate::transport::Transport;
 
@@ -79,15 +79,18 @@ impl Resumed {
     }
 }
 
-/// What a connection takes up as long as it has a descriptor.
+/// What a connection takes up as long as it has a descriptor. An enum, so that a place among those of an
+/// address takes no room where these are not counted.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    lingers: Cell<Lingers>,
+pub(super) enum Place {
+    /// Counted with the connections of the thread and its route.
+    Plain { lingers: Cell<Lingers>, places: Arc<Places> },
+    /// And with those of its address.
+    OfAddress { lingers: Cell<Lingers>, both: Box<(Arc<Places>, Arc<AddressPlace>)> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lingers {
+pub(super) enum Lingers {
     No,
     Yes,
     /// It did, until its place was wanted.
@@ -95,32 +98,60 @@ enum Lingers {
 }
 
 impl Place {
-    pub fn taken(places: Arc<Places>) -> Self {
-        Self { places, lingers: Cell::new(Lingers::No) }
+    pub fn taken(places: Arc<Places>, of_address: Option<Arc<AddressPlace>>) -> Self {
+        let lingers = Cell::new(Lingers::No);
+        match of_address {
+            None => Self::Plain { lingers, places },
+            Some(place) => Self::OfAddress { lingers, both: Box::new((places, place)) },
+        }
+    }
+
+    fn lingers(&self) -> &Cell<Lingers> {
+        let (Self::Plain { lingers, .. } | Self::OfAddress { lingers, .. }) = self;
+        lingers
+    }
+
+    fn places(&self) -> &Places {
+        match self {
+            Self::Plain { places, .. } => places,
+            Self::OfAddress { both, .. } => &both.0,
+        }
+    }
+
+    fn tell_address(&self, lingers: bool) {
+        if let Self::OfAddress { both, .. } = self {
+            both.1.set_lingers(lingers);
+        }
     }
 
     /// The connection makes room from now on when its place is wanted.
     pub fn linger(&self) {
-        if self.lingers.get() == Lingers::No {
-            self.lingers.set(Lingers::Yes);
-            self.places.linger_began();
+        if self.lingers().get() == Lingers::No {
+            self.lingers().set(Lingers::Yes);
+            self.places().linger_began();
+            self.tell_address(true);
         }
     }
 
     /// It has something to write after all.
     pub fn stop_lingering(&self) {
-        let before = self.lingers.replace(Lingers::No);
+        self.forget_lingering();
+        self.tell_address(false);
+    }
+
+    fn forget_lingering(&self) {
+        let before = self.lingers().replace(Lingers::No);
         if before != Lingers::No {
-            self.places.linger_ended(before == Lingers::CutShort);
+            self.places().linger_ended(before == Lingers::CutShort);
         }
     }
 
     /// Returns `true` if it has to make room now, where one of `wanted` is.
     pub fn cut_short(&self, wanted: &Places) -> bool {
-        let lingers = self.lingers.get() == Lingers::Yes && self.places.are_among(wanted);
+        let lingers = self.lingers().get() == Lingers::Yes && self.places().are_among(wanted);
         if lingers {
-            self.lingers.set(Lingers::CutShort);
-            self.places.cut_short();
+            self.lingers().set(Lingers::CutShort);
+            self.places().cut_short();
         }
         lingers
     }
@@ -129,9 +160,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // In this order: somebody who asks in between may let in one too many for a moment, but turns
-        // nobody away.
-        self.places.connection_went();
-        self.stop_lingering();
+        // nobody away. The place among those of an address goes behind this, at once.
+        self.places().connection_went();
+        self.forget_lingering();
     }
 }
 

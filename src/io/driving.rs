@@ -14,7 +14,7 @@ use super::state::IoThread;
 use super::turns::Turn;
 use crate::exchange::Places;
 use crate::exchange::inbox::What;
-use crate::session::{Appetite, Course, Effects, Events, Session};
+use crate::session::{Appetite, Course, Effects, Events, RatePolicy, Session};
 use crate::transport::{Ready, Transport};
 
 /// Once our side is done, how long the peer has to end its own before the descriptor is closed.
@@ -128,7 +128,7 @@ async fn read_until_done(Reading { io, connection }: &Reading) {
         let Connection { session, transport, .. } = &**connection;
         let appetite = {
             let session = session.borrow();
-            let appetite = session.appetite(&io.resources.borrow());
+            let appetite = session.appetite(io.now_for(&session), &io.resources.borrow());
             // Those of a connection that waits for its own handler keep nobody else waiting.
             let waits = appetite == Appetite::Unread;
             unread.set(if waits { session.unread() } else { 0 });
@@ -138,9 +138,13 @@ async fn read_until_done(Reading { io, connection }: &Reading) {
             Appetite::Done => return,
             // The rare waits are boxed: their room would be kept for each connection that rests.
             Appetite::Held => connection.resumed.wait().await,
+            Appetite::Limited(pause) => {
+                io.counters.paused();
+                Box::pin(wait_for_rate(connection, pause)).await;
+            }
             Appetite::Unread => {
                 turn.wait_to_go_on().await;
-                if session.borrow().appetite(&io.resources.borrow()) == Appetite::Unread {
+                if io.appetite(connection) == Appetite::Unread {
                     receive(io, connection, None);
                     // Others get their turn, as after a read that filled the buffer.
                     tokio::task::yield_now().await;
@@ -152,8 +156,7 @@ async fn read_until_done(Reading { io, connection }: &Reading) {
                 turn.wait_to_read().await;
                 // While this waited, others may have filled what there was room for, and JavaScript
                 // may have ended the connection.
-                let appetite = session.borrow().appetite(&io.resources.borrow());
-                if let Appetite::Hungry(most) = appetite
+                if let Appetite::Hungry(most) = io.appetite(connection)
                     && io.reads()
                     && read_once(io, connection, most, &mut ready)
                 {
@@ -161,6 +164,29 @@ async fn read_until_done(Reading { io, connection }: &Reading) {
                 }
             }
         }
+    }
+}
+
+/// Lets a peer wait that has sent as much as it may, unless the connection begins to close: then its
+/// answer has to be read.
+async fn wait_for_rate(connection: &Connection, pause: u64) {
+    // Its pong may be there.
+    connection.marks.waits_to_read.set(true);
+    // Running out of time is what this waits for.
+    let _ = tokio::time::timeout(Duration::from_millis(pause), connection.resumed.wait()).await;
+    connection.marks.waits_to_read.set(false);
+}
+
+impl IoThread {
+    /// Whether the session of a connection wants bytes now.
+    fn appetite(&self, connection: &Connection) -> Appetite {
+        let session = connection.session.borrow();
+        session.appetite(self.now_for(&session), &self.resources.borrow())
+    }
+
+    /// The time in milliseconds, where it means something to a session.
+    fn now_for(&self, session: &Session) -> u64 {
+        if session.asks_for_time() { self.timers.now() } else { 0 }
     }
 }
 
@@ -210,10 +236,11 @@ fn receive(io: &Rc<IoThread>, connection: &Rc<Connection>, bytes: Option<&mut [u
     let mut posting = Posting { io, connection, messages: 0, payload: 0 };
     let effects = {
         let session = &mut connection.session.borrow_mut();
+        let now = io.now_for(session);
         let resources = &mut io.resources.borrow_mut();
         match bytes {
-            Some(bytes) => session.receive(bytes, &mut posting, resources),
-            None => session.go_on(&mut posting, resources),
+            Some(bytes) => session.receive(bytes, now, &mut posting, resources),
+            None => session.go_on(now, &mut posting, resources),
         }
     };
     let Posting { messages, payload, .. } = posting;
@@ -258,6 +285,10 @@ impl Events for Posting<'_> {
     fn pong(&mut self, pinged_at: u64) {
         let micros = self.io.timers.now_micros().saturating_sub(pinged_at);
         self.io.tell_news(self.connection, What::Pong(micros.try_into().unwrap_or(u32::MAX)));
+    }
+
+    fn too_fast(&mut self, policy: RatePolicy) {
+        self.io.counters.too_fast(policy);
     }
 
     fn is_full(&self) -> bool {

@@ -142,9 +142,18 @@ impl IoThread {
     }
 
     fn adopt(self: &Rc<Self>, adoption: Adoption) {
-        let Adoption { id, account, source, response, mut replay, terms, heartbeat, places } =
-            adoption;
-        let place = Place::taken(places);
+        let Adoption {
+            id,
+            account,
+            source,
+            response,
+            mut replay,
+            terms,
+            heartbeat,
+            places,
+            address_place,
+        } = adoption;
+        let place = Place::taken(places, address_place);
         let transport = match self.transport(source, &mut replay) {
             Ok(transport) => transport,
             Err(error) => {

@@ -7,10 +7,8 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -20,6 +18,7 @@ use super::state::IoThread;
 use crate::exchange::handshakes::{Client, Failure, Outcome};
 use crate::exchange::inbox::What;
 use crate::exchange::oplog::{Leave, Pumped, Securing};
+use crate::handshake::proxy_protocol::{self, ProxyHeader};
 use crate::tls::config::TlsConfig;
 use crate::transport::adopted::{self, Adopted, ReadyGuard};
 use crate::transport::secured::{Secured, SecuredReady};
@@ -33,6 +32,9 @@ const MAX_GREETING_BYTES: usize = 32 << 20;
 
 /// What any client needs for its hello, and most servers for their certificates.
 const USUAL_GREETING: usize = 8 << 10;
+
+/// Bytes of a PROXY header that are looked at at a time: more than most have.
+const HEADER_BYTES: usize = 256;
 
 /// Most connections with clients that have broken TLS which are seen off: the others are just closed.
 const MAX_SEEN_OFF: usize = 1024;
@@ -55,10 +57,11 @@ impl IoThread {
     pub fn secure(self: &Rc<Self>, securing: Securing) {
         let io = self.clone();
         tokio::task::spawn_local(async move {
-            let Securing { key, socket, config, limit } = securing;
+            let key = securing.key;
             let guard = PanicGuard { io: &io, key, is_pumping: false };
-            let (outcome, refused) = match shake_hands(&io, socket, &config, limit).await {
-                Ok(secured) => (io.begin_pumping(key, secured, &config), None),
+            let config = securing.config.clone();
+            let (outcome, refused) = match shake_hands(&io, securing).await {
+                Ok((secured, proxied)) => (io.begin_pumping(key, secured, proxied, &config), None),
                 Err((failure, refused)) => (Err(failure), refused),
             };
             drop(guard);
@@ -84,6 +87,7 @@ impl IoThread {
         self: &Rc<Self>,
         key: u32,
         secured: Rc<Secured>,
+        proxied: Option<SocketAddr>,
         config: &TlsConfig,
     ) -> Outcome {
         let facts = secured.facts(config).ok_or_else(|| client("it was not completed"))?;
@@ -99,7 +103,7 @@ impl IoThread {
         let carrying = carry(self.clone(), key, secured.clone(), plain.clone(), node_left.clone());
         let carrier = tokio::task::spawn_local(carrying).abort_handle();
         self.pumps.borrow_mut().insert(key, Pump { secured, plain, carrier, node_left });
-        Ok(Client { plain: theirs, facts })
+        Ok(Client { plain: theirs, facts, proxied })
     }
 
     /// Ends a pump for a connection that goes on as a WebSocket connection. What Node has written goes
@@ -172,7 +176,8 @@ impl Drop for PanicGuard<'_> {
             io.left.notify_one();
             io.tell_of_pump(key, What::Lost);
         } else {
-            let failure = Failure { reason: "a fault of the engine".into(), is_ours: true };
+            let reason = "a fault of the engine".into();
+            let failure = Failure { reason, is_ours: true, lacks_header: false };
             io.tell_outcome(key, Err(failure));
         }
     }
@@ -180,35 +185,78 @@ impl Drop for PanicGuard<'_> {
 
 /// A client with whom there is no TLS.
 fn client(reason: impl ToString) -> Failure {
-    Failure { reason: reason.to_string(), is_ours: false }
+    Failure { reason: reason.to_string(), is_ours: false, lacks_header: false }
 }
 
 /// Something that this process lacks.
 fn own(error: io::Error) -> Failure {
-    Failure { reason: format!("the socket cannot be served: {error}"), is_ours: true }
+    let reason = format!("the socket cannot be served: {error}");
+    Failure { reason, is_ours: true, lacks_header: false }
 }
 
-/// The handshake, within its limit. Whom it fails with may have to be seen off.
+/// The handshake, within its limit, and who the client is where a PROXY header says so. Whom it fails with
+/// may have to be seen off.
 async fn shake_hands(
     io: &IoThread,
-    socket: OwnedFd,
-    config: &TlsConfig,
-    limit: Duration,
-) -> Result<Rc<Secured>, (Failure, Option<Rc<Secured>>)> {
+    securing: Securing,
+) -> Result<(Rc<Secured>, Option<SocketAddr>), (Failure, Option<Rc<Secured>>)> {
+    let Securing { socket, config, expects_header, limit, .. } = securing;
     let failed = |error| (own(error), None);
     let socket = Adopted::watch(socket.into()).map_err(failed)?;
     let greeting = async {
         // Who says nothing costs no more than his descriptor.
         drop(socket.readable().await.map_err(failed)?);
+        let mut proxied = None;
+        if expects_header {
+            proxied = take_proxy_header(&socket).await.map_err(|failure| (failure, None))?;
+        }
         let buffers = io.tls_buffers.get_or_init(Rc::default).clone();
-        let secured = Rc::new(Secured::new(socket, config, buffers).map_err(failed)?);
+        let secured = Rc::new(Secured::new(socket, &config, buffers).map_err(failed)?);
         match greet(io, &secured).await {
-            Ok(()) => Ok(secured),
+            Ok(()) => Ok((secured, proxied)),
             Err(error) => Err((client(error), Some(secured))),
         }
     };
     let late = |_| Err((client("it was not completed in time"), None));
     tokio::time::timeout(limit, greeting).await.unwrap_or_else(late)
+}
+
+/// Takes the PROXY header at the beginning of a connection, and no byte behind it. Returns who the client
+/// is, if the header says so.
+async fn take_proxy_header(socket: &Adopted) -> Result<Option<SocketAddr>, Failure> {
+    let refused = |reason: &str| {
+        let reason = format!("the PROXY header is refused: {reason}");
+        Failure { reason, is_ours: false, lacks_header: true }
+    };
+    let mut header = Vec::new();
+    loop {
+        let mut ready = socket.readable().await.map_err(own)?;
+        let taken = header.len();
+        header.resize(taken + HEADER_BYTES, 0);
+        match socket.peek(&mut header[taken..]) {
+            Ok(0) => return Err(refused("the connection has ended")),
+            Ok(count) => header.truncate(taken + count),
+            Err(error) => {
+                header.truncate(taken);
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => ready.clear_ready(),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(refused("the connection is lost")),
+                }
+                continue;
+            }
+        }
+        let found = proxy_protocol::read(&header).map_err(refused)?;
+        let len = match found {
+            ProxyHeader::Incomplete => header.len(),
+            ProxyHeader::Complete { len, .. } => len,
+        };
+        // They are there.
+        socket.read(&mut header[taken..len]).map_err(own)?;
+        if let ProxyHeader::Complete { client, .. } = found {
+            return Ok(client);
+        }
+    }
 }
 
 async fn greet(io: &IoThread, secured: &Secured) -> io::Result<()> {

@@ -164,7 +164,7 @@ mod tests {
         limits: Limits { max_backpressure: 1 << 20, overflow: Overflow::Close, pong_timeout: 0 },
     };
 
-    const TERMS: Terms = Terms { max_message_size: 1 << 20, compression: None };
+    const TERMS: Terms = Terms { max_message_size: 1 << 20, message_rate: None, compression: None };
 
     /// More of them do not fit.
     const MESSAGE: usize = 1 << 20;
@@ -189,7 +189,7 @@ mod tests {
             Session::new(Arc::<Account>::default(), b"", TERMS, false, resources)
         };
         let transport = Transport::Bridged(Rc::new(Bridge::new(slot, Box::new(|_| {}))));
-        Rc::new(Connection::new(id, session, transport, Place::taken(Arc::default())))
+        Rc::new(Connection::new(id, session, transport, Place::taken(Arc::default(), None)))
     }
 
     /// As if a message of this connection were read.

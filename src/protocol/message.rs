@@ -12,6 +12,10 @@ pub trait Sink {
     fn message(&mut self, is_text: bool, payload: &[u8]);
     /// A whole message that had to be put together from several inputs or fragments.
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>);
+    /// A data frame with `len` bytes of payload has begun that is not the last of its message.
+    fn fragment(&mut self, len: u64) {
+        let _ = len;
+    }
     /// A ping, to be answered with a pong of the same payload.
     fn ping(&mut self, payload: &[u8]);
     /// A pong.
@@ -180,7 +184,7 @@ impl Assembler {
             return Ok(rest);
         }
         let mut unfinished = Box::<Unfinished>::default();
-        self.begin(&mut unfinished, header)?;
+        self.begin(&mut unfinished, header, sink)?;
         // At once, as an empty payload has no bytes that would bring us back here.
         let rest = self.read_payload(&mut unfinished, rest, sink)?;
         self.keep_if_unfinished(unfinished);
@@ -204,7 +208,7 @@ impl Assembler {
         sink: &mut impl Sink,
     ) -> Result<&'a mut [u8], Violation> {
         let rest = match unfinished.frame {
-            None => self.read_header(&mut unfinished, input)?,
+            None => self.read_header(&mut unfinished, input, sink)?,
             Some(_) => input,
         };
         let rest = match unfinished.frame {
@@ -219,6 +223,7 @@ impl Assembler {
         &mut self,
         unfinished: &mut Unfinished,
         input: &'a mut [u8],
+        sink: &mut impl Sink,
     ) -> Result<&'a mut [u8], Violation> {
         let had = unfinished.header_len;
         let take = input.len().min(MAX_CLIENT_HEADER - had);
@@ -230,14 +235,19 @@ impl Assembler {
             }
             Some((header, header_len)) => {
                 unfinished.header_len = 0;
-                self.begin(unfinished, header)?;
+                self.begin(unfinished, header, sink)?;
                 Ok(&mut input[header_len - had..])
             }
         }
     }
 
     /// A header is complete: checks that the frame may stand here and is not too long.
-    fn begin(&self, unfinished: &mut Unfinished, header: FrameHeader) -> Result<(), Violation> {
+    fn begin(
+        &self,
+        unfinished: &mut Unfinished,
+        header: FrameHeader,
+        sink: &mut impl Sink,
+    ) -> Result<(), Violation> {
         match (header.opcode, &unfinished.message) {
             (Opcode::Continuation, None) => {
                 return Err(Violation::protocol("continuation without a message to continue"));
@@ -257,6 +267,9 @@ impl Assembler {
                 unfinished.message = Some(Message::new(is_text, header.compressed));
             }
             _ => {}
+        }
+        if !header.fin {
+            sink.fragment(header.len);
         }
         unfinished.frame = Some(Frame {
             fin: header.fin,

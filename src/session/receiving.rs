@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use super::liveness::Liveness;
+use super::rate::{MessageRate, RateLimiter, RatePolicy};
 use super::resources::Resources;
 use super::sending::Sender;
-use crate::protocol::{Assembler, CloseFrame, Opcode, Sink, Violation};
+use crate::protocol::{Assembler, CloseFrame, Opcode, Sink, Violation, close};
 
 /// With so many bytes in the queue, a ping is not answered at once: of those that one read brings
 /// from then on, only the last one is (RFC 6455 §5.5.3).
@@ -25,12 +26,24 @@ const READ_WHILE_HELD: usize = 4 << 10;
 /// What a held message costs beside its content, so that empty ones count as well.
 const HELD_MESSAGE: usize = 64;
 
+/// Where there is a [`MessageRate`], so many bytes are read at a time: what has been
+/// read of a peer that has to wait is kept as long as it waits.
+const READ_WHILE_LIMITED: usize = 16 << 10;
+
+const TOO_FAST: Violation = Violation {
+    code: close::POLICY_VIOLATION,
+    reason: "messageRate exceeded: the peer sends too fast",
+};
+
 /// Takes the messages of a session, in the order of the wire.
 pub trait Events {
     /// A message that lies in the input: copy what is to be kept. Text is valid UTF-8.
     fn message(&mut self, is_text: bool, payload: &[u8]);
     /// A message that has its own memory.
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>);
+    /// The peer has sent more than its [`MessageRate`] allows: a message is not
+    /// taken, or the connection ends.
+    fn too_fast(&mut self, policy: RatePolicy);
     /// The peer has answered a ping that was sent at this time: see [`Session::pinged`](super::Session).
     fn pong(&mut self, pinged_at: u64);
     /// Whether it takes no more for now. Asked between two messages: a kilobyte of input may be a
@@ -47,6 +60,8 @@ pub enum Appetite {
     Hungry(usize),
     /// It takes none until JavaScript's handler is ready for messages, or has taken some.
     Held,
+    /// It takes none for so many milliseconds, as the peer has sent as much as it may.
+    Limited(u64),
     /// It takes none any more.
     Done,
 }
@@ -83,6 +98,8 @@ pub(super) struct Receiver {
     /// What has come and not been parsed, because JavaScript took no more.
     unread: Vec<u8>,
     handler: Handler,
+    /// Where there is a [`MessageRate`].
+    limiter: Option<Box<RateLimiter>>,
 }
 
 /// What came of some bytes.
@@ -94,16 +111,33 @@ pub(super) struct Received {
 }
 
 impl Receiver {
-    pub fn new(assembler: Assembler) -> Self {
-        Self { assembler, unread: Vec::new(), handler: Handler::Awaited(0) }
+    pub fn new(assembler: Assembler, rate: Option<MessageRate>) -> Self {
+        let limiter = rate.map(|rate| Box::new(RateLimiter::new(rate)));
+        Self { assembler, unread: Vec::new(), handler: Handler::Awaited(0), limiter }
     }
 
-    pub fn appetite(&self, resources: &Resources) -> Appetite {
+    /// Whether it has to be told the time.
+    pub fn is_limited(&self) -> bool {
+        self.limiter.is_some()
+    }
+
+    /// `open` tells whether messages count.
+    pub fn appetite(&self, open: bool, now: u64, resources: &Resources) -> Appetite {
         let room = self.handler.room(resources);
-        match (room, self.unread.is_empty()) {
-            (0, _) => Appetite::Held,
-            (_, false) => Appetite::Unread,
-            (room, true) => Appetite::Hungry(room.max(READ_WHILE_HELD)),
+        if room == 0 {
+            return Appetite::Held;
+        }
+        let most = match self.limiter.as_deref().filter(|_| open) {
+            None => usize::MAX,
+            Some(limiter) => match limiter.pause(now) {
+                0 => READ_WHILE_LIMITED,
+                pause => return Appetite::Limited(pause),
+            },
+        };
+        if self.unread.is_empty() {
+            Appetite::Hungry(room.max(READ_WHILE_HELD).min(most))
+        } else {
+            Appetite::Unread
         }
     }
 
@@ -197,9 +231,13 @@ impl Receiver {
 
     fn parse(&mut self, bytes: &mut [u8], intake: Intake<'_, impl Events>) -> (usize, Received) {
         intake.liveness.heard();
-        let mut parsing = Parsing { handler: &mut self.handler, intake, write: false, close: None };
+        let limiter = self.limiter.as_deref_mut().filter(|_| intake.open);
+        let handler = &mut self.handler;
+        let mut parsing =
+            Parsing { handler, limiter, intake, write: false, close: None, too_fast: false };
         let result = self.assembler.feed(bytes, &mut parsing);
         let over = match (result, parsing.close.take()) {
+            _ if parsing.too_fast => Some(Err(TOO_FAST)),
             (Err(violation), _) => Some(Err(violation)),
             (Ok(_), Some(frame)) => Some(Ok(frame)),
             (Ok(_), None) => None,
@@ -242,6 +280,8 @@ pub(super) struct Intake<'a, E> {
     pub liveness: &'a mut Liveness,
     pub resources: &'a mut Resources,
     pub events: &'a mut E,
+    /// The time in milliseconds, where the peer is limited.
+    pub now: u64,
     /// Whether messages count: what arrives after we started to close is dropped, as in browsers.
     pub open: bool,
 }
@@ -249,28 +289,53 @@ pub(super) struct Intake<'a, E> {
 /// Where the assembler puts what it finds.
 struct Parsing<'a, E> {
     handler: &'a mut Handler,
+    /// Where the peer is limited, and messages count.
+    limiter: Option<&'a mut RateLimiter>,
     intake: Intake<'a, E>,
     write: bool,
     close: Option<CloseFrame>,
+    /// The peer has sent so fast that the connection ends.
+    too_fast: bool,
+}
+
+impl<E: Events> Parsing<'_, E> {
+    /// Whether a message that has come counts, and is not one too many.
+    fn takes_message(&mut self) -> bool {
+        self.intake.open && self.takes(RateLimiter::takes_message)
+    }
+
+    fn takes(&mut self, takes: impl FnOnce(&mut RateLimiter, u64) -> bool) -> bool {
+        let Some(limiter) = &mut self.limiter else { return true };
+        let taken = takes(limiter, self.intake.now);
+        if !taken && !self.too_fast {
+            self.too_fast = limiter.policy() == RatePolicy::Close;
+            self.intake.events.too_fast(limiter.policy());
+        }
+        taken
+    }
 }
 
 impl<E: Events> Sink for Parsing<'_, E> {
     fn message(&mut self, is_text: bool, payload: &[u8]) {
-        if self.intake.open {
+        if self.takes_message() {
             self.handler.took(payload.len(), self.intake.resources);
             self.intake.events.message(is_text, payload);
         }
     }
 
     fn assembled(&mut self, is_text: bool, payload: Vec<u8>) {
-        if self.intake.open {
+        if self.takes_message() {
             self.handler.took(payload.len(), self.intake.resources);
             self.intake.events.assembled(is_text, payload);
         }
     }
 
+    fn fragment(&mut self, len: u64) {
+        self.takes(|limiter, now| limiter.takes_fragment(len, now));
+    }
+
     fn ping(&mut self, payload: &[u8]) {
-        if !self.intake.open {
+        if !self.intake.open || !self.takes(RateLimiter::takes_control) {
             return;
         }
         let queued = self.intake.sender.account.buffered();
@@ -283,6 +348,7 @@ impl<E: Events> Sink for Parsing<'_, E> {
     }
 
     fn pong(&mut self, payload: &[u8]) {
+        self.takes(RateLimiter::takes_control);
         self.intake.sender.account.mark_alive();
         if let Some(pinged_at) = self.intake.liveness.answered_at(payload) {
             self.intake.events.pong(pinged_at);
@@ -294,7 +360,11 @@ impl<E: Events> Sink for Parsing<'_, E> {
     }
 
     fn is_full(&self) -> bool {
-        self.intake.open && self.handler.room(self.intake.resources) == 0
-            || self.intake.events.is_full()
+        let Self { handler, limiter, intake, too_fast, .. } = self;
+        let Intake { resources, now, open, .. } = intake;
+        *too_fast
+            || *open && handler.room(resources) == 0
+            || limiter.as_deref().is_some_and(|limiter| limiter.pause(*now) > 0)
+            || intake.events.is_full()
     }
 }

@@ -99,14 +99,14 @@ impl Session {
         pumped: bool,
         resources: &mut Resources,
     ) -> Self {
-        let Terms { max_message_size, compression } = terms;
+        let Terms { max_message_size, message_rate, compression } = terms;
         let assembler = match compression {
             Some(how) => Assembler::with_deflate(max_message_size, how.params),
             None => Assembler::new(max_message_size),
         };
         let mut sender = Sender::new(account, pumped, compression);
         sender.queue_response(response, resources);
-        let receiver = Receiver::new(assembler);
+        let receiver = Receiver::new(assembler, message_rate);
         let liveness = Liveness::new(pumped);
         let phase = Phase::Open;
         let mut session = Self { phase, receiver, sender, liveness, kept: 0 };
@@ -134,10 +134,18 @@ impl Session {
         matches!(self.phase, Phase::Over)
     }
 
-    /// Whether it wants bytes of the peer.
-    pub fn appetite(&self, resources: &Resources) -> Appetite {
+    /// Whether the time means anything to [`Self::appetite`] and whatever takes bytes; otherwise any
+    /// will do.
+    pub fn asks_for_time(&self) -> bool {
+        self.receiver.is_limited()
+    }
+
+    /// Whether it wants bytes of the peer at `now`, in milliseconds.
+    pub fn appetite(&self, now: u64, resources: &Resources) -> Appetite {
         match self.phase {
-            Phase::Open | Phase::Closing(_) => self.receiver.appetite(resources),
+            Phase::Open | Phase::Closing(_) => {
+                self.receiver.appetite(self.is_open(), now, resources)
+            }
             Phase::Answering { .. } | Phase::Draining { .. } | Phase::Over => Appetite::Done,
         }
     }
@@ -163,28 +171,34 @@ impl Session {
 
     // Bytes of the peer.
 
-    /// Takes bytes of the peer, as [`Self::appetite`] allowed. What JavaScript has no room for is
-    /// kept.
+    /// Takes bytes of the peer, as [`Self::appetite`] allowed. What JavaScript has no room for, and
+    /// what the peer has sent too early, is kept.
     pub fn receive(
         &mut self,
         bytes: &mut [u8],
+        now: u64,
         events: &mut impl Events,
         resources: &mut Resources,
     ) -> Effects {
         if !self.reads() {
             return Effects::default();
         }
-        let (receiver, intake) = self.intake(events, resources);
+        let (receiver, intake) = self.intake(now, events, resources);
         let received = receiver.receive(bytes, intake);
         self.after(received, resources)
     }
 
     /// Goes on with bytes that were kept.
-    pub fn go_on(&mut self, events: &mut impl Events, resources: &mut Resources) -> Effects {
+    pub fn go_on(
+        &mut self,
+        now: u64,
+        events: &mut impl Events,
+        resources: &mut Resources,
+    ) -> Effects {
         if !self.reads() {
             return Effects::default();
         }
-        let (receiver, intake) = self.intake(events, resources);
+        let (receiver, intake) = self.intake(now, events, resources);
         let received = receiver.go_on(intake);
         self.after(received, resources)
     }
@@ -195,12 +209,13 @@ impl Session {
 
     fn intake<'a, E>(
         &'a mut self,
+        now: u64,
         events: &'a mut E,
         resources: &'a mut Resources,
     ) -> (&'a mut Receiver, Intake<'a, E>) {
         let open = self.is_open();
         let Self { receiver, sender, liveness, .. } = self;
-        (receiver, Intake { sender, liveness, resources, events, open })
+        (receiver, Intake { sender, liveness, resources, events, now, open })
     }
 
     fn after(&mut self, received: Received, resources: &mut Resources) -> Effects {
@@ -638,7 +653,7 @@ impl Session {
 
     /// Where nobody reads, the pong may well be there: the peer gets its time again.
     fn give_time_again(&mut self, now: u64, reads: bool, resources: &Resources) -> Option<Effects> {
-        if reads && matches!(self.receiver.appetite(resources), Appetite::Hungry(_)) {
+        if reads && matches!(self.appetite(now, resources), Appetite::Hungry(_)) {
             return None;
         }
         self.liveness.wait_from(now);

@@ -1,5 +1,6 @@
 //! What holds for one connection from its beginning: its route may have said it.
 
+use super::rate::MessageRate;
 use crate::protocol::{DeflateParams, Deflater, EncodedFrame, Frames};
 
 /// What holds for one connection, set once.
@@ -7,6 +8,8 @@ use crate::protocol::{DeflateParams, Deflater, EncodedFrame, Frames};
 pub struct Terms {
     /// Longest message in bytes, over all its fragments.
     pub max_message_size: u32,
+    /// How many messages the peer may send; `None` is no limit.
+    pub message_rate: Option<MessageRate>,
     /// How messages are compressed, where that was agreed on.
     pub compression: Option<Compression>,
 }

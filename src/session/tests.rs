@@ -23,6 +23,8 @@ enum Step<'a> {
     InboxFull(bool),
     /// Bytes that were kept are parsed.
     GoOn,
+    /// So many milliseconds pass.
+    Passes(u64),
     HandlerReady,
     /// The same at a time.
     HandlerReadyAt(u64),
@@ -75,6 +77,10 @@ impl Events for Heard {
         self.message(is_text, &payload);
     }
 
+    fn too_fast(&mut self, policy: RatePolicy) {
+        self.words.push(format!("too fast: {policy:?}"));
+    }
+
     fn pong(&mut self, pinged_at: u64) {
         self.words.push(format!("pong of {pinged_at}"));
     }
@@ -89,6 +95,7 @@ struct Rig {
     resources: Resources,
     account: Arc<Account>,
     heard: Heard,
+    now: u64,
     /// The transport takes no more.
     stuck: bool,
 }
@@ -105,7 +112,7 @@ const DEFLATE: DeflateParams = DeflateParams {
 /// With these parameters of permessage-deflate.
 fn terms(deflate: Option<DeflateParams>) -> Terms {
     let compression = deflate.map(|params| Compression { params, threshold: 0, level: 6 });
-    Terms { max_message_size: 1 << 20, compression }
+    Terms { max_message_size: 1 << 20, message_rate: None, compression }
 }
 
 impl Rig {
@@ -114,11 +121,15 @@ impl Rig {
     }
 
     fn of(limits: Limits, deflate: Option<DeflateParams>, pumped: bool) -> Self {
+        Self::of_terms(terms(deflate), limits, pumped)
+    }
+
+    fn of_terms(terms: Terms, limits: Limits, pumped: bool) -> Self {
         let memory = Arc::new(Memory::new(1 << 20));
         let mut resources = Resources::new(limits, memory);
         let account = Arc::new(Account::default());
-        let session = Session::new(account.clone(), b"", terms(deflate), pumped, &mut resources);
-        Self { session, resources, account, heard: Heard::default(), stuck: false }
+        let session = Session::new(account.clone(), b"", terms, pumped, &mut resources);
+        Self { session, resources, account, heard: Heard::default(), now: 0, stuck: false }
     }
 
     /// Takes a step, and tells what came of it.
@@ -141,14 +152,15 @@ impl Rig {
     }
 
     fn act(&mut self, step: Step<'_>) -> Effects {
-        let Self { session, resources, account, heard, .. } = self;
+        let Self { session, resources, account, heard, now, .. } = self;
         match step {
             Peer(bytes) => {
-                return session.receive(&mut bytes.to_vec(), heard, resources);
+                return session.receive(&mut bytes.to_vec(), *now, heard, resources);
             }
             PeerEnds => return session.peer_ended(resources),
             InboxFull(full) => heard.full = full,
-            GoOn => return session.go_on(heard, resources),
+            GoOn => return session.go_on(*now, heard, resources),
+            Passes(millis) => *now += millis,
             HandlerReady => return session.handler_is_ready(0, resources),
             HandlerReadyAt(now) => return session.handler_is_ready(now, resources),
             Pace => {
@@ -224,7 +236,7 @@ impl Rig {
     }
 
     fn appetite(&self) -> Appetite {
-        self.session.appetite(&self.resources)
+        self.session.appetite(self.now, &self.resources)
     }
 
     /// What the transport takes of what is queued.
@@ -502,17 +514,17 @@ fn messages_held_for_handlers_are_bounded_together() {
         .map(|_| Session::new(Arc::default(), b"", terms(None), false, &mut resources))
         .collect();
     for session in &mut sessions {
-        let _ = session.receive(&mut long.clone(), &mut heard, &mut resources);
+        let _ = session.receive(&mut long.clone(), 0, &mut heard, &mut resources);
     }
     assert_eq!(heard.words.len(), MAX_HELD_BY_ALL >> 20);
     resources.tell();
     assert!(resources.memory.used() >= 20 << 20, "what is held, and what has not been parsed");
     // One of those that wait has a handler that is ready.
     let last = &mut sessions[19];
-    assert_eq!(last.appetite(&resources), Appetite::Held);
+    assert_eq!(last.appetite(0, &resources), Appetite::Held);
     let _ = last.handler_is_ready(0, &mut resources);
-    assert_eq!(last.appetite(&resources), Appetite::Unread);
-    let _ = last.go_on(&mut heard, &mut resources);
+    assert_eq!(last.appetite(0, &resources), Appetite::Unread);
+    let _ = last.go_on(0, &mut heard, &mut resources);
     assert_eq!(heard.words.len(), (MAX_HELD_BY_ALL >> 20) + 1);
     for session in &mut sessions {
         let _ = session.lose(&mut resources);
@@ -565,7 +577,8 @@ fn a_response_is_written_first_and_never_dropped() {
     let mut resources = Resources::new(LIMITS, Arc::new(Memory::new(1 << 20)));
     let account = Arc::new(Account::default());
     let session = Session::new(account.clone(), b"101", terms(None), false, &mut resources);
-    let mut rig = Rig { session, resources, account, heard: Heard::default(), stuck: false };
+    let mut rig =
+        Rig { session, resources, account, heard: Heard::default(), now: 0, stuck: false };
     rig.dialogue(&[
         (Takes(1), "write 1"),
         (Send("x"), ""),
@@ -947,4 +960,100 @@ fn the_rest_of_what_the_javascript_thread_began_comes_first_whatever_happens_mea
         rig.resources.tell();
         assert_eq!(rig.resources.memory.used(), 0, "{steps:?}");
     }
+}
+
+/// Two messages at once, and ten a second.
+fn limited(policy: RatePolicy) -> Rig {
+    let rate = MessageRate { per_second: 10, burst: 2, policy };
+    let mut rig = Rig::of_terms(Terms { message_rate: Some(rate), ..terms(None) }, LIMITS, false);
+    rig.step(HandlerReady);
+    rig
+}
+
+#[test]
+fn a_peer_that_sends_too_fast_is_closed_behind_what_it_was_allowed() {
+    let reason = "messageRate exceeded: the peer sends too fast";
+    let wire = HELLO.repeat(4);
+    let told = format!("text hello; text hello; too fast: Close; start Close; ended 1008 {reason}");
+    let mut rig = limited(RatePolicy::Close);
+    rig.dialogue(&[
+        (Peer(&wire), &told),
+        (Release, &format!(r"write \x88/\x03\xf0{reason}; Drain")),
+    ]);
+    // One that waits between its messages is not.
+    let mut rig = limited(RatePolicy::Close);
+    for _ in 0..10 {
+        rig.dialogue(&[(Peer(HELLO), "text hello"), (Passes(100), "")]);
+    }
+    // Messages that do not count any more are none too many.
+    let mut rig = limited(RatePolicy::Close);
+    rig.step(Close(1000, "done"));
+    rig.dialogue(&[(Peer(&wire), ""), (Peer(BYE), "ended 1000 done; Drain")]);
+}
+
+#[test]
+fn a_message_that_is_one_too_many_is_dropped_where_the_policy_says_so() {
+    let wire = [&HELLO.repeat(4)[..], PING].concat();
+    let mut rig = limited(RatePolicy::Drop);
+    rig.dialogue(&[
+        (Peer(&wire), r"text hello; text hello; too fast: Drop; too fast: Drop; write \x8a\x01p"),
+        (Passes(100), ""),
+        // In fragments, or compressed, it is one as well.
+        (Peer(b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b"), "text ab"),
+        (Peer(b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b"), "too fast: Drop"),
+        (Peer(BYE), "start Close; ended 1000 bye"),
+    ]);
+}
+
+#[test]
+fn a_peer_that_is_to_wait_is_not_read_and_nothing_of_it_is_lost() {
+    let wire = [&HELLO.repeat(4)[..], BYE].concat();
+    let mut rig = limited(RatePolicy::Pause);
+    rig.dialogue(&[(Peer(&wire), "text hello; text hello")]);
+    assert_eq!(rig.appetite(), Appetite::Limited(100));
+    // Its pong is among what is not read.
+    rig.dialogue(&[
+        (Runs(Deadline::Heartbeat, 0), r"write \x89\x00; start Pong"),
+        (Runs(Deadline::Pong, 50), "start Pong"),
+        (GoOn, ""),
+        (Passes(100), ""),
+    ]);
+    assert_eq!(rig.appetite(), Appetite::Unread);
+    rig.dialogue(&[(GoOn, "text hello"), (Passes(500), "")]);
+    rig.dialogue(&[(GoOn, "text hello; start Close; ended 1000 bye")]);
+    assert_eq!(rig.appetite(), Appetite::Done);
+    // Where we close meanwhile, the peer's answer is found behind what waits.
+    let mut rig = limited(RatePolicy::Pause);
+    rig.step(Peer(&wire));
+    rig.step(Close(1000, "done"));
+    assert_eq!(rig.appetite(), Appetite::Unread);
+    rig.dialogue(&[(GoOn, "ended 1000 done; Drain")]);
+}
+
+#[test]
+fn a_flood_of_frames_that_are_no_message_is_bounded_too() {
+    let floods: [&[u8]; 3] = [PING, b"\x8a\x80\0\0\0\0", b"\0\x80\0\0\0\0"];
+    for flood in floods {
+        let first: &[u8] = if flood[0] == 0 { b"\x01\x80\0\0\0\0" } else { b"" };
+        let wire = [first, &flood.repeat(1100)].concat();
+        let told = limited(RatePolicy::Close).step(Peer(&wire));
+        assert!(told.contains("too fast: Close") && told.contains("ended 1008"), "{told}");
+        for policy in [RatePolicy::Drop, RatePolicy::Pause] {
+            let mut rig = limited(policy);
+            let told = rig.step(Peer(&wire));
+            assert!(!told.contains("too fast") && !told.contains("ended"), "{told}");
+            assert!(matches!(rig.appetite(), Appetite::Limited(_)));
+            let left = rig.session.unread();
+            assert_eq!(left, wire.len() - 1024 * flood.len(), "{policy:?}");
+            // Sixteen of them for each message a second.
+            rig.step(Passes(100));
+            rig.step(GoOn);
+            assert_eq!(rig.session.unread(), left - 16 * flood.len());
+        }
+    }
+    // A long message in fragments of a reasonable length is none.
+    let mut rig = limited(RatePolicy::Close);
+    let fragments = client_frame(0, &[b'x'; 1024]).repeat(1000);
+    let wire = [&client_frame(2, b"")[..], &fragments, &client_frame(0x80, b"")].concat();
+    assert!(rig.step(Peer(&wire)).starts_with("binary "));
 }

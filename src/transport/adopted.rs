@@ -1,7 +1,7 @@
 //! A connection whose descriptor is taken over from Node.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Weak};
 
@@ -57,6 +57,12 @@ impl Adopted {
         Ok(count)
     }
 
+    /// As [`Self::read`], and leaves the bytes where they are.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = net::recv(self.0.get_ref(), buffer, RecvFlags::PEEK)?;
+        Ok(count)
+    }
+
     /// `ends` says that nothing is written behind these bytes.
     pub(crate) fn write(&self, slices: &[IoSlice<'_>], ends: bool) -> io::Result<usize> {
         let flags = if ends { SEND_FLAGS | BEFORE_END } else { SEND_FLAGS };
@@ -88,6 +94,13 @@ impl LentSocket {
     pub fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = self.0.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         send(&socket, slices, SEND_FLAGS)
+    }
+
+    /// The address of the peer; `None` for a unix socket, and once the socket has been closed.
+    pub fn peer_address(&self) -> Option<IpAddr> {
+        let socket = self.0.upgrade()?;
+        let address: SocketAddr = net::getpeername(&socket).ok()??.try_into().ok()?;
+        Some(address.ip())
     }
 }
 

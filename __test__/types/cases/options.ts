@@ -8,7 +8,8 @@ import {
   type WSClusterAdapter,
   type WSClusterOptions,
   type WSLogger,
-  type WSRefusal,
+  type WSMessageRate,
+  type WSProxyProtocolOptions,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -64,11 +65,12 @@ const all: Same<
     heartbeatMs?: number | undefined;
     pongTimeoutMs?: number | undefined;
     maxConnections?: number | undefined;
+    maxConnectionsPerIp?: number | undefined;
+    trustProxy?: boolean | number | string | string[] | undefined;
     maxMessageSize?: number | undefined;
+    messageRate?: WSMessageRate | undefined;
     allowOrigins?: (string | RegExp)[] | undefined;
-    verifyClient?:
-      | ((req: IncomingMessage) => Promise<boolean | WSRefusal> | boolean | WSRefusal)
-      | undefined;
+    verifyClient?: ((req: IncomingMessage) => Promise<boolean> | boolean) | undefined;
     debug?: boolean | undefined;
     logger?: WSLogger | undefined;
     handshakeTimeoutMs?: number | undefined;
@@ -83,6 +85,7 @@ const all: Same<
       | undefined;
     perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
     tls?: WebSocketTlsOptions | undefined;
+    proxyProtocol?: boolean | WSProxyProtocolOptions | undefined;
     maxRoomsPerConnection?: number | undefined;
     maxRoomNameLength?: number | undefined;
     cluster?: WSClusterOptions | WSClusterAdapter | undefined;
@@ -170,3 +173,9 @@ new WebSocketPlugin({
 new WebSocketPlugin('/ws');
 
 export { all, deflate, tls };
+
+// The constructor also takes a `verifyClient` that refuses in words of its own.
+new WebSocketPlugin({
+  verifyClient: async (req) =>
+    req.headers.cookie ? true : { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } },
+});

@@ -112,6 +112,8 @@ const stats: Same<
     bytesReceived: number;
     bytesSent: number;
     droppedMessages: number;
+    rateLimited: { closed: number; dropped: number; paused: number };
+    refusedProxyHeaders: number;
     bufferedAmount: number;
     backpressuredConnections: number;
     closingConnections: number;
@@ -156,6 +158,7 @@ const reasons: Same<
   | 'path'
   | 'origin'
   | 'limit'
+  | 'address'
   | 'unauthorized'
   | 'verifyError'
   | 'shuttingDown'
@@ -207,8 +210,8 @@ export {
   asPlugin,
   chained,
   cleaned,
-  connections,
   connected,
+  connections,
   described,
   documentedBroadcast,
   everyone,
