@@ -113,6 +113,7 @@ export declare class WebSocketPlugin<Data extends object = WSSocketData> extends
    * @throws {RangeError} for a number out of its range.
    */
   constructor(options?: WebSocketPluginConstructorOptions);
+  constructor(options?: WebSocketPluginOptions);
 
   /** `'WebSocketPlugin'`. */
   readonly name: string;

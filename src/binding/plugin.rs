@@ -225,7 +225,7 @@ impl NativePlugin {
             tally: Tally::default(),
             engine: RefCell::new(None),
             generations: Generations::default(),
-            public_ids: PublicIds::new(),
+            public_ids: PublicIds::random(),
             earlier: Cell::default(),
             cluster: RefCell::default(),
         })
@@ -663,6 +663,7 @@ impl NativePlugin {
     #[napi(
         ts_return_type = "[id: string, slot: number, generation: number, protocol: string | null, route: number | null, bridge: number | null, responseBytes: number]"
     )]
+    #[allow(clippy::too_many_arguments, reason = "to look one up in an object costs 100 ns")]
     pub fn adopt<'env>(
         &self,
         env: &'env Env,

@@ -470,10 +470,11 @@ impl Engine {
             true => Sent::Queued,
             false => Sent::OnItsWay,
         };
-        account.told(sent != Sent::OnItsWay);
         if matches!(sent, Sent::OnItsWay | Sent::Queued) {
             account.add(len);
         }
+        // Behind that: the queue that is watched from here on is empty only once this has left, too.
+        account.told(sent != Sent::OnItsWay);
         sent
     }
 

@@ -25,7 +25,7 @@ const LOW_BITS: u32 = 62;
 
 impl PublicIds {
     /// With a secret of its own.
-    pub fn new() -> Self {
+    pub fn random() -> Self {
         let mut secret = [0; 32];
         // All but twelve of its bits are random.
         for half in secret.chunks_exact_mut(16) {
@@ -94,17 +94,17 @@ mod tests {
         fn an_id_leads_to_its_connection_and_to_nobody_with_another_secret(
             slot in 0..MAX_SLOTS, generation: u32, lap: u8,
         ) {
-            let ids = PublicIds::new();
+            let ids = PublicIds::random();
             let uuid = ids.name(id(slot, generation), lap);
             prop_assert_eq!(uuid.get_version(), Some(Version::Random));
             prop_assert_eq!(uuid.get_variant(), Variant::RFC4122);
             prop_assert_eq!(ids.find(&uuid.to_string()), Some(id(slot, generation)));
-            prop_assert_eq!(PublicIds::new().find(&uuid.to_string()), None);
+            prop_assert_eq!(PublicIds::random().find(&uuid.to_string()), None);
         }
 
         #[test]
         fn whatever_is_no_id_leads_to_nobody(text: String, random: u128) {
-            let ids = PublicIds::new();
+            let ids = PublicIds::random();
             prop_assert_eq!(ids.find(&text), None);
             prop_assert_eq!(ids.find(&Uuid::from_u128(random).to_string()), None);
         }
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_id_with_one_bit_changed_leads_to_nobody() {
-        let ids = PublicIds::new();
+        let ids = PublicIds::random();
         let uuid = ids.name(id(5, 7), 0).as_u128();
         for bit in 0..128 {
             assert_eq!(ids.find(&Uuid::from_u128(uuid ^ 1 << bit).to_string()), None, "{bit}");
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_id_in_another_spelling_is_none() {
-        let ids = PublicIds::new();
+        let ids = PublicIds::random();
         // With letters in it.
         let uuids = (0..).map(|generation| ids.name(id(1, generation), 0));
         let uuid = uuids.into_iter().find(|uuid| uuid.to_string().contains('a')).unwrap();
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn no_two_are_alike_and_half_of_all_bits_are_set() {
-        let ids = PublicIds::new();
+        let ids = PublicIds::random();
         let mut seen = HashSet::new();
         let mut set = [0; 128];
         for generation in 0..4096 {

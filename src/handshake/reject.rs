@@ -341,6 +341,7 @@ mod tests {
                 ("path", 404),
                 ("origin", 403),
                 ("limit", 503),
+                ("address", 429),
                 ("unauthorized", 401),
                 ("verifyError", 500),
                 ("shuttingDown", 503),
