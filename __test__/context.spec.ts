@@ -615,7 +615,11 @@ describe('ctx.wsRooms', () => {
       ['room', 'x', { id: 'x' }],
       /exclude must be a WSConnection/,
     ],
-    ['an exclude that is null', ['room', 'x', null], /exclude must be a WSConnection, got null/],
+    [
+      'an exclude that is null',
+      ['room', 'x', null],
+      /exclude must be a WSConnection, or \{ except \} with some, got null/,
+    ],
   ])('refuses %s with a TypeError', async (_name, args, message) => {
     const errors = queue<unknown>();
     const { port } = await serve({}, ({ app }) => {
