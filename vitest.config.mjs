@@ -12,7 +12,17 @@ const DECIDED_BEFORE = [
 
 /** These choose the transport of each server themselves, or have applications that speak no TLS. */
 const OWN_SERVERS = [
-  ...['bridge', 'cluster-adapters', 'demos', 'docs', 'examples', 'host', 'prometheus', 'secure'],
+  ...[
+    'app',
+    'bridge',
+    'cluster-adapters',
+    'demos',
+    'docs',
+    'examples',
+    'host',
+    'prometheus',
+    'secure',
+  ],
 ];
 
 /** What comes from other servers comes to the engine, whatever the transport of its members. */
@@ -88,6 +98,18 @@ function secure() {
   });
 }
 
+/** The suite of the application in `examples/app`, with our packages in the place of those on npm. */
+function application() {
+  return project('app', {
+    include: ['examples/app/test/*.test.ts'],
+    alias: [
+      { find: /^nextrush$/, replacement: path('examples/host/index.js') },
+      { find: /^nextrush-websocket$/, replacement: path('index.js') },
+      { find: /^nextrush-websocket\/testing$/, replacement: path('lib/testing/index.js') },
+    ],
+  });
+}
+
 export default defineConfig({
   resolve: { alias },
   test: {
@@ -105,8 +127,8 @@ export default defineConfig({
         env: { NEXTRUSH_WEBSOCKET_TRANSPORT: 'bridge' },
       }),
       over('tls', [...NOT_ENCRYPTED_BY_NODE, ...CHOOSE_ENCRYPTION]),
-      // Bun has no descriptors to encrypt on.
-      ...(isBun ? [] : [secure()]),
+      // Bun has no descriptors to encrypt on, which the application does as well.
+      ...(isBun ? [] : [secure(), application()]),
     ],
   },
 });

@@ -12,7 +12,7 @@ import { serve } from './support/server.js';
 type Adopted = [string, number, number, protocol: string | null, route: number | null];
 
 interface NativePlugin {
-  ws(path: string, route: number): void;
+  ws(path: string): { number: number };
   admit(
     url: string,
     head: string,
@@ -122,11 +122,12 @@ function adopted(plugin: NativePlugin, handshake: number, chosen?: string) {
 describe('an admitted handshake', () => {
   test('becomes a connection with the number of its route, and none for a path without a handler', () => {
     const plugin = started({ path: '/open' });
-    plugin.ws('/chat', 0);
-    plugin.ws('/game/:id', 7);
+    const chat = plugin.ws('/chat').number;
+    const game = plugin.ws('/game/:id').number;
     const routeOf = (url: string) => adopted(plugin, admitted(plugin, {}, url)).route;
-    expect(routeOf('/chat')).toBe(0);
-    expect(routeOf('/game/1')).toBe(7);
+    expect(routeOf('/chat')).toBe(chat);
+    expect(routeOf('/game/1')).toBe(game);
+    expect(game).not.toBe(chat);
     expect(routeOf('/open')).toBe(null);
   });
 

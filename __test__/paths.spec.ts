@@ -421,7 +421,7 @@ describe('several tables', () => {
     for (const pattern of ['/a/b', '/a/:x', '/:x/b', '/a/*', '*']) {
       const byOption = new native.WebSocketPlugin({ path: pattern });
       const byRoute = new native.WebSocketPlugin({ path: '/elsewhere' });
-      byRoute.ws(pattern, 0);
+      byRoute.ws(pattern);
       expect(byRoute.serves('/a/b')).toBe(byOption.serves('/a/b'));
       expect(byRoute.serves('/a/b')).not.toBeNull();
     }
@@ -429,16 +429,16 @@ describe('several tables', () => {
 
   test('rank by the better of both where a path has both', () => {
     const plugin = new native.WebSocketPlugin({ path: '/a' });
-    plugin.ws('*', 0);
+    plugin.ws('*');
     expect(plugin.serves('/a')).toBe(new native.WebSocketPlugin({ path: '/a' }).serves('/a'));
     expect(plugin.serves('/b')).toBe(new native.WebSocketPlugin({ path: '*' }).serves('/b'));
   });
 
   test('tell the shapes that they have, each once', () => {
     const plugin = new native.WebSocketPlugin({ path: ['/ws', '/rooms/:id', '/rooms/:x/'] });
-    plugin.ws('/rooms/:room', 0);
-    plugin.ws('/caf\xe9/*', 1);
-    plugin.ws('*', 2);
+    plugin.ws('/rooms/:room');
+    plugin.ws('/caf\xe9/*');
+    plugin.ws('*');
     expect(plugin.shapes().toSorted()).toEqual(['*', '/caf%C3%A9/*', '/rooms/:', '/ws']);
     expect(plugin.shapeOf('/rooms/:other/')).toBe('/rooms/:');
     expect(() => plugin.shapeOf('/a*')).toThrow(/^ws: invalid path pattern "\/a\*"/);

@@ -1,7 +1,12 @@
 import { createServer } from 'node:http';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createApp } from '../examples/host/index.js';
-import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../index.js';
+import {
+  WebSocketPlugin,
+  type WebSocketPluginOptions,
+  type WSSocket,
+  withWebSocket,
+} from '../index.js';
 import { ConnectionRefused, connect, TestWebSocketPlugin } from '../lib/testing/index.js';
 import { portOf } from './support/server.js';
 
@@ -10,6 +15,18 @@ function plugin(options: WebSocketPluginOptions = { path: '/chat' }) {
   const made = new TestWebSocketPlugin(options);
   onTestFinished(() => made.cleanup());
   return made;
+}
+
+/** The same over a network. */
+async function serve(options: WebSocketPluginOptions = { path: '/chat' }) {
+  const server = createServer().listen(0, '127.0.0.1');
+  const wsPlugin = new WebSocketPlugin(options);
+  const app = wsPlugin.attach(server);
+  onTestFinished(async () => {
+    server.close();
+    await wsPlugin.cleanup();
+  });
+  return { app, url: `ws://127.0.0.1:${await portOf(server)}/chat` };
 }
 
 describe('a plugin without a network', () => {
@@ -150,10 +167,72 @@ describe('a plugin without a network', () => {
     expect(errors).toEqual([new Error('too much')]);
   });
 
-  test('agrees on a subprotocol', async () => {
-    const { connect } = bound(plugin({ path: '/chat', protocols: ['v2', 'v1'] }));
-    const { socket } = await connect('/chat', { protocols: ['v1', 'v2'] });
-    expect(socket.protocol).toBe('v2');
+  test('agrees on the subprotocol that the real one agrees on', async () => {
+    const { app, connect } = bound(plugin({ path: '/any', protocols: ['v2', 'v1'] }));
+    const noneIsNamed = bound(plugin({ path: '/any' }));
+    app.ws('/own', { protocols: ['v1'] }, () => {});
+    app.ws('/chosen', { protocols: (offered) => offered.at(-1) ?? false }, () => {});
+    const agreed = async (connecting: ReturnType<typeof connect>) =>
+      (await connecting).socket.protocol;
+    const protocols = ['v1', 'v0', 'v2'];
+    expect(await agreed(connect('/any', { protocols }))).toBe('v2');
+    expect(await agreed(connect('/any', { protocols: ['v3'] }))).toBe('');
+    expect(await agreed(connect('/own', { protocols }))).toBe('v1');
+    expect(await agreed(connect('/chosen', { protocols }))).toBe('v2');
+    expect(await agreed(noneIsNamed.connect('/any', { protocols }))).toBe('v1');
+  });
+
+  test('knows who is connected and who is in which room', async () => {
+    const made = plugin();
+    const { app, connect } = bound(made);
+    const { rooms, connections } = made;
+    app.ws('/chat', (socket) => socket.join('tea'));
+    const [ada, bob, eve] = [
+      await connect('/chat'),
+      await connect('/chat', { remoteAddress: '192.0.2.1' }),
+      await connect('/chat'),
+    ];
+    bob.socket.join('cake');
+    expect(connections.size).toBe(3);
+    expect([...connections]).toEqual([ada.socket, bob.socket, eve.socket]);
+    expect(connections.get(bob.socket.id)).toBe(bob.socket);
+    expect(bob.socket.remoteAddress).toBe('192.0.2.1');
+    expect(rooms.members('cake')).toEqual([bob.socket]);
+    expect([rooms.size, rooms.count('tea'), rooms.has('coffee')]).toEqual([2, 3, false]);
+
+    rooms.broadcast(['tea', 'cake'], 'once', { except: [eve.socket] });
+    expect([ada.received, bob.received, eve.received]).toEqual([['once'], ['once'], []]);
+
+    expect(rooms.close('cake', 4003, 'kicked')).toBe(1);
+    await vi.waitFor(() => expect(bob.closed).toEqual({ code: 4003, reason: 'kicked' }));
+    expect(connections.get(bob.socket.id)).toBe(undefined);
+    expect(rooms.has('cake')).toBe(false);
+  });
+
+  test('has the limits on rooms that the real one has, in its words', async () => {
+    const options = { path: '/chat', maxRoomsPerConnection: 1, maxRoomNameLength: 3 };
+    const told: string[] = [];
+    const join = (socket: WSSocket) => {
+      socket.join('tea');
+      socket.join('tea');
+      for (const room of ['cake', 'pie']) {
+        try {
+          socket.join(room);
+        } catch (error) {
+          expect(error).toBeInstanceOf(RangeError);
+          told.push(String(error));
+        }
+      }
+      socket.send('joined');
+    };
+    const { app, connect: inProcess } = bound(plugin(options));
+    app.ws('/chat', join);
+    await inProcess('/chat');
+    const real = await serve(options);
+    real.app.ws('/chat', join);
+    await (await connect(real.url)).next();
+    expect(told).toHaveLength(4);
+    expect(told.slice(0, 2)).toEqual(told.slice(2));
   });
 
   test('shows the server pings and pongs when the test says so', async () => {
@@ -231,17 +310,6 @@ describe('a plugin without a network', () => {
 });
 
 describe('a client over a network', () => {
-  async function serve(options: WebSocketPluginOptions = { path: '/chat' }) {
-    const server = createServer().listen(0, '127.0.0.1');
-    const wsPlugin = new WebSocketPlugin(options);
-    const app = wsPlugin.attach(server);
-    onTestFinished(async () => {
-      server.close();
-      await wsPlugin.cleanup();
-    });
-    return { app, url: `ws://127.0.0.1:${await portOf(server)}/chat` };
-  }
-
   test('has messages to be awaited one by one, also those that came before', async () => {
     const { app, url } = await serve();
     app.ws('/chat', (socket) => {

@@ -1,11 +1,9 @@
-/** Several environments of one process: worker threads that have the addon, each for itself. */
-import { existsSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { script } from './support/process.js';
 import { clientSource, createServerSource } from './support/transport.js';
 
 /** Linux lists the threads of a process; elsewhere there is nothing to be counted. */
-const listsThreads = existsSync('/proc/self/task');
+const listsThreads = process.platform === 'linux';
 
 /** An echo that tells its port by \`print\`, and ends all by itself when it is told so. */
 const echoServer = `

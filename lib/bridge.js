@@ -1,5 +1,8 @@
 'use strict';
 
+// Not the global one, which tests of an application may have put a clock of their own in the place of.
+const { setImmediate } = require('node:timers');
+
 const { takeStream } = require('./node-internals.js');
 
 const {

@@ -223,9 +223,12 @@ class Engine {
     for (const onSecured of handshakes) this.#attempt(() => onSecured(failure));
   }
 
-  /** What is under way of TLS keeps the process alive where no socket of Node's does. */
+  /**
+   * What is under way of TLS keeps the process alive where no socket of Node's does. On Windows there is
+   * none, as the native half has no descriptors to speak it on, and no such function.
+   */
   #keepAlive() {
-    this.native.keepAlive(this.#handshakes.size + this.#leaving.size > 0);
+    this.native.keepAlive?.(this.#handshakes.size + this.#leaving.size > 0);
   }
 
   #start() {

@@ -4,7 +4,11 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { createApp } from '../../examples/host/index.js';
-import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from '../../index.js';
+import {
+  WebSocketPlugin,
+  type WebSocketPluginConstructorOptions,
+  withWebSocket,
+} from '../../index.js';
 import { hostOptions, wsUrl } from './transport.js';
 
 type App = ReturnType<typeof createApp>;
@@ -21,7 +25,7 @@ export interface Served {
   close(): Promise<void>;
 }
 
-export interface ServeOptions extends WebSocketPluginOptions {
+export interface ServeOptions extends WebSocketPluginConstructorOptions {
   /** Runs before the plugin is installed, for middleware that stands before it. */
   before?: (app: App) => void;
   /** Options of the host application. */

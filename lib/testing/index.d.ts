@@ -8,7 +8,8 @@ export interface TestConnectOptions {
   /** Subprotocols that are offered (RFC 6455 §1.9). */
   protocols?: string[] | undefined;
   /**
-   * Where the client is.
+   * IP address of the client's end; `X-Forwarded-For` among the headers does not change what
+   * `socket.remoteAddress` says here.
    *
    * @default '127.0.0.1'
    */
@@ -18,8 +19,11 @@ export interface TestConnectOptions {
 /**
  * A {@link WebSocketPlugin} without a network: its clients are in the same process, and what one side
  * says, the other has at once. Options, routes, middleware, handlers, rooms, events and refusals are those
- * of the real one; there is no clock behind it (no heartbeat, no compression, no backpressure), so fake
- * timers decide about everything that takes time.
+ * of the real one; there is no clock behind it, so fake timers decide about everything that takes time. Nor is there
+ * anything that only a network needs: no heartbeat, compression, backpressure, `maxMessageSize`,
+ * `messageRate` or `cluster`, and `metrics()` counts nothing of its connections.
+ *
+ * @typeParam Data The type of {@link WSSocket.data}.
  *
  * @example
  * const plugin = new TestWebSocketPlugin({ path: '/chat' });
@@ -29,11 +33,13 @@ export interface TestConnectOptions {
  * ada.send('hello');
  * expect(bob.received).toEqual(['hello']);
  */
-export declare class TestWebSocketPlugin extends WebSocketPlugin {
+export declare class TestWebSocketPlugin<
+  Data extends object = WSSocketData,
+> extends WebSocketPlugin<Data> {
   constructor(options?: WebSocketPluginConstructorOptions);
 
   /** The methods that an application has, for code that adds routes and middleware. */
-  readonly app: WebSocketMethods;
+  readonly app: WebSocketMethods<Data>;
 
   /**
    * Connects a client, by way of everything that a request meets: HTTP middleware where the plugin is

@@ -22,6 +22,10 @@ const ENDED = 3;
  */
 class Loopback {
   #native;
+  /** Of the plugin. */
+  #options;
+  /** What its routes say of subprotocols, by the number of the route. */
+  #protocolsOfRoutes = [];
   /** Peers by slot; those of connections that have ended are gone. */
   #peers = [];
   #generation = 0;
@@ -39,8 +43,13 @@ class Loopback {
   /** Who has sent those that have been admitted, by the number of their handshake. */
   #admitted = new Map();
 
-  constructor(native) {
+  /**
+   * @param native the native plugin
+   * @param options those of the plugin, which have been checked
+   */
+  constructor(native, options) {
     this.#native = native;
+    this.#options = options ?? {};
   }
 
   /** What the facade takes for the native half: everything that is not said here, the real one answers. */
@@ -101,16 +110,34 @@ class Loopback {
     this.#native.withdraw(handshake);
   }
 
-  adopt(_descriptor, handshake, protocol) {
-    const { route, protocol: agreed } = this.#native.terms(handshake, protocol);
+  ws(path, options) {
+    const added = this.#native.ws(path, options);
+    this.#protocolsOfRoutes[added.number] = options?.protocols;
+    return added;
+  }
+
+  adopt(_descriptor, handshake, protocol, _headers, _replay, address) {
+    const route = this.#native.routeOf(handshake);
+    const agreed = this.#protocolOf(handshake, route, protocol);
     const peer = this.#admitted.get(handshake);
+    this.#admitted.delete(handshake);
     const slot = this.#freeSlot();
     this.#generation += 1;
-    Object.assign(peer, { slot, generation: this.#generation, handshake });
+    const id = randomUUID();
+    Object.assign(peer, { id, slot, generation: this.#generation, handshake, address });
     peer.phase = OPEN;
     peer.lastPong = Date.now();
     this.#peers[slot] = peer;
-    return [randomUUID(), slot, peer.generation, agreed, route, slot, 0];
+    return [id, slot, peer.generation, agreed, route, slot, 0];
+  }
+
+  /** What a function of the application has `chosen`, or as the native half agrees without one. */
+  #protocolOf(handshake, route, chosen) {
+    const spoken = this.#protocolsOfRoutes[route] ?? this.#options.protocols;
+    if (typeof spoken === 'function') return chosen;
+    const offered = this.#native.protocolChoices(handshake);
+    if (spoken === undefined) return offered[0];
+    return spoken.find((name) => offered.includes(name));
   }
 
   #freeSlot() {
@@ -201,11 +228,18 @@ class Loopback {
   took() {}
 
   wsBroadcast(message, room, exceptSlot, exceptGeneration) {
-    const members = room === undefined ? this.#ready() : [...(this.#rooms.get(room) ?? [])];
-    for (const peer of members) {
-      if (peer.slot === exceptSlot && peer.generation === exceptGeneration) continue;
-      this.#send(peer, copyOf(message));
+    const except = this.#peer(exceptSlot, exceptGeneration);
+    const members = room === undefined ? this.#ready() : this.#membersOf(room);
+    for (const peer of members) if (peer !== except) this.#send(peer, copyOf(message));
+  }
+
+  /** @param {number[]} except slots and generations in turn */
+  broadcastToRooms(message, rooms, except) {
+    const members = new Set(rooms.flatMap((room) => this.#membersOf(room)));
+    for (let index = 0; index < except.length; index += 2) {
+      members.delete(this.#peer(except[index], except[index + 1]));
     }
+    for (const peer of members) this.#send(peer, copyOf(message));
   }
 
   #ready() {
@@ -309,13 +343,28 @@ class Loopback {
     return 0;
   }
 
+  remoteAddress(slot, generation) {
+    return this.#peer(slot, generation)?.address;
+  }
+
+  readyCount() {
+    return this.#ready().length;
+  }
+
+  readySlots() {
+    return this.#ready().map(({ slot }) => slot);
+  }
+
+  findConnection(id) {
+    return this.#ready().find((peer) => peer.id === id)?.slot ?? null;
+  }
+
   // Rooms.
 
   join(slot, generation, room) {
     const peer = this.#peer(slot, generation);
     if (peer === undefined) return false;
-    // What cannot be joined is told by the real one.
-    this.#native.checkJoin(room, peer.rooms.size + (peer.rooms.has(room) ? 0 : 1));
+    this.#checkJoin(room, peer.rooms.size + (peer.rooms.has(room) ? 0 : 1));
     peer.rooms.add(room);
     const members = this.#rooms.get(room);
     if (members === undefined) this.#rooms.set(room, new Set([peer]));
@@ -323,11 +372,40 @@ class Loopback {
     return members === undefined;
   }
 
+  /** Throws what the native half would throw. */
+  #checkJoin({ length }, count) {
+    const { maxRoomNameLength = 65_536, maxRoomsPerConnection = 10_000 } = this.#options;
+    if (length > maxRoomNameLength) {
+      const is = `maxRoomNameLength is ${maxRoomNameLength}`;
+      throw new RangeError(`join: option ${is}, the name has ${length} UTF-16 units`);
+    }
+    if (count > maxRoomsPerConnection) {
+      const is = `maxRoomsPerConnection is ${maxRoomsPerConnection}`;
+      throw new RangeError(`join: option ${is}, this would be room ${count}`);
+    }
+  }
+
   leave(slot, generation, room, peer = this.#peer(slot, generation)) {
     const members = this.#rooms.get(room);
     if (peer === undefined || !members?.delete(peer)) return false;
     peer.rooms.delete(room);
     return members.size === 0 && this.#rooms.delete(room);
+  }
+
+  #membersOf(room) {
+    return [...(this.#rooms.get(room) ?? [])];
+  }
+
+  members(room) {
+    return this.#membersOf(room).map(({ slot }) => slot);
+  }
+
+  memberCount(room) {
+    return this.#rooms.get(room)?.size ?? 0;
+  }
+
+  roomCount() {
+    return this.#rooms.size;
   }
 
   rooms() {
@@ -344,7 +422,8 @@ class Loopback {
       ...this.#native.stats(),
       ...this.#counts,
       totalConnections: open,
-      rooms: this.rooms(),
+      closingConnections: 0,
+      roomCount: this.roomCount(),
       transports: { adopted: 0, bridged: open },
     };
   }
@@ -357,9 +436,12 @@ function copyOf(message) {
 
 /** The other end of a connection, as the loopback knows it. */
 class Peer {
+  id;
   slot;
   generation;
   handshake;
+  /** IP address of the client. */
+  address;
   phase = OPENING;
   /** Broadcasts to everyone reach it. */
   isReady = false;

@@ -24,7 +24,7 @@ class TestWebSocketPlugin extends WebSocketPlugin {
   constructor(options) {
     let loopback;
     super(options, (native) => {
-      loopback = new Loopback(native);
+      loopback = new Loopback(native, options);
       return loopback.standIn;
     });
     this.#loopback = loopback;

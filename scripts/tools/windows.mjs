@@ -26,6 +26,8 @@ export function buildForWine(destination) {
   const args = [
     ...['rustc', '--lib', '--crate-type', 'cdylib', '--release', '--locked'],
     ...['--target', TRIPLE, ...rust.args],
+    // Else the linker leaves out what registers classes and functions: nothing calls it by name.
+    ...['--', '-Clink-arg=-Wl,--no-gc-sections'],
   ];
   const { status } = spawnSync('cargo-zigbuild', args, { cwd: root, stdio: 'inherit', env });
   if (status !== 0) throw new Lacking('there is no binary');

@@ -8,8 +8,6 @@ use super::opening::Handshake;
 
 /// Handshakes that were admitted and have not become connections. Each has a number of its own, which
 /// is never used again: after a handshake is [taken](Self::take) its number means nothing.
-///
-/// How many there are is how many places they take of those that a limit allows.
 #[derive(Debug, Default)]
 pub struct Pending {
     handshakes: FxHashMap<u64, (Handshake, Instant)>,
@@ -35,11 +33,6 @@ impl Pending {
     /// added. `None` where that has been done before.
     pub fn take(&mut self, number: u64) -> Option<(Handshake, Duration)> {
         self.handshakes.remove(&number).map(|(handshake, since)| (handshake, since.elapsed()))
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.handshakes.len()
     }
 }
 
@@ -68,10 +61,10 @@ mod tests {
         let mut pending = Pending::default();
         let first = pending.add(handshake(1));
         let second = pending.add(handshake(2));
-        assert_eq!(pending.count(), 2);
+        assert_eq!(pending.handshakes.len(), 2);
         assert_eq!(pending.take(first).map(|(taken, _)| taken), Some(handshake(1)));
         assert!(pending.take(first).is_none() && pending.get(first).is_none());
-        assert_eq!(pending.count(), 1);
+        assert_eq!(pending.handshakes.len(), 1);
         assert_eq!(pending.get(second), Some(&handshake(2)));
     }
 
@@ -83,6 +76,6 @@ mod tests {
         let second = pending.add(handshake(2));
         assert_ne!(first, second);
         assert!(pending.take(first).is_none());
-        assert_eq!(pending.count(), 1);
+        assert_eq!(pending.handshakes.len(), 1);
     }
 }

@@ -1,12 +1,15 @@
 import type { IncomingMessage } from 'node:http';
-import type {
-  WebSocketApplication,
-  WSHandler,
-  WSMiddleware,
-  WSParams,
-  WSRefusal,
-  WSRouteOptions,
-  WSSocket,
+import {
+  type WebSocketApplication,
+  WebSocketPlugin,
+  type WebSocketPluginConstructorOptions,
+  type WSHandler,
+  type WSMiddleware,
+  type WSParams,
+  type WSRefusal,
+  type WSRouteOptions,
+  type WSSocket,
+  type WSVerifyClient,
 } from '../../../index.js';
 import type { Same } from '../fixtures/same.js';
 
@@ -76,6 +79,19 @@ const refusals: WSRefusal[] = [
   { status: 403, headers: new Headers(), body: 'no' },
   new Response('no', { status: 403 }),
 ];
+new WebSocketPlugin({
+  path: '/own',
+  verifyClient: async (req) => req.url === '/' || { status: 404, body: 'no' },
+});
+new WebSocketPlugin({ verifyClient: () => new Response('no', { status: 403 }) });
+const verifyClient: WSVerifyClient = () => ({ status: 403 });
+const refusing: WebSocketPluginConstructorOptions = { verifyClient, debug: true };
+new WebSocketPlugin(refusing);
+new WebSocketPlugin({
+  // @ts-expect-error neither a verdict nor a refusal
+  verifyClient: () => ({ headers: {} }),
+});
+
 const options: WSRouteOptions = {
   verifyClient: async (req) => req.url === '/' || { status: 404, body: 'no' },
 };

@@ -1,77 +1,62 @@
 /** The application: HTTP routes, and the chat beside them. */
 
-import type { IncomingMessage } from 'node:http';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createApp } from 'nextrush';
 import { WebSocketPlugin, type WebSocketPluginOptions, withWebSocket } from 'nextrush-websocket';
-import { addChat, EXPIRED, KICKED } from './chat.js';
+import { addChat, KICKED, type Member, roomOf, SESSION_OVER } from './chat.js';
 import { History } from './history.js';
-import { type Session, Sessions } from './sessions.js';
+import { Sessions } from './sessions.js';
 
 export interface Settings extends WebSocketPluginOptions {
   /** Signs the tokens of sessions. */
   secret: string | Buffer;
-  /** Who may kick others. */
-  admins?: string[];
-  sessionMs?: number;
+  /** Whoever logs in with it may kick others. */
+  adminPassword?: string | undefined;
+  sessionMs?: number | undefined;
 }
 
-export function createServer({ secret, admins = [], sessionMs, ...options }: Settings) {
+export function createServer({ secret, adminPassword, sessionMs, ...options }: Settings) {
   const app = createApp();
-  app.use(app.json());
+  const wsPlugin = new WebSocketPlugin<Member>({ path: '/rooms/:room', ...options });
   const sessions = new Sessions(secret, sessionMs);
-
-  /** Who is behind an upgrade request that was let in: it is the `request` of its connection. */
-  const admitted = new WeakMap<IncomingMessage, Session>();
-  const wsPlugin = new WebSocketPlugin({
-    path: '/rooms/:room',
-    verifyClient(req) {
-      const session = sessions.of(req);
-      if (session === null) return { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } };
-      admitted.set(req, session);
-      return true;
-    },
-    ...options,
-  });
+  app.use(app.json());
   wsPlugin.install(app);
-  addChat(withWebSocket(app), wsPlugin, new History(), ({ request }) => {
-    const session = request && admitted.get(request);
-    if (session === undefined) throw new Error('a connection without a session');
-    return session;
-  });
+  addChat(withWebSocket(app), wsPlugin.rooms, sessions, new History());
 
   app.post('/login', ({ body, res, secure }) => {
-    const { name } = Object(body);
+    const { name, password } = Object(body);
+    const isAdmin = adminPassword !== undefined && isSame(String(password), adminPassword);
     if (typeof name !== 'string' || name.trim() === '') {
       res.status(400).json({ error: 'a name is needed' });
-      return;
+    } else if (password !== undefined && !isAdmin) {
+      res.status(401).json({ error: 'the password is wrong' });
+    } else {
+      const { session, token } = sessions.begin(name.trim(), isAdmin);
+      const attributes = `Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
+      res.set('Set-Cookie', `session=${token}; ${attributes}`).json({ user: session.user, token });
     }
-    const { session, token } = sessions.begin(name.trim(), admins.includes(name.trim()));
-    const attributes = `HttpOnly; SameSite=Lax; Path=/${secure ? '; Secure' : ''}`;
-    res.set('Set-Cookie', `session=${token}; ${attributes}`).json({ user: session.user, token });
   });
 
   app.post('/logout', ({ req, res }) => {
     const session = sessions.of(req);
     if (session !== null) {
       sessions.end(session);
-      // Its connections, too, whichever page has opened them.
-      wsPlugin.rooms.close(`user ${session.user.id}`, EXPIRED, 'logged out');
+      wsPlugin.rooms.close(roomOf(session.user), SESSION_OVER, 'logged out');
     }
     res.json({ ok: true });
   });
 
   app.post('/kick', ({ req, body, res }) => {
-    if (!sessions.of(req)?.user.isAdmin) {
+    if (sessions.of(req)?.user.isAdmin) {
+      res.json({ closed: wsPlugin.rooms.close(roomOf(Object(body)), KICKED, 'kicked') });
+    } else {
       res.status(403).json({ error: 'only admins kick' });
-      return;
     }
-    const closed = wsPlugin.rooms.close(`user ${Object(body).id}`, KICKED, 'kicked');
-    res.json({ closed });
   });
 
   app.get('/health', async ({ res }) => {
     const isReady = await wsPlugin.healthCheck();
-    res.status(isReady ? 200 : 503).json({ ready: isReady });
+    res.status(isReady ? 200 : 503).json({ isReady });
   });
 
   app.get('/metrics', ({ res }) => {
@@ -79,5 +64,11 @@ export function createServer({ secret, admins = [], sessionMs, ...options }: Set
     res.send(wsPlugin.metrics());
   });
 
-  return { app, wsPlugin, sessions };
+  return { app, wsPlugin };
+}
+
+/** Compares in a time that tells nothing. */
+function isSame(given: string, wanted: string): boolean {
+  const [one, other] = [given, wanted].map((text) => createHash('sha256').update(text).digest());
+  return timingSafeEqual(one as Buffer, other as Buffer);
 }

@@ -31,35 +31,38 @@ export class Sessions {
   begin(name: string, isAdmin = false): { session: Session; token: string } {
     const user = { id: randomUUID(), name, isAdmin };
     const session = { id: randomUUID(), user, expires: Date.now() + this.#lifetimeMs };
-    const head = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(session)}`;
-    return { session, token: `${head}.${this.#signature(head).toString('base64url')}` };
-  }
-
-  /** The session of a token, or `null` where it is not one of ours, has expired or been revoked. */
-  read(token: string): Session | null {
-    const [header, payload, given = '', ...rest] = token.split('.');
-    const expected = this.#signature(`${header}.${payload}`);
-    const actual = Buffer.from(given, 'base64url');
-    if (rest.length > 0 || actual.length !== expected.length) return null;
-    if (payload === undefined || !timingSafeEqual(actual, expected)) return null;
-    const session: Session = JSON.parse(Buffer.from(payload, 'base64url').toString());
-    return session.expires > Date.now() && !this.#revoked.has(session.id) ? session : null;
+    const claims = { jti: session.id, sub: user.id, exp: session.expires / 1000, name, isAdmin };
+    const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`;
+    return { session, token: `${signed}.${this.#signatureOf(signed).toString('base64url')}` };
   }
 
   /** The session that a request belongs to, by its cookie or its `Authorization` header. */
   of({ headers }: IncomingMessage): Session | null {
     const cookie = /(?:^|;\s*)session=([^;]+)/.exec(headers.cookie ?? '')?.[1];
     const bearer = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1];
-    return this.read(cookie ?? bearer ?? '');
+    return this.#read(cookie ?? bearer ?? '');
   }
 
+  /** The session of a token, or `null` where it is not one of ours, has expired or been ended. */
+  #read(token: string): Session | null {
+    const [, signed = '', payload = '', given = ''] =
+      /^([\w-]+\.([\w-]+))\.([\w-]+)$/.exec(token) ?? [];
+    const [expected, actual] = [this.#signatureOf(signed), Buffer.from(given, 'base64url')];
+    if (actual.length !== expected.length || !timingSafeEqual(actual, expected)) return null;
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+    const { jti: id, sub, exp, name, isAdmin } = claims;
+    const isOver = exp * 1000 <= Date.now() || this.#revoked.has(id);
+    return isOver ? null : { id, user: { id: sub, name, isAdmin }, expires: exp * 1000 };
+  }
+
+  /** Ends a session before its time. */
   end({ id, expires }: Session): void {
     this.#revoked.set(id, expires);
-    // Those that are over need not be remembered.
+    // Those that are over anyway need not be remembered.
     for (const [each, until] of this.#revoked) if (until < Date.now()) this.#revoked.delete(each);
   }
 
-  #signature(text: string): Buffer {
+  #signatureOf(text: string): Buffer {
     return createHmac('sha256', this.#secret).update(text).digest();
   }
 }
