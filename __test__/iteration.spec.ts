@@ -4,7 +4,7 @@ import type { WSConnection, WSSocket } from '../index.js';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
 import { pair, rawPair } from './support/pair.js';
-import { CLOSE, closePayload, frame, TEXT } from './support/raw.js';
+import { CLOSE, closePayload, frame, rawUpgrade, TEXT } from './support/raw.js';
 import { serve } from './support/server.js';
 import { until } from './support/until.js';
 
@@ -151,6 +151,31 @@ describe('the end', () => {
     expect((await ends.next()).code).toBe(4001);
     for (const value of texts(5)) expect(await iterator.next()).toEqual({ done: false, value });
     expect((await iterator.next()).done).toBe(true);
+  });
+
+  test('leaves iterators of many connections 16 MiB of messages together, and the others none', async () => {
+    const opened = queue<AsyncIterableIterator<string | Buffer>>();
+    const { port, plugin } = await served((socket) => {
+      opened.push(socket[Symbol.asyncIterator]());
+    });
+    const end = async () => {
+      const client = await rawUpgrade(port);
+      const iterator = await opened.next();
+      const message = frame(TEXT, Buffer.alloc(65_000, 'x'));
+      client.write(Buffer.concat([message, frame(CLOSE, closePayload(4001))]));
+      await until(() => plugin.getStats().totalConnections === 0);
+      return iterator;
+    };
+    const kept: AsyncIterableIterator<string | Buffer>[] = [];
+    // Each message counts 64 bytes beside its content.
+    while ((kept.length + 1) * 65_064 <= 16 << 20) kept.push(await end());
+    expect((await (await end()).next()).done).toBe(true);
+    // What is taken makes room, and so does who wants no more.
+    expect((await kept[0]?.next())?.value).toHaveLength(65_000);
+    const another = await end();
+    await another.return?.();
+    expect((await another.next()).done).toBe(true);
+    expect((await (await end()).next()).value).toHaveLength(65_000);
   });
 
   test.each([

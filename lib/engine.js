@@ -336,15 +336,23 @@ class Engine {
     this.scheduleTurnFlush();
     for (const room of destroyed) this.#host.onRoomDestroyed(room);
     this.#untold.add(connection);
-    internals.announceEnd(connection, () => {
+    const onAnnounced = () => {
       this.#untold.delete(connection);
-      this.#heldByEnded -= kept;
       this.#host.onEnd(connection, code, reason);
-    });
+    };
+    // Not holding on to the connection, which iterators that nobody asks may be part of.
+    const onTaken = this.#releaseHeld(kept);
+    internals.announceEnd(connection, onAnnounced, onTaken);
     if (this.#open === 0) {
       this.#connections.length = 0;
       this.#onEmpty?.();
     }
+  }
+
+  #releaseHeld(bytes) {
+    return () => {
+      this.#heldByEnded -= bytes;
+    };
   }
 
   /** Has the native half told with the next flush which messages a connection has taken. */

@@ -525,7 +525,7 @@ class Connection {
     const end = this.#end;
     if (end === null || end.onAnnounced === null) return;
     if (this.#holdsMessages) return;
-    const { code, reason, onAnnounced } = end;
+    const { code, reason, onAnnounced, onTaken } = end;
     const listeners = this.#closeListeners;
     end.announced = true;
     end.onAnnounced = null;
@@ -538,7 +538,8 @@ class Connection {
     inNoContext(() => this.#callAll(listeners, code, reason));
     onAnnounced();
     end.isOver = true;
-    seldom.inflow?.end();
+    if (seldom.inflow === null) onTaken();
+    else seldom.inflow.end(onTaken);
     seldom.inflow = null;
     this.#letGoOfRequest();
     const { socket } = seldom;
@@ -598,8 +599,8 @@ class Connection {
         connection.#hot.markReady(connection.#slot, connection.#generation);
         connection.#engine.scheduleTurnFlush();
       },
-      /** Bytes of messages that no listener has been told of. */
-      held: (connection) => connection.#inflow?.bytes ?? 0,
+      /** Bytes of messages that have not been taken. */
+      held: (connection) => connection.#inflow?.bytesWithIterators ?? 0,
       /**
        * The connection is over; `announceEnd` tells of it. Messages that no listener has been told of are
        * dropped unless it `keepsHeld`.
@@ -614,15 +615,20 @@ class Connection {
           lastPong,
           announced: false,
           onAnnounced: null,
+          onTaken: null,
           isOver: false,
         };
         if (!keepsHeld) connection.#letGo();
         // With messages that wait for the handler, it is still called, so that nothing is lost.
         if (!connection.#holdsMessages) seldom.abortSetup?.();
       },
-      /** Calls the close listeners and then `onAnnounced`, after the messages that came before. */
-      announceEnd(connection, onAnnounced) {
+      /**
+       * Calls the close listeners and then `onAnnounced`, after the messages that came before; and `onTaken`
+       * once iterators have taken them as well.
+       */
+      announceEnd(connection, onAnnounced, onTaken) {
         connection.#end.onAnnounced = onAnnounced;
+        connection.#end.onTaken = onTaken;
         connection.#pass();
         connection.#announceEnd();
       },

@@ -1,5 +1,7 @@
 'use strict';
 
+const { costOf } = require('./messages.js');
+
 /** Nobody says to the native half which messages have been taken. */
 const FREE = 0;
 /** It has been asked to count, and has not said from where on it does. */
@@ -12,9 +14,6 @@ const MARK = Symbol('counted from here on');
 
 /** Whoever has let so many messages pass without a pause may have them straight again. */
 const CALM_AFTER = 64;
-
-/** What a message counts beside its content, as the native half has it. */
-const MESSAGE_COST = 64;
 
 /** So many places of messages that are gone are kept, or as many as there are messages. */
 const MAX_GONE = 1024;
@@ -61,9 +60,14 @@ class Inflow {
     let bytes = 0;
     for (let index = this.#first; index < this.#messages.length; index++) {
       const message = this.#messages[index];
-      if (message !== MARK) bytes += Buffer.byteLength(message) + MESSAGE_COST;
+      if (message !== MARK) bytes += costOf(message);
     }
     return bytes;
+  }
+
+  /** The same with what iterators have waiting, however many share it. */
+  get bytesWithIterators() {
+    return this.#iterators.reduce((bytes, each) => bytes + each.bytes, this.bytes);
   }
 
   push(message) {
@@ -138,10 +142,19 @@ class Inflow {
     for (const each of this.#iterators) each.clear();
   }
 
-  /** No message follows. */
-  end() {
-    for (const each of this.#iterators) each.end();
+  /** No message follows. Calls `onTaken` once iterators have none waiting any more, or are gone. */
+  end(onTaken) {
+    let keeping = 1;
+    const release = () => {
+      keeping -= 1;
+      if (keeping === 0) onTaken();
+    };
+    for (const each of this.#iterators) {
+      keeping += 1;
+      each.end(release);
+    }
     this.#iterators = [];
+    release();
   }
 
   /** The native half is to be asked to count; returns whether it has not been yet. */

@@ -5,6 +5,17 @@ const AsyncIteratorPrototype = Object.getPrototypeOf(
   Object.getPrototypeOf(async function* () {}.prototype),
 );
 
+/** What a message counts beside its content, as the native half has it. */
+const MESSAGE_COST = 64;
+
+/** Bytes that a message counts. */
+function costOf(message) {
+  return Buffer.byteLength(message) + MESSAGE_COST;
+}
+
+/** Who has iterators that nobody can ask any more told of that. */
+const forgotten = new FinalizationRegistry((onTaken) => onTaken());
+
 /**
  * An async iterator over the messages of a connection, and what the connection does with it.
  *
@@ -17,6 +28,8 @@ class Messages {
   /** Who has asked for messages that have not come. */
   #asking = [];
   #isOver = false;
+  /** Called once nothing waits any more, after the end. */
+  #onTaken = null;
   #onAsk;
   #onLeave;
 
@@ -52,10 +65,16 @@ class Messages {
     return this.#waiting.length > 0;
   }
 
+  /** What the messages count that wait. */
+  get bytes() {
+    return this.#waiting.reduce((bytes, message) => bytes + costOf(message), 0);
+  }
+
   #next() {
     if (this.#waiting.length > 0) {
       const value = this.#waiting.shift();
       this.#onAsk();
+      this.#tellTaken();
       return Promise.resolve({ done: false, value });
     }
     if (this.#isOver) return Promise.resolve({ done: true, value: undefined });
@@ -66,10 +85,20 @@ class Messages {
   }
 
   #leave() {
-    if (this.#isOver) return;
     this.clear();
+    this.#tellTaken();
+    if (this.#isOver) return;
     this.end();
     this.#onLeave(this);
+  }
+
+  /** After the end: nothing waits any more. */
+  #tellTaken() {
+    if (this.#onTaken === null || this.isFull) return;
+    const onTaken = this.#onTaken;
+    this.#onTaken = null;
+    forgotten.unregister(this);
+    onTaken();
   }
 
   /** Takes a message. */
@@ -84,11 +113,20 @@ class Messages {
     this.#waiting = [];
   }
 
-  /** There are no further messages. */
-  end() {
+  /**
+   * There are no further messages.
+   *
+   * @param {() => void} [onTaken] called once none of those waits that have come, or nobody can ask for them
+   *   any more; does not hold on to the iterator
+   */
+  end(onTaken = null) {
     this.#isOver = true;
     for (const resolve of this.#asking.splice(0)) resolve({ done: true, value: undefined });
+    if (onTaken === null) return;
+    if (!this.isFull) return onTaken();
+    this.#onTaken = onTaken;
+    forgotten.register(this.iterator, onTaken, this);
   }
 }
 
-module.exports = { Messages };
+module.exports = { Messages, costOf };
