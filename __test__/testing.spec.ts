@@ -128,6 +128,10 @@ describe('a plugin without a network', () => {
     await vi.waitFor(() => expect(closed.closed).toEqual({ code: 4000, reason: 'enough' }));
     expect(closed.received).toEqual(['last words']);
     const leaving = await connect('/chat');
+    expect(() => leaving.close(99_999, 'bye')).toThrow(/^close: code must be .*, got 99999$/);
+    expect(() => leaving.close(4001, 'x'.repeat(124))).toThrow(
+      /^close: reason must be at most 123/,
+    );
     leaving.close(4001, 'bye');
     const silent = await connect('/chat');
     silent.close();

@@ -87,6 +87,7 @@ export interface TestClient<Data extends object = WSSocketData> {
    * Closes the connection as clients do.
    *
    * @param code Close code; the server is told 1005 without one.
+   * @throws {RangeError} for a code that may not be sent, or a reason of more than 123 bytes.
    */
   close(code?: number, reason?: string): void;
   /** Vanishes without a closing handshake: the server is told 1006. */

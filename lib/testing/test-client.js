@@ -1,6 +1,6 @@
 'use strict';
 
-const { binaryView } = require('../check.js');
+const { binaryView, checkClose } = require('../check.js');
 const { Peer } = require('./loopback.js');
 
 /** The client of a connection without a network. `index.d.ts` documents it. */
@@ -67,7 +67,9 @@ class TestClient {
     this.send(JSON.stringify(value));
   }
 
-  close(code = 1005, reason = '') {
+  close(code, reason = '') {
+    if (code === undefined) return this.#loopback.end(this.#peer, 1005, '');
+    checkClose('close', code, reason);
     this.#loopback.end(this.#peer, code, reason);
   }
 
