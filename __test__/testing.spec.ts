@@ -261,6 +261,15 @@ describe('a plugin without a network', () => {
     expect(client.received).toEqual(['welcome']);
   });
 
+  test('believes proxies which address a client has, as the option says', async () => {
+    const { connect } = bound(plugin({ path: '/chat', trustProxy: '10.0.0.0/8' }));
+    const headers = { 'X-Forwarded-For': '192.0.2.1' };
+    const addressOf = async (remoteAddress: string) =>
+      (await connect('/chat', { remoteAddress, headers })).socket.remoteAddress;
+    expect(await addressOf('10.0.0.1')).toBe('192.0.2.1');
+    expect(await addressOf('198.51.100.1')).toBe('198.51.100.1');
+  });
+
   test('closes everyone when it is cleaned up', async () => {
     const made = plugin();
     const { app, connect } = bound(made);

@@ -8,8 +8,8 @@ export interface TestConnectOptions {
   /** Subprotocols that are offered (RFC 6455 §1.9). */
   protocols?: string[] | undefined;
   /**
-   * IP address of the client's end; `X-Forwarded-For` among the headers does not change what
-   * `socket.remoteAddress` says here.
+   * IP address of the client's end, or of the proxy before it where `X-Forwarded-For` is among the
+   * headers and `trustProxy` believes it.
    *
    * @default '127.0.0.1'
    */

@@ -101,7 +101,11 @@ class Loopback {
 
   admit(...args) {
     const admission = this.#native.admit(...args);
-    if (typeof admission === 'number') this.#admitted.set(admission, this.nextPeer);
+    if (typeof admission !== 'number') return admission;
+    const peer = this.nextPeer;
+    this.#admitted.set(admission, peer);
+    const [, , , , address, forwarded] = args;
+    if (this.#native.trustsProxies) peer.address = this.#native.clientAddress(address, forwarded);
     return admission;
   }
 
@@ -124,7 +128,8 @@ class Loopback {
     const slot = this.#freeSlot();
     this.#generation += 1;
     const id = randomUUID();
-    Object.assign(peer, { id, slot, generation: this.#generation, handshake, address });
+    Object.assign(peer, { id, slot, generation: this.#generation, handshake });
+    peer.address ??= address;
     peer.phase = OPEN;
     peer.lastPong = Date.now();
     this.#peers[slot] = peer;
@@ -440,8 +445,8 @@ class Peer {
   slot;
   generation;
   handshake;
-  /** IP address of the client. */
-  address;
+  /** IP address of the client: what trusted proxies say, or that of its stream. */
+  address = null;
   phase = OPENING;
   /** Broadcasts to everyone reach it. */
   isReady = false;
