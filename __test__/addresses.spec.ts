@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -67,6 +67,16 @@ describe('remoteAddress', () => {
     client.on('error', () => {});
     onTestFinished(() => client.terminate());
     expect(await seen.promise).toEqual(['::ffff:127.0.0.1', '::ffff:127.0.0.1']);
+  });
+
+  test('is what the application has made of that of its socket', async () => {
+    const verifyClient = (req: IncomingMessage) => {
+      Object.defineProperty(req.socket, 'remoteAddress', { value: '192.0.2.7' });
+      return true;
+    };
+    const { url, sockets } = await serveKept({ verifyClient });
+    await connect(url());
+    expect(addressOf(await sockets.next())).toBe('192.0.2.7');
   });
 
   test('is undefined once the connection has ended', async () => {

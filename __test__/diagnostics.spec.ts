@@ -33,6 +33,22 @@ function rejectionsOf({ plugin }: Pick<Served, 'plugin'>): Queue<WSRejection> {
 }
 
 describe('the event rejected', () => {
+  test('tells the address that a trusted proxy says, and only that', async () => {
+    const headers = { 'X-Forwarded-For': '192.0.2.1' };
+    for (const [trustProxy, address] of [
+      ['loopback', '192.0.2.1'],
+      [false, '127.0.0.1'],
+      ['10.0.0.0/8', '127.0.0.1'],
+    ] as const) {
+      const served = await serve({ trustProxy, verifyClient: () => false });
+      const rejections = rejectionsOf(served);
+      await refused(served.url('/ws'), { headers });
+      await refused(served.url('/nowhere'), { headers });
+      expect(await rejections.next()).toMatchObject({ reason: 'unauthorized', address });
+      expect(await rejections.next()).toMatchObject({ reason: 'path', address });
+    }
+  });
+
   test('tells why, by which status, where from and for which path', async () => {
     const served = await serve({ allowOrigins: ['https://example.com'] });
     const rejections = rejectionsOf(served);

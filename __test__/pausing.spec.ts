@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import type { WSConnection, WSSocket } from '../index.js';
 import { connect } from './support/client.js';
 import { deferred, queue } from './support/events.js';
-import { pair, rawPair } from './support/pair.js';
-import { CLOSE, closePayload, frame, PONG, TEXT } from './support/raw.js';
+import { pair, rawPair, serveRecorded } from './support/pair.js';
+import { CLOSE, closePayload, frame, PONG, rawUpgrade, TEXT } from './support/raw.js';
 import { serve } from './support/server.js';
 import { until } from './support/until.js';
 
@@ -118,6 +118,35 @@ describe('the end', () => {
     await until(() => messages.waiting.length === 2);
     rich(socket).resume();
     expect((await ends.next()).code).toBe(4001);
+  });
+
+  test('of many that are held by paused connections drops what is beyond 16 MiB, and is told then', async () => {
+    const { port, sockets, messages, ends, plugin } = await serveRecorded({}, (each) =>
+      rich(each).pause(),
+    );
+    const end = async () => {
+      const client = await rawUpgrade(port);
+      const socket = await sockets.next();
+      const message = frame(TEXT, Buffer.alloc(65_000, 'x'));
+      client.write(Buffer.concat([message, frame(CLOSE, closePayload(4001))]));
+      await until(() => plugin.getStats().totalConnections === 0);
+      return rich(socket);
+    };
+    const kept: WSSocket[] = [];
+    // Each message counts 64 bytes beside its content.
+    while ((kept.length + 1) * 65_064 <= 16 << 20) kept.push(await end());
+    expect(ends.waiting).toEqual([]);
+    await end();
+    expect((await ends.next()).code).toBe(4001);
+    expect(messages.waiting).toEqual([]);
+    // What is taken makes room.
+    kept[0]?.resume();
+    expect((await messages.next()).length).toBe(65_000);
+    expect((await ends.next()).code).toBe(4001);
+    const last = await end();
+    expect(ends.waiting).toEqual([]);
+    last.resume();
+    expect((await messages.next()).length).toBe(65_000);
   });
 
   test.each([

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import net, { type AddressInfo } from 'node:net';
+import { PassThrough } from 'node:stream';
 import tls from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocketPlugin, type WebSocketPluginOptions, type WSSocket } from '../index.js';
@@ -234,4 +235,21 @@ test.each([
   const make = () => new WebSocketPlugin({ proxyProtocol } as unknown as WebSocketPluginOptions);
   expect(make).toThrow(TypeError);
   expect(make).toThrow(message);
+});
+
+test('of connections whose header has not come there are so many and no more, and they give their place back', async () => {
+  const { server, port } = await served();
+  /** What is no socket has no descriptor, so that there can be as many as it takes. */
+  const arrive = () => {
+    const stream = new PassThrough();
+    server.emit('connection', stream);
+    return stream;
+  };
+  const waiting = Array.from({ length: 16_384 }, arrive);
+  expect(waiting.every((stream) => !stream.destroyed)).toBe(true);
+  expect(arrive().destroyed).toBe(true);
+  for (const stream of waiting.splice(1)) stream.destroy();
+  const client = await dial(port, V1);
+  await upgrade(client);
+  waiting[0]?.destroy();
 });

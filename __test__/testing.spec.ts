@@ -73,6 +73,20 @@ describe('a plugin without a network', () => {
     expect(steps).toEqual(['middleware ada', 'handler tea']);
   });
 
+  test.each([
+    ['at once', () => undefined],
+    ['after looking something up', async () => undefined],
+  ])('has told a client that middleware refuses %s, when it is connected', async (_, lookUp) => {
+    const { app, connect } = bound(plugin());
+    app.wsUse(async (socket) => {
+      const waits = lookUp();
+      if (waits) await waits;
+      socket.close(4401, 'log in first');
+    });
+    const client = await connect('/chat');
+    expect(client.closed).toEqual({ code: 4401, reason: 'log in first' });
+  });
+
   test('keeps messages for a handler that is not ready yet, in order', async () => {
     const { app, connect } = bound(plugin());
     let ready = () => {};

@@ -23,6 +23,12 @@ const HAS_EVENT_LOOP = process.versions.bun === undefined;
 /** What is left of bridged streams this long after the engine was stopped is destroyed. */
 const STOP_LIMIT_MS = 2500;
 
+/**
+ * Bytes of messages that are kept, of all connections that have ended together, until their listeners take
+ * them: the native half does not count them any more.
+ */
+const MAX_HELD_BY_ENDED = 16 * 1024 * 1024;
+
 /** So long the coming and going of connections is collected while there is more of it, about. */
 const COLLECT_MS = 0.3;
 
@@ -59,6 +65,8 @@ class Engine {
   #hasNews = false;
   /** Connections that have ended, and whose listeners have not been told, as messages come before. */
   #untold = new Set();
+  /** Bytes of those messages. */
+  #heldByEnded = 0;
   /** Connections that have taken messages of which the native half wants to know. */
   #takers = [];
   #onEmpty = null;
@@ -315,7 +323,12 @@ class Engine {
   }
 
   #end(connection, code, reason) {
-    internals.end(connection, code, reason);
+    const held = internals.held(connection);
+    // Where there is nothing else, it is kept however much that is: one message may be longer.
+    const keepsHeld = this.#heldByEnded === 0 || this.#heldByEnded + held <= MAX_HELD_BY_ENDED;
+    const kept = keepsHeld ? held : 0;
+    this.#heldByEnded += kept;
+    internals.end(connection, code, reason, keepsHeld);
     const slot = internals.slotOf(connection);
     this.#connections[slot] = undefined;
     this.#open -= 1;
@@ -325,6 +338,7 @@ class Engine {
     this.#untold.add(connection);
     internals.announceEnd(connection, () => {
       this.#untold.delete(connection);
+      this.#heldByEnded -= kept;
       this.#host.onEnd(connection, code, reason);
     });
     if (this.#open === 0) {

@@ -70,9 +70,12 @@ function showPeer(socket, { address, family, port }) {
   socket[PEER_IS_SHOWN] = true;
 }
 
-/** Whether {@link showPeer} has been called for a socket. */
+/**
+ * Whether the peer of a socket may have another address than its descriptor says: {@link showPeer} has been
+ * called, or user code has given the socket a `remoteAddress` of its own.
+ */
 function isPeerShown(socket) {
-  return socket[PEER_IS_SHOWN] === true;
+  return socket[PEER_IS_SHOWN] === true || Object.hasOwn(socket, 'remoteAddress');
 }
 
 const PEER_IS_SHOWN = Symbol('nextrush-websocket peer');
@@ -80,7 +83,7 @@ const PEER_IS_SHOWN = Symbol('nextrush-websocket peer');
 /** Has the getters of a socket that encrypts say what those of the socket below it do. */
 function showPeerOfBelow(socket) {
   const below = socket._parent;
-  if (below && isPeerShown(below)) showPeer(socket, below._peername);
+  if (below?.[PEER_IS_SHOWN]) showPeer(socket, below._peername);
 }
 
 /**

@@ -702,6 +702,12 @@ class WebSocketPlugin extends Emitter {
     this.#report.emit(event, [room]);
   }
 
+  /** The address of the client of a request, as `remoteAddress` of its connection would be. */
+  #addressOf = (req) => {
+    const { peer, forwarded } = addressesOf(req);
+    return this.#native.trustsProxies ? this.#native.clientAddress(peer, forwarded) : peer;
+  };
+
   /** @param {number} [answered] the status, where it is not that of the rejection */
   #tellRejection(req, { reason, message, status }, answered = status) {
     this.#report.log(
@@ -711,7 +717,7 @@ class WebSocketPlugin extends Emitter {
       () => ({ reason, status: answered }),
     );
     if (!this.#report.hears('rejected') && !wantsRejections()) return;
-    const rejection = rejectionOf(req, reason, answered);
+    const rejection = rejectionOf(req, reason, answered, this.#addressOf);
     // Later, as whoever hears it may do anything, and the request is just being decided on.
     process.nextTick(() => {
       publishRejection(this, rejection);

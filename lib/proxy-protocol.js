@@ -11,6 +11,12 @@ const PROXY_HEADERS = Symbol.for('nextrush-websocket.proxy-protocol.1');
 const IS_SEEN = Symbol('nextrush-websocket PROXY header');
 
 /**
+ * Connections of a server whose header has not come, at most. Each costs a descriptor and, once it has
+ * begun, some kilobytes; it takes `handshakeTimeoutMs` at most.
+ */
+const MAX_WAITING = 16_384;
+
+/**
  * Takes the PROXY headers of a plain `http.Server`: what a load balancer says about the client before its
  * first byte. It stays with its server for good: the load balancer goes on to send them.
  *
@@ -26,6 +32,8 @@ class ProxyHeaders {
   /** Plugins on the server that have the option: the first that is not closed decides. */
   /** @type {Listener[]} */
   #listeners = [];
+  /** Connections whose header has not come. */
+  #waiting = 0;
   #undo;
 
   /** Has headers taken from now on. */
@@ -67,12 +75,14 @@ class ProxyHeaders {
     socket[IS_SEEN] = true;
     // There nothing may be read that stands behind the header.
     if (Terminator.takesHeader(this.#server, socket)) return false;
-    this.#read(socket, listener);
+    if (this.#waiting < MAX_WAITING) this.#read(socket, listener);
+    else socket.destroy();
     return true;
   }
 
   #read(socket, listener) {
     const server = this.#server;
+    this.#waiting += 1;
     let seen = Buffer.alloc(0);
     const refuse = (reason) => {
       stop();
@@ -96,6 +106,7 @@ class ProxyHeaders {
     };
     const timer = setTimeout(onTimeout, listener.handshakeTimeoutMs);
     const stop = () => {
+      this.#waiting -= 1;
       clearTimeout(timer);
       socket.removeListener('readable', onReadable);
       for (const event of ['end', 'error', 'close']) socket.removeListener(event, onEnd);

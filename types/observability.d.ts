@@ -17,7 +17,10 @@ export interface WSRejection {
   status: number;
   /** The `Origin` header, where there was one. */
   origin: string | undefined;
-  /** The address that the connection came from, where it has one that is still known. */
+  /**
+   * The address of the client, as {@link WSSocket.remoteAddress} would have it: `proxyProtocol` and
+   * `trustProxy` count. `undefined` where there is none, or none that is still known.
+   */
   address: string | undefined;
   /** The path, without the query. */
   path: string;

@@ -81,7 +81,7 @@ export interface WSNumbers {
   bytesReceived: number;
   /** Bytes of the frames that carried the messages sent. */
   bytesSent: number;
-  /** Messages dropped because they did not fit into `maxBackpressure`. */
+  /** Messages dropped: beyond `maxBackpressure`, or volatile and would have had to wait. */
   droppedMessages: number;
   /** What became of peers that sent more messages than they may. */
   rateLimited: WSRateLimitedStats;

@@ -130,7 +130,7 @@ export const programs: Record<string, Expectation> = {
     const inRoom = await run.connect('/chat/a%20b?name=Ada');
     expect(await inRoom.next()).toBe('Ada in a b, from 127.0.0.1');
     const below = await run.connect('/files/x/y');
-    expect(await below.next()).toBe('below /files: /files/x/y');
+    expect(await below.next()).toBe('below /files: x/y');
     await run.connect('/ws');
   },
 
@@ -203,10 +203,15 @@ export const programs: Record<string, Expectation> = {
     const client = await run.connect('/rooms/blue?name=ada');
     expect(JSON.parse(`${await client.next()}`)).toEqual({ room: 'blue', user: 'ada' });
   },
+
   [guide('getting-started', 'TypeScript (3)')]: async (run) => {
     const client = await run.connect('/ws');
     client.close(4000);
     expect(await run.line()).toMatch(/^[\w-]{36} closed with 4000$/);
+  },
+
+  [guide('getting-started', 'TypeScript (4)')]: async (run) => {
+    expect(await (await run.http('/rooms')).json()).toEqual([]);
   },
 
   [guide('rooms', 'Rooms')]: async (run) => {

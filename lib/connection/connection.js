@@ -598,8 +598,13 @@ class Connection {
         connection.#hot.markReady(connection.#slot, connection.#generation);
         connection.#engine.scheduleTurnFlush();
       },
-      /** The connection is over; `announceEnd` tells of it. */
-      end(connection, code, reason) {
+      /** Bytes of messages that no listener has been told of. */
+      held: (connection) => connection.#inflow?.bytes ?? 0,
+      /**
+       * The connection is over; `announceEnd` tells of it. Messages that no listener has been told of are
+       * dropped unless it `keepsHeld`.
+       */
+      end(connection, code, reason, keepsHeld) {
         const lastPong = connection.#lastPong();
         connection.#state = CLOSED;
         const seldom = connection.#seldomUsed;
@@ -611,6 +616,7 @@ class Connection {
           onAnnounced: null,
           isOver: false,
         };
+        if (!keepsHeld) connection.#letGo();
         // With messages that wait for the handler, it is still called, so that nothing is lost.
         if (!connection.#holdsMessages) seldom.abortSetup?.();
       },

@@ -56,6 +56,16 @@ class Inflow {
     return this.#first === this.#messages.length;
   }
 
+  /** What its messages count. */
+  get bytes() {
+    let bytes = 0;
+    for (let index = this.#first; index < this.#messages.length; index++) {
+      const message = this.#messages[index];
+      if (message !== MARK) bytes += Buffer.byteLength(message) + MESSAGE_COST;
+    }
+    return bytes;
+  }
+
   push(message) {
     this.#messages.push(message);
   }
@@ -144,10 +154,7 @@ class Inflow {
   /** The native half counts from here on, this among it. Returns how many bytes are held of before. */
   countFromHere() {
     this.#pace = COUNTED;
-    let bytes = 0;
-    for (let index = this.#first; index < this.#messages.length; index++) {
-      bytes += Buffer.byteLength(this.#messages[index]) + MESSAGE_COST;
-    }
+    const { bytes } = this;
     if (this.isEmpty) this.#count();
     else this.#messages.push(MARK);
     return bytes;

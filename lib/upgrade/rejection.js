@@ -10,13 +10,14 @@ const MAX_TEXT = 1024;
  * @param {import('node:http').IncomingMessage} req user code may have made anything of it
  * @param {string} reason
  * @param {number} status
+ * @param {(req: import('node:http').IncomingMessage) => unknown} addressOf who the client is
  */
-function rejectionOf(req, reason, status) {
+function rejectionOf(req, reason, status, addressOf) {
   return {
     reason,
     status,
     origin: textOf(() => req.headers.origin),
-    address: textOf(() => req.socket.remoteAddress),
+    address: textOf(() => addressOf(req)),
     path: textOf(() => pathOf(req.url)) ?? '',
   };
 }

@@ -193,7 +193,7 @@ impl Metrics {
         self.counter("messages_sent", "Messages sent, by recipient", messages_sent as u64);
         self.counter(
             "messages_dropped",
-            "Messages that did not fit into maxBackpressure",
+            "Messages not sent: beyond maxBackpressure, or volatile and would have had to wait",
             dropped_messages as u64,
         );
         self.labelled(

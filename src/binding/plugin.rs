@@ -252,7 +252,26 @@ impl NativePlugin {
     /// Whether `admit` has to know the address of a client.
     #[napi(getter)]
     pub fn asks_for_address(&self) -> bool {
-        self.addresses.is_some() || self.options.trusted_proxies != TrustedProxies::Nobody
+        self.addresses.is_some() || self.trusts_proxies()
+    }
+
+    /// Whether proxies are believed which address a client has.
+    #[napi(getter)]
+    pub fn trusts_proxies(&self) -> bool {
+        self.options.trusted_proxies != TrustedProxies::Nobody
+    }
+
+    /// The address of the client of a request, by the address that its socket has, if any, and its
+    /// `X-Forwarded-For`. `null` where it has none.
+    #[napi]
+    pub fn client_address(
+        &self,
+        peer: Option<String>,
+        forwarded: Option<String>,
+    ) -> Option<String> {
+        let peer = peer.as_deref().and_then(address_of);
+        let client = self.options.trusted_proxies.client_of(peer, forwarded.as_deref());
+        client.map(|address| address.to_string())
     }
 
     /// Indices of `allowOrigins` whose RegExp the facade has to run.

@@ -318,8 +318,12 @@ impl Engine {
     /// still on its way; the peer's close frame is answered after it. Returns the number of the limit of
     /// its own that counts it, if there is one.
     pub fn release(&self, id: ConnectionId) -> Option<u32> {
-        let Vacated { bridged, counted } = self.slots.borrow_mut().vacate(id).unwrap_or_default();
-        self.addresses.borrow_mut().remove(&id.slot);
+        let vacated = self.slots.borrow_mut().vacate(id);
+        // Otherwise the slot is somebody else's by now.
+        if vacated.is_some() {
+            self.addresses.borrow_mut().remove(&id.slot);
+        }
+        let Vacated { bridged, counted } = vacated.unwrap_or_default();
         self.bridged.set(self.bridged.get() - u32::from(bridged));
         self.append(id, Op::Release(id));
         counted
@@ -755,7 +759,10 @@ mod tests {
         assert!(!second.is_alive(old) && second.is_alive(new));
         assert!(!second.join(old, &[1]));
         assert!(second.rooms().names().is_empty());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        second.set_remote_address(new, address);
         second.release(old);
         assert!(second.is_alive(new));
+        assert_eq!(second.remote_address(new), Some(address));
     }
 }

@@ -66,12 +66,12 @@ impl Places {
 
     /// JavaScript thread: room is asked for.
     pub fn ask(&self) {
-        self.asked.fetch_add(1, Relaxed);
+        self.each(|places| _ = places.asked.fetch_add(1, Relaxed));
     }
 
     /// I/O thread: has looked for a connection that makes room.
     pub fn hear(&self) {
-        self.heard.fetch_add(1, Relaxed);
+        self.each(|places| _ = places.heard.fetch_add(1, Relaxed));
     }
 
     /// Connections whose place others may have: they make room when asked, or are about to.
@@ -181,5 +181,20 @@ mod tests {
         assert!(all.most_roomy().is_none());
         place.linger_began();
         assert!(all.most_roomy().is_some());
+    }
+
+    #[test]
+    fn who_was_asked_for_room_in_a_part_is_not_asked_for_it_in_the_whole() {
+        let all = Ledger::new(std::iter::once(Arc::default()));
+        let part = all.part();
+        let place = part.adopt(0);
+        all.count();
+        place.linger_began();
+        part.most_roomy().unwrap().1.ask();
+        assert!(part.most_roomy().is_none() && all.most_roomy().is_none());
+        place.cut_short();
+        place.hear();
+        place.linger_began();
+        assert!(part.most_roomy().is_some() && all.most_roomy().is_some());
     }
 }
