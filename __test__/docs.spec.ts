@@ -58,7 +58,7 @@ interface KubernetesDeployment {
   };
 }
 
-const documents = ['.', 'docs', 'docs/guide', 'examples'].flatMap((folder) =>
+const documents = ['.', 'docs', 'docs/guide', 'examples', 'examples/app'].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(folder, name)),
@@ -191,6 +191,25 @@ describe('configurations of other programs', () => {
     expect(await clients[0]?.closed).toEqual({ code: 4000, reason: 'bye' });
   });
 
+  test.skipIf(!has('nginx'))('nginx, below another path', { timeout: 60_000 }, async () => {
+    const site = blockOf('docs/guide/deployment.md > Below another path');
+    const upstream = await portOfServer('docs/guide/deployment.md > Below another path (2)');
+    const listen = await freePort();
+    await startNginx(site.code, { listen, upstreams: [upstream ?? 0] });
+
+    const url = `wss://127.0.0.1:${listen}`;
+    const fromPage = { rejectUnauthorized: false, origin: 'https://example.com' };
+    for (const path of ['/chat/rooms/tea', '/chat/rooms/tea/']) {
+      const client = await connect(url + path, fromPage);
+      expect(await client.next()).toBe(`${path.replace('/chat', '')} for 127.0.0.1`);
+    }
+    const fromElsewhere = { ...fromPage, origin: 'http://127.0.0.1:3000' };
+    expect(await refused(`${url}/chat/rooms/tea`, fromElsewhere)).toMatchObject({ status: 403 });
+    const asIfWithoutSlash = `ws://127.0.0.1:${upstream}//rooms/tea`;
+    expect(await refused(asIfWithoutSlash, fromPage)).toMatchObject({ status: 404 });
+    expect(await refused(`${url}/chat`, fromPage)).toMatchObject({ status: 301 });
+  });
+
   test.skipIf(!has('nginx') || !hasBroker('redis-server'))(
     'nginx before two servers that share their rooms',
     { timeout: 60_000 },
@@ -281,7 +300,7 @@ describe('configurations of other programs', () => {
 
   test('are nginx, systemd, Prometheus and Kubernetes', () => {
     const counts = ['nginx', 'ini', 'yaml'].map((language) => inLanguage(language).length);
-    expect(counts).toEqual([2, 1, 3]);
+    expect(counts).toEqual([3, 1, 3]);
     if (!has('nginx')) console.warn('nginx is not installed: its configuration was not tried.');
     if (!has('systemd-analyze')) console.warn('systemd is not installed: its unit was not tried.');
   });

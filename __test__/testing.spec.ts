@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createApp } from '../examples/host/index.js';
 import {
@@ -9,6 +10,10 @@ import {
 } from '../index.js';
 import { ConnectionRefused, connect, TestWebSocketPlugin } from '../lib/testing/index.js';
 import { portOf } from './support/server.js';
+
+const require = createRequire(import.meta.url);
+const native = require('../lib/native.js') as { WebSocketPlugin: { prototype: object } };
+const { Loopback } = require('../lib/testing/loopback.js') as { Loopback: { prototype: object } };
 
 /** A plugin without a network that is cleaned up after the test. */
 function plugin(options: WebSocketPluginOptions = { path: '/chat' }) {
@@ -66,6 +71,20 @@ describe('a plugin without a network', () => {
     app.ws('/rooms/:room', (socket) => steps.push(`handler ${socket.params.room}`));
     await connect('/rooms/tea', { headers: { 'X-User': 'ada' } });
     expect(steps).toEqual(['middleware ada', 'handler tea']);
+  });
+
+  test.each([
+    ['at once', () => undefined],
+    ['after looking something up', async () => undefined],
+  ])('has told a client that middleware refuses %s, when it is connected', async (_, lookUp) => {
+    const { app, connect } = bound(plugin());
+    app.wsUse(async (socket) => {
+      const waits = lookUp();
+      if (waits) await waits;
+      socket.close(4401, 'log in first');
+    });
+    const client = await connect('/chat');
+    expect(client.closed).toEqual({ code: 4401, reason: 'log in first' });
   });
 
   test('keeps messages for a handler that is not ready yet, in order', async () => {
@@ -261,13 +280,53 @@ describe('a plugin without a network', () => {
     expect(client.received).toEqual(['welcome']);
   });
 
-  test('believes proxies which address a client has, as the option says', async () => {
-    const { connect } = bound(plugin({ path: '/chat', trustProxy: '10.0.0.0/8' }));
-    const headers = { 'X-Forwarded-For': '192.0.2.1' };
-    const addressOf = async (remoteAddress: string) =>
-      (await connect('/chat', { remoteAddress, headers })).socket.remoteAddress;
-    expect(await addressOf('10.0.0.1')).toBe('192.0.2.1');
-    expect(await addressOf('198.51.100.1')).toBe('198.51.100.1');
+  test('counts and shows the addresses that proxies tell of', async () => {
+    const made = plugin({ path: '/chat', trustProxy: 'loopback', maxConnectionsPerIp: 1 });
+    const from = (address: string) =>
+      made.connect('/chat', { headers: { 'X-Forwarded-For': address } });
+    const ada = await from('192.0.2.1');
+    expect(ada.socket.remoteAddress).toBe('192.0.2.1');
+    await expect(from('192.0.2.1')).rejects.toMatchObject({ status: 429 });
+    expect((await from('192.0.2.2')).socket.remoteAddress).toBe('192.0.2.2');
+    ada.close();
+    await from('192.0.2.1');
+  });
+
+  test('asks no broker', async () => {
+    const cluster = { url: 'redis://127.0.0.1:1' };
+    const made = plugin({ path: '/chat', cluster });
+    const events: unknown[] = [];
+    made.on('cluster:down', (reason) => events.push(reason));
+    const client = await made.connect('/chat');
+    made.broadcast('to all here');
+    expect(client.received).toEqual(['to all here']);
+    await made.cleanup();
+    expect(events).toEqual([]);
+    expect(made.getStats()).not.toHaveProperty('cluster');
+  });
+
+  test('stands in for all of the native half that knows connections', () => {
+    const names = Object.getOwnPropertyNames(native.WebSocketPlugin.prototype);
+    // Whatever is added there has to be added to the loopback, or to one of these.
+    const decide = [
+      ...['asksForAddress', 'clientAddress', 'closeTimeoutMs', 'debug', 'handshakeTimeoutMs'],
+      ...[
+        'normalised',
+        'params',
+        'protocolChoices',
+        'regexpsForJavascript',
+        'reject',
+        'rejections',
+      ],
+      ...['routeOf', 'serves', 'setShuttingDown', 'shapeOf', 'shapes', 'trustsProxies'],
+    ];
+    const needNetwork = [
+      ...['countRefusedHeader', 'expectsProxyHeader', 'joinCluster', 'leaveCluster', 'metrics'],
+      ...['nodeLeaves', 'secure', 'secured', 'speaksProxyProtocol'],
+    ];
+    const known = new Set([...decide, ...needNetwork]);
+    const left = names.filter((name) => !(name in Loopback.prototype || known.has(name)));
+    expect(left).toEqual([]);
   });
 
   test('closes everyone when it is cleaned up', async () => {

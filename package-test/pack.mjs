@@ -1,4 +1,5 @@
 /** Makes the tarballs that a release would publish, from the binaries that were built here. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
@@ -21,6 +22,11 @@ export function packPackages(folder) {
   const built = readdirSync(root).filter((name) => name.endsWith('.node'));
   const binaries = built.map((name) => path.join(root, name));
   return packAll(folder, { binaries, repository: REPOSITORY, placeholder: PLACEHOLDER });
+}
+
+/** The text of a file in the tarball of a package. */
+export function readPacked({ tarball }, file) {
+  return execFileSync('tar', ['-xzOf', tarball, `package/${file}`], { encoding: 'utf8' });
 }
 
 /**

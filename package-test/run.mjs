@@ -22,7 +22,7 @@ import { parseArgs } from 'node:util';
 import { tryBundlers } from './bundlers.mjs';
 import { forgetCargo } from './command.mjs';
 import { tryManagers } from './managers.mjs';
-import { packHost, packPackages } from './pack.mjs';
+import { packHost, packPackages, readPacked } from './pack.mjs';
 import { readManifest } from './project.mjs';
 import { tryRunners } from './runners.mjs';
 import { step } from './step.mjs';
@@ -61,6 +61,12 @@ async function run() {
     );
     const { scripts } = readManifest();
     for (const event of ['preinstall', 'install', 'postinstall']) assert(!(event in scripts));
+  });
+  await step('all links of its README lead to the repository', () => {
+    const readme = readPacked(main, 'README.md');
+    const links = [...readme.matchAll(/\]\(([^)#]+)/g)].map(([, link]) => link);
+    assert(links.length > 20);
+    for (const link of links) assert(/^https:.*\/blob\/v\d/.test(link), link);
   });
   forgetCargo();
   for (const part of parts) await PARTS[part]({ work, packed: { main, platforms, host } });

@@ -64,6 +64,9 @@ function writeMain(stage, repository) {
   );
   for (const name of names) cpSync(join(root, name), join(stage, name), { recursive: true });
   const address = repository.replace(/\.git$/, '');
+  const readme = join(stage, 'README.md');
+  const text = readFileSync(readme, 'utf8');
+  writeFileSync(readme, withAbsoluteLinks(text, `${address}/blob/v${manifest.version}`));
   const released = {
     ...manifest,
     repository: { type: 'git', url: `git+${address}.git` },
@@ -75,6 +78,11 @@ function writeMain(stage, repository) {
     ),
   };
   writeFileSync(join(stage, 'package.json'), `${JSON.stringify(released, null, 2)}\n`);
+}
+
+/** Links to what is in the repository and not in the package lead to the sources of this version. */
+function withAbsoluteLinks(markdown, sources) {
+  return markdown.replace(/\]\((?!\w+:|#)/g, `](${sources}/`);
 }
 
 /** Packs a folder, and looks that all that its manifest names is in the tarball. */

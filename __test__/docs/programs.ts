@@ -6,10 +6,12 @@
 import { once } from 'node:events';
 import { get } from 'node:https';
 import { connect as connectTo } from 'node:net';
-import { expect } from 'vitest';
+import { io as connectBySocketIo } from 'socket.io-client';
+import { expect, onTestFinished } from 'vitest';
 import type { ClientOptions } from 'ws';
 import type { BrokerProgram } from '../support/broker.js';
 import { type Client, connect, refused } from '../support/client.js';
+import { queue } from '../support/events.js';
 import { until } from '../support/until.js';
 import type { Run } from './project.js';
 
@@ -128,7 +130,7 @@ export const programs: Record<string, Expectation> = {
     const inRoom = await run.connect('/chat/a%20b?name=Ada');
     expect(await inRoom.next()).toBe('Ada in a b, from 127.0.0.1');
     const below = await run.connect('/files/x/y');
-    expect(await below.next()).toBe('below /files: /files/x/y');
+    expect(await below.next()).toBe('below /files: x/y');
     await run.connect('/ws');
   },
 
@@ -201,10 +203,15 @@ export const programs: Record<string, Expectation> = {
     const client = await run.connect('/rooms/blue?name=ada');
     expect(JSON.parse(`${await client.next()}`)).toEqual({ room: 'blue', user: 'ada' });
   },
+
   [guide('getting-started', 'TypeScript (3)')]: async (run) => {
     const client = await run.connect('/ws');
     client.close(4000);
     expect(await run.line()).toMatch(/^[\w-]{36} closed with 4000$/);
+  },
+
+  [guide('getting-started', 'TypeScript (4)')]: async (run) => {
+    expect(await (await run.http('/rooms')).json()).toEqual([]);
   },
 
   [guide('rooms', 'Rooms')]: async (run) => {
@@ -424,6 +431,17 @@ export const programs: Record<string, Expectation> = {
     const ada = await run.connect('/chat?token=ada-token');
     expect(await ada.next()).toBe('Hello ada');
     expect(await run.line()).toBe('ada on /chat?token=ada-token from 127.0.0.1');
+  },
+
+  [guide('access', 'The user of a session')]: async (run) => {
+    expect(await run.refused('/chat')).toMatchObject({ status: 401 });
+    const ada = await run.connect('/chat', session('ada-token'));
+    const bob = await run.connect('/chat', session('bob-token'));
+    expect(await ada.next()).toBe('Hello ada');
+    expect(await bob.next()).toBe('Hello bob');
+    await run.http('/logout', { method: 'POST', headers: { cookie: 'session=ada-token' } });
+    expect(await ada.closed).toEqual({ code: 4401, reason: 'logged out' });
+    expect(bob.ws.readyState).toBe(bob.ws.OPEN);
   },
 
   [guide('access', 'HTTP middleware')]: async (run) => {
@@ -696,6 +714,39 @@ export const programs: Record<string, Expectation> = {
 
   [guide('migration', 'An example')]: (run) => relay(run, (name) => `/chat?name=${name}`),
   [guide('migration', 'An example (2)')]: (run) => relay(run, (name) => `/chat?name=${name}`),
+
+  [guide('migration', 'The same application')]: async (run) => {
+    const enter = async (name: string) => {
+      const options = { query: { name, room: 'tea' }, forceNew: true, reconnection: false };
+      const client = connectBySocketIo(`http://127.0.0.1:${run.port}`, options);
+      onTestFinished(() => void client.disconnect());
+      const events = queue<unknown>();
+      client.onAny((type, data) => events.push({ type, ...data }));
+      await new Promise<void>((resolve) => client.on('connect', resolve));
+      return { ...events, say: (text: string) => client.emit('say', { text }), client };
+    };
+    const ada = await enter('Ada');
+    const bob = await enter('Bob');
+    expect(await ada.next()).toEqual({ type: 'came', name: 'Bob' });
+    bob.say('hello');
+    for (const one of [ada, bob]) {
+      expect(await one.next()).toEqual({ type: 'said', name: 'Bob', text: 'hello' });
+    }
+    bob.client.disconnect();
+    expect(await ada.next()).toEqual({ type: 'left', name: 'Bob' });
+  },
+
+  [guide('migration', 'The same application (2)')]: async (run) => {
+    const ada = await run.connect('/chat/tea?name=Ada');
+    const bob = await run.connect('/chat/tea?name=Bob');
+    expect(await ada.nextJson()).toEqual({ type: 'came', name: 'Bob' });
+    json(bob, { type: 'say', text: 'hello' });
+    for (const one of [ada, bob]) {
+      expect(await one.nextJson()).toEqual({ type: 'said', name: 'Bob', text: 'hello' });
+    }
+    bob.close();
+    expect(await ada.nextJson()).toEqual({ type: 'left', name: 'Bob' });
+  },
 
   'docs/troubleshooting.md > Troubleshooting': async (run) => {
     await run.refused('/chat');

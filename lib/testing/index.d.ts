@@ -1,4 +1,9 @@
-import type { WebSocketMethods, WebSocketPluginConstructorOptions, WSSocket } from '../../index.js';
+import type {
+  WebSocketMethods,
+  WebSocketPluginConstructorOptions,
+  WSSocket,
+  WSSocketData,
+} from '../../index.js';
 import { WebSocketPlugin } from '../../index.js';
 
 /** How a client of a {@link TestWebSocketPlugin} asks for a connection. */
@@ -8,8 +13,8 @@ export interface TestConnectOptions {
   /** Subprotocols that are offered (RFC 6455 §1.9). */
   protocols?: string[] | undefined;
   /**
-   * IP address of the client's end, or of the proxy before it where `X-Forwarded-For` is among the
-   * headers and `trustProxy` believes it.
+   * IP address of the client's end, as its socket would have it: that of a proxy, where `trustProxy` and
+   * `X-Forwarded-For` among the headers say whose client it is.
    *
    * @default '127.0.0.1'
    */
@@ -44,18 +49,23 @@ export declare class TestWebSocketPlugin<
   /**
    * Connects a client, by way of everything that a request meets: HTTP middleware where the plugin is
    * installed on an application, `allowOrigins`, `verifyClient`, middleware and handler. Resolves when the
-   * connection is open: what of those is not asynchronous has run by then.
+   * connection is open, and middleware and handler have come to where they wait for a timer, the network or a
+   * file: a client that they have closed is {@link TestClient.closed} by then.
    *
    * @param url Path and query.
    * @throws {ConnectionRefused} where the client is not let in.
    */
-  connect(url?: string, options?: TestConnectOptions): Promise<TestClient>;
+  connect(url?: string, options?: TestConnectOptions): Promise<TestClient<Data>>;
 }
 
-/** The client of a connection without a network. */
-export interface TestClient {
+/**
+ * The client of a connection without a network.
+ *
+ * @typeParam Data The type of {@link WSSocket.data}.
+ */
+export interface TestClient<Data extends object = WSSocketData> {
   /** The server's end of the connection: what handlers and middleware were given. */
-  readonly socket: WSSocket;
+  readonly socket: WSSocket<Record<string, string>, Data>;
   /** All messages that have come, in order: text as a string, binary as a Buffer. */
   readonly received: (string | Buffer)[];
   /** How the connection has ended; `null` while it is open. */

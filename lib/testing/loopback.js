@@ -99,13 +99,14 @@ class Loopback {
     return true;
   }
 
-  admit(...args) {
-    const admission = this.#native.admit(...args);
-    if (typeof admission !== 'number') return admission;
-    const peer = this.nextPeer;
-    this.#admitted.set(admission, peer);
-    const [, , , , address, forwarded] = args;
-    if (this.#native.trustsProxies) peer.address = this.#native.clientAddress(address, forwarded);
+  admit(url, head, hosts, matchesPattern, address, forwarded) {
+    const native = this.#native;
+    const admission = native.admit(url, head, hosts, matchesPattern, address, forwarded);
+    if (typeof admission === 'number') {
+      const peer = this.nextPeer;
+      if (native.trustsProxies) peer.address = native.clientAddress(address, forwarded);
+      this.#admitted.set(admission, peer);
+    }
     return admission;
   }
 
@@ -445,8 +446,8 @@ class Peer {
   slot;
   generation;
   handshake;
-  /** IP address of the client: what trusted proxies say, or that of its stream. */
-  address = null;
+  /** IP address of the client. */
+  address;
   phase = OPENING;
   /** Broadcasts to everyone reach it. */
   isReady = false;

@@ -1,6 +1,8 @@
 'use strict';
 
 const { createServer, IncomingMessage } = require('node:http');
+// The one of Node, whatever fake timers put into the place of the global one later.
+const { setImmediate } = require('node:timers');
 
 const { checkString } = require('../check.js');
 const { WebSocketPlugin } = require('../plugin.js');
@@ -23,7 +25,7 @@ class TestWebSocketPlugin extends WebSocketPlugin {
 
   constructor(options) {
     let loopback;
-    super(options, (native) => {
+    super(withoutCluster(options), (native) => {
       loopback = new Loopback(native, options);
       return loopback.standIn;
     });
@@ -57,6 +59,8 @@ class TestWebSocketPlugin extends WebSocketPlugin {
     return new Promise((resolve, reject) => {
       const client = new TestClient(this.#loopback);
       const onResponse = (response) => {
+        // The end of a connection is none.
+        if (client.socket !== undefined) return;
         this.#waiting.delete(req);
         reject(refusalOf(response));
       };
@@ -64,12 +68,18 @@ class TestWebSocketPlugin extends WebSocketPlugin {
       const req = requestOf(stream, url, headers, protocols);
       this.#waiting.set(req, (socket) => {
         client.socket = socket;
-        resolve(client);
+        // By then promises have settled that wait for nothing, and whom middleware has closed knows it.
+        setImmediate(() => resolve(client));
       });
       client.announce();
       this.#server.emit('upgrade', req, stream, Buffer.alloc(0));
     });
   }
+}
+
+/** Brokers are a network, too, and nobody would hear anything of them. */
+function withoutCluster(options) {
+  return options?.cluster === undefined ? options : { ...options, cluster: undefined };
 }
 
 function requestOf(stream, url, headers, protocols = []) {

@@ -1,6 +1,7 @@
 /** The application over a network, as its clients see it. */
 
 import { once } from 'node:events';
+import type { Server } from 'node:http';
 import { Agent, request } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -21,7 +22,8 @@ interface Login {
 /** Starts the application on a free port until the test is over. */
 async function serve(settings: Partial<Settings> = {}) {
   const { app, wsPlugin } = createServer({ secret: 'a secret', ...settings });
-  const server = app.listen(0, '127.0.0.1');
+  const server = app.getServer() as Server;
+  app.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(async () => {
     await wsPlugin.cleanup();
@@ -40,7 +42,8 @@ async function serve(settings: Partial<Settings> = {}) {
   async function login(name: string, password?: string): Promise<Login> {
     const response = await post('/login', { name, password });
     const [cookie = ''] = (response.headers.get('Set-Cookie') ?? '').split(';');
-    return { ...(await response.json()), cookie };
+    const { user, token } = (await response.json()) as Omit<Login, 'cookie'>;
+    return { user, token, cookie };
   }
 
   const enter = ({ cookie }: { cookie: string }, path = '/rooms/tea') =>
