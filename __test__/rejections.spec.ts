@@ -1019,13 +1019,33 @@ describe('a refusal of verifyClient in words of its own', () => {
     }
   });
 
-  test('does not wait for a body longer than the handshake may take', async () => {
+  test('stands without a body of nothing but empty chunks, which lets others run', async () => {
+    const empty = new ReadableStream({ pull: (stream) => stream.enqueue(new Uint8Array(0)) });
+    const { answer, errors } = await refusedBy(new Response(empty, { status: 403 }));
+    expect(answer).toMatchObject({ status: 403, body: STANDARD });
+    expect(errors[0]?.message).toMatch(/body must be at most 65536 bytes$/);
+  });
+
+  test('reports no more headers that cannot be sent than may be sent', async () => {
+    const { answer, errors } = await refusedBy({
+      status: 403,
+      headers: { X: Array(999).fill({}) },
+    });
+    expect(answer).toMatchObject({ status: 403, body: STANDARD });
+    expect(errors).toHaveLength(65);
+    expect(errors[64]?.message).toMatch(/headers must be at most 64 lines/);
+  });
+
+  test('does not wait for a body longer than the handshake may take, and cancels it', async () => {
+    const cancelled = deferred<void>();
+    const endless = new ReadableStream({ cancel: () => cancelled.resolve() });
     const { port, plugin } = await serve({
       handshakeTimeoutMs: 30,
-      verifyClient: () => new Response(new ReadableStream({}), { status: 403 }),
+      verifyClient: () => new Response(endless, { status: 403 }),
     });
     expect(await answerTo(port, upgradeRequest('/ws'))).toMatchObject({ status: 503 });
     expect(plugin.getStats().rejected).toMatchObject({ timeout: 1, unauthorized: 0 });
+    await cancelled.promise;
   });
 
   test('is answered with 500 where reading it throws', async () => {

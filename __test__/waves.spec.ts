@@ -1,9 +1,15 @@
 /** `cleanup({ overMs, code, reason })`. */
 
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { WebSocketCleanupOptions } from '../index.js';
 import { type Client, connect, expectEchoOn, refused } from './support/client.js';
+import { deferred, queue } from './support/events.js';
 import { echo, serveRecorded } from './support/pair.js';
+import { serve } from './support/server.js';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 /** Longer than any test takes. */
 const AGES = 600_000;
@@ -67,6 +73,36 @@ describe('a clean-up over some time', () => {
     await plugin.cleanup({ overMs: 300 });
     await Promise.all(clients.map(({ closed }) => closed));
     expect(ended).not.toEqual([...ended].sort((one, other) => one - other));
+  });
+
+  test('leaves the messages of whom has ended by himself to a handler that is not ready', async () => {
+    // They are closed in this order: the first, the third, the second.
+    vi.spyOn(Math, 'random').mockReturnValue(0);
+    const ready = deferred();
+    const heard = queue<unknown>();
+    let count = 0;
+    const { plugin, url } = await serve({}, ({ wsApp }) => {
+      wsApp.ws('/ws', (socket) => {
+        count += 1;
+        if (count < 3) return undefined;
+        socket.onMessage((data) => heard.push(data));
+        socket.onClose((code) => heard.push(code));
+        return ready.promise;
+      });
+    });
+    const clients: Client[] = [];
+    for (let index = 0; index < 3; index += 1) clients.push(await connect(url()));
+    const over = plugin.cleanup({ overMs: 1500 });
+    clients[2]?.send('one');
+    clients[2]?.send('two');
+    clients[2]?.close(4000);
+    await over;
+    ready.resolve();
+    expect([await heard.next(), await heard.next(), await heard.next()]).toEqual([
+      'one',
+      'two',
+      4000,
+    ]);
   });
 
   test('is over as soon as nobody is left', async () => {

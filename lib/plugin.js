@@ -629,7 +629,10 @@ class WebSocketPlugin extends Emitter {
   }
 
   async #closeInWaves(overMs, code, reason) {
-    const close = (connection) => internals.close(connection, code, reason);
+    const close = (connection) => {
+      // Who has ended by itself may still have messages to be delivered.
+      if (internals.isOpen(connection)) internals.close(connection, code, reason);
+    };
     this.#waves = new Waves(this.#engine.connections, overMs, close);
     await Promise.race([this.#waves.done, this.#engine.whenEmpty()]);
     this.#waves.hasten();

@@ -3,6 +3,7 @@
 const { types } = require('node:util');
 
 const { binaryView, wrongType } = require('../check.js');
+const { onRejection } = require('../errors.js');
 const { printable } = require('../text.js');
 
 /**
@@ -70,17 +71,15 @@ function linesOf(headers, faults) {
       for (const one of Array.isArray(value) ? value : [value]) {
         if (one === undefined) continue;
         const fault = faultOf(name, one);
-        if (fault !== null) {
-          faults.push(fault);
-          continue;
-        }
-        bytes += name.length + String(one).length;
-        if (lines.length === 2 * MAX_LINES || bytes > MAX_HEADER_BYTES) {
+        if (fault === null) bytes += name.length + String(one).length;
+        // What cannot be sent counts as well: each is told.
+        if (lines.length / 2 + faults.length === MAX_LINES || bytes > MAX_HEADER_BYTES) {
           const most = `${MAX_LINES} lines and ${MAX_HEADER_BYTES} bytes`;
           faults.push(new RangeError(`verifyClient: headers must be at most ${most}`));
           return lines;
         }
-        lines.push(name, String(one));
+        if (fault === null) lines.push(name, String(one));
+        else faults.push(fault);
       }
     }
   } catch (error) {
@@ -150,23 +149,42 @@ function streamed({ body, bodyUsed }, faults) {
   return {};
 }
 
-/** Reads what is in a stream, but not more than a body may have: beyond, it rejects. */
-async function contentOf(stream) {
+/**
+ * Reads what is in a stream, but not more than a body may have: beyond, it rejects. Once `signal` says
+ * that nobody wants it any more, nothing is read and the stream is cancelled.
+ *
+ * @param {ReadableStream} stream
+ * @param {AbortSignal} signal
+ */
+async function contentOf(stream, signal) {
   const reader = stream.getReader();
+  const cancel = (reason) => cancelWith(reader, reason);
+  signal.addEventListener('abort', () => cancel(signal.reason), { once: true });
   const chunks = [];
   let length = 0;
   try {
-    for (;;) {
+    while (!signal.aborted) {
       const { done, value } = await reader.read();
-      if (done) return Buffer.concat(chunks);
+      if (done) break;
       const chunk = binaryView('verifyClient', value, 'the body of the Response');
-      length += chunk.length;
+      // Empty ones count as well: without an end, they would let nothing else run.
+      length += Math.max(chunk.length, 1);
       if (length > MAX_BODY) throw tooLong();
       chunks.push(chunk);
     }
+    return Buffer.concat(chunks);
   } catch (error) {
-    reader.cancel(error).catch(ignore);
+    cancel(error);
     throw error;
+  }
+}
+
+/** Tells whoever fills a stream that nobody reads it any more. */
+function cancelWith(reader, reason) {
+  try {
+    onRejection(reader.cancel(reason), ignore);
+  } catch {
+    // It is no stream of the platform's.
   }
 }
 

@@ -46,6 +46,8 @@ class Upgrade {
   #waitsFor = WAITS_FOR.response;
   /** Takes back what a handshake has that waits: its time limit and a listener of the socket. */
   #stopWaiting = null;
+  /** Ends the reading of a body that `verifyClient` refuses with. */
+  #reading = null;
 
   /**
    * @param plugin what an upgrade request sees of its plugin
@@ -146,6 +148,7 @@ class Upgrade {
   #settle() {
     this.#pending = false;
     this.#stopWaiting?.();
+    this.#reading?.abort();
     if (this.#handshake !== null && this.connection === null) {
       this.plugin.withdraw(this.#handshake);
     }
@@ -218,8 +221,9 @@ class Upgrade {
     };
     for (const fault of faults) plugin.reportError(fault);
     if (stream === undefined) return refuse();
-    return contentOf(stream).then(refuse, (error) => {
-      plugin.reportError(error);
+    this.#reading = new AbortController();
+    return contentOf(stream, this.#reading.signal).then(refuse, (error) => {
+      if (this.#pending) plugin.reportError(error);
       return refuse();
     });
   }
