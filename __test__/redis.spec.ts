@@ -406,7 +406,9 @@ describe.skipIf(!hasRedis('redis.spec.ts'))('two servers', () => {
       client.ws.terminate();
       await subscribed(redis, 'room', 0);
       await until(() => b.stats().subscriptions === subscriptions - 1);
+      const { published } = a.stats();
       a.wsApp.wsBroadcast('to nobody', 'room');
+      await until(() => a.stats().published === published + 1);
       const { client: next } = await b.member('room');
       await subscribed(redis, 'room', 1);
       a.wsApp.wsBroadcast('to somebody', 'room');
