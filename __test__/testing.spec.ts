@@ -301,6 +301,18 @@ describe('a plugin without a network', () => {
     expect(client.received).toEqual(['welcome']);
   });
 
+  test('counts and shows the addresses that proxies tell of', async () => {
+    const made = plugin({ path: '/chat', trustProxy: 'loopback', maxConnectionsPerIp: 1 });
+    const from = (address: string) =>
+      made.connect('/chat', { headers: { 'X-Forwarded-For': address } });
+    const ada = await from('192.0.2.1');
+    expect(ada.socket.remoteAddress).toBe('192.0.2.1');
+    await expect(from('192.0.2.1')).rejects.toMatchObject({ status: 429 });
+    expect((await from('192.0.2.2')).socket.remoteAddress).toBe('192.0.2.2');
+    ada.close();
+    await from('192.0.2.1');
+  });
+
   test('asks no broker', async () => {
     const cluster = { url: 'redis://127.0.0.1:1' };
     const made = plugin({ path: '/chat', cluster });
@@ -318,16 +330,16 @@ describe('a plugin without a network', () => {
     const names = Object.getOwnPropertyNames(native.WebSocketPlugin.prototype);
     // Whatever is added there has to be added to the loopback, or to one of these.
     const decide = [
+      ...['asksForAddress', 'clientAddress', 'closeTimeoutMs', 'debug', 'handshakeTimeoutMs'],
       ...[
-        'asksForAddress',
-        'closeTimeoutMs',
-        'debug',
-        'handshakeTimeoutMs',
         'normalised',
         'params',
+        'protocolChoices',
+        'regexpsForJavascript',
+        'reject',
+        'rejections',
       ],
-      ...['protocolChoices', 'regexpsForJavascript', 'reject', 'rejections', 'routeOf', 'serves'],
-      ...['setShuttingDown', 'shapeOf', 'shapes'],
+      ...['routeOf', 'serves', 'setShuttingDown', 'shapeOf', 'shapes', 'trustsProxies'],
     ];
     const needNetwork = [
       ...['countRefusedHeader', 'expectsProxyHeader', 'joinCluster', 'leaveCluster', 'metrics'],

@@ -99,9 +99,14 @@ class Loopback {
     return true;
   }
 
-  admit(...args) {
-    const admission = this.#native.admit(...args);
-    if (typeof admission === 'number') this.#admitted.set(admission, this.nextPeer);
+  admit(url, head, hosts, matchesPattern, address, forwarded) {
+    const native = this.#native;
+    const admission = native.admit(url, head, hosts, matchesPattern, address, forwarded);
+    if (typeof admission === 'number') {
+      const peer = this.nextPeer;
+      if (native.trustsProxies) peer.address = native.clientAddress(address, forwarded);
+      this.#admitted.set(admission, peer);
+    }
     return admission;
   }
 
@@ -124,7 +129,8 @@ class Loopback {
     const slot = this.#freeSlot();
     this.#generation += 1;
     const id = randomUUID();
-    Object.assign(peer, { id, slot, generation: this.#generation, handshake, address });
+    Object.assign(peer, { id, slot, generation: this.#generation, handshake });
+    peer.address ??= address;
     peer.phase = OPEN;
     peer.lastPong = Date.now();
     this.#peers[slot] = peer;
