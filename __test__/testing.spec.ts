@@ -73,6 +73,24 @@ describe('a plugin without a network', () => {
     expect(steps).toEqual(['middleware ada', 'handler tea']);
   });
 
+  test('has told a client that it is closed before it tells the server that it was', async () => {
+    const made = plugin();
+    const { app, connect } = bound(made);
+    const ended: string[] = [];
+    app.ws('/chat', (socket) => {
+      socket.join('tea');
+      socket.onClose((code, reason) => ended.push(`${code} ${reason}`));
+    });
+    const client = await connect('/chat');
+    made.rooms.close('tea', 4000, 'empty');
+    expect(client.closed).toEqual({ code: 4000, reason: 'empty' });
+    expect(ended).toEqual([]);
+    await new Promise(setImmediate);
+    expect(ended).toEqual(['4000 empty']);
+    client.close(4001);
+    expect(client.closed).toEqual({ code: 4000, reason: 'empty' });
+  });
+
   test.each([
     ['at once', () => undefined],
     ['after looking something up', async () => undefined],
@@ -223,9 +241,12 @@ describe('a plugin without a network', () => {
     expect([ada.received, bob.received, eve.received]).toEqual([['once'], ['once'], []]);
 
     expect(rooms.close('cake', 4003, 'kicked')).toBe(1);
-    await vi.waitFor(() => expect(bob.closed).toEqual({ code: 4003, reason: 'kicked' }));
-    expect(connections.get(bob.socket.id)).toBe(undefined);
+    expect(bob.closed).toEqual({ code: 4003, reason: 'kicked' });
+    // The server hears of the end when the code that is running is done.
+    expect(rooms.has('cake')).toBe(true);
+    await new Promise(setImmediate);
     expect(rooms.has('cake')).toBe(false);
+    expect(connections.get(bob.socket.id)).toBe(undefined);
   });
 
   test('has the limits on rooms that the real one has, in its words', async () => {

@@ -195,17 +195,22 @@ class Loopback {
   close(slot, generation, code, reason) {
     const peer = this.#peer(slot, generation);
     if (peer === undefined || peer.phase !== OPEN) return;
-    peer.phase = CLOSING;
-    peer.end = { code, reason };
-    this.#closing.add(peer);
+    this.#beginClosing(peer, { code, reason });
   }
 
   terminate(slot, generation) {
     const peer = this.#peer(slot, generation);
     if (peer === undefined || peer.phase === ENDED) return;
+    this.#beginClosing(peer, { code: 1006, reason: '' });
+  }
+
+  /** The peer knows at once, as of messages; the connection when the peer has answered. */
+  #beginClosing(peer, end) {
+    const isFirst = peer.phase === OPEN;
     peer.phase = CLOSING;
-    peer.end = { code: 1006, reason: '' };
+    peer.end = end;
     this.#closing.add(peer);
+    if (isFirst) peer.onEnd(end.code, end.reason);
   }
 
   ping(slot, generation) {
@@ -283,10 +288,10 @@ class Loopback {
   }
 
   #finish(peer) {
+    const { code, reason } = peer.end;
+    if (peer.phase === OPEN) peer.onEnd(code, reason);
     peer.phase = ENDED;
     this.#closing.delete(peer);
-    const { code, reason } = peer.end;
-    peer.onEnd(code, reason);
     this.#events.push(peer.slot * 4 + EVENTS.news, `${String(code).padStart(4, '0')}${reason}`);
     this.#events.push(peer.slot * 4 + EVENTS.bridge, BRIDGE.destroy);
   }
