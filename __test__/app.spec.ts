@@ -66,8 +66,7 @@ describe('the types', () => {
   ])('fit %s, those of the suite as well', { timeout: 120_000 }, (_, nextrush) => {
     const paths = { ...packages, nextrush: [nextrush] };
     const strictest = { noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true };
-    // What makes certificates is JavaScript.
-    const options = { ...strictest, paths, allowJs: true, skipLibCheck: true };
+    const options = { ...strictest, paths, skipLibCheck: true };
     expect(diagnosticsOf(createProgram(files, new Map(), options))).toEqual([]);
   });
 });

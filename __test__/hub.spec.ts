@@ -1,7 +1,6 @@
 /** One server and everyone on it: several plugins, other packages, plugins that come and go. */
 import { EventEmitter, once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { createRequire } from 'node:module';
 import { type Duplex, Readable } from 'node:stream';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -13,6 +12,7 @@ import { answerOf, answerTo, fetchFrom, parseResponse, upgradeStatus } from './s
 import { echo } from './support/pair.js';
 import { script } from './support/process.js';
 import { frame, rawConnect, rawUpgrade, TEXT, upgradeRequest } from './support/raw.js';
+import { secondCopy } from './support/second-copy.js';
 import { portOf, serve } from './support/server.js';
 import {
   clientSource,
@@ -140,14 +140,6 @@ describe('an upgrade for nobody', () => {
 });
 
 describe('the package loaded twice', () => {
-  /** Another copy of the facade, as a second version or a cleared cache make it. */
-  function secondCopy(): typeof import('../index.js') {
-    const require = createRequire(import.meta.url);
-    const lib = Object.keys(require.cache).filter((path) => /\/(lib\/[^/]|index\.js)/.test(path));
-    for (const path of lib) delete require.cache[path];
-    return require('../index.js');
-  }
-
   test('has one hub per server: each serves its paths, and a path of neither is refused', async () => {
     const other = secondCopy();
     expect(other.WebSocketPlugin).not.toBe(WebSocketPlugin);

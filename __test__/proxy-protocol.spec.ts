@@ -11,6 +11,7 @@ import { WebSocketPlugin, type WebSocketPluginOptions, type WSSocket } from '../
 import { makeCertificate } from './support/certificate.js';
 import { queue } from './support/events.js';
 import { frame, RawClient, TEXT, upgradeRequest } from './support/raw.js';
+import { secondCopy } from './support/second-copy.js';
 import { until } from './support/until.js';
 
 const certificate = makeCertificate();
@@ -165,8 +166,7 @@ describe.each<Wire>(['plain', 'tls'])('over %s', (wire) => {
     const { port, plugin } = await served({ ...optionsOf(wire), handshakeTimeoutMs: 300 });
     const client = await dial(port, 'PROXY TCP4');
     await until(() => client.socket.closed || client.socket.destroyed);
-    // In time with TLS it is a handshake that is not completed.
-    if (wire === 'plain') expect(plugin.getStats().refusedProxyHeaders).toBe(1);
+    await until(() => plugin.getStats().refusedProxyHeaders === 1);
   });
 
   test('only those who are trusted have to send one', async () => {
@@ -205,6 +205,40 @@ test('a plugin that speaks TLS may come after the one that takes headers', async
   onTestFinished(() => second.cleanup());
   await upgrade(await dial(port, V1, 'tls'));
   expect((await seen.next()).http).toEqual(['192.0.2.1', 56789, 'IPv4']);
+});
+
+test.each<['first' | 'second', Wire]>([
+  ['first', 'plain'],
+  ['second', 'plain'],
+  ['first', 'tls'],
+  ['second', 'tls'],
+])('the %s of two copies of the package takes the headers of both, over %s', async (who, wire) => {
+  const copies = [WebSocketPlugin, secondCopy().WebSocketPlugin];
+  const server = http.createServer();
+  const seen = queue<string | undefined>();
+  copies.forEach((Plugin, index) => {
+    const takesHeaders = (who === 'first') === (index === 0);
+    const speaksTls = wire === 'tls' && !takesHeaders;
+    const plugin = new Plugin({
+      path: `/${index}`,
+      ...(takesHeaders && { proxyProtocol: true }),
+      ...(speaksTls && { tls: certificate }),
+    });
+    plugin
+      .attach(server)
+      .ws(`/${index}`, (socket) => seen.push((socket as WSSocket).remoteAddress));
+    onTestFinished(() => plugin.cleanup());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  for (const path of ['/0', '/1']) {
+    const client = await dial(port, V1, wire);
+    client.write(upgradeRequest(path));
+    expect(await client.head()).toMatch(/^HTTP\/1\.1 101 /);
+    expect(await seen.next()).toBe('192.0.2.1');
+  }
 });
 
 test('X-Forwarded-For is believed of whom the header names', async () => {

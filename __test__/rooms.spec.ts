@@ -133,10 +133,18 @@ describe('wsBroadcast', () => {
   test.each([
     ['a number', [5], /^wsBroadcast: \w+ must be .*, got 5/],
     ['nothing', [], /^wsBroadcast: \w+ must be .*, got undefined/],
-    ['an object', [{}], /^wsBroadcast: \w+ must be .*, got /],
+    [
+      'an object',
+      [{}],
+      /^wsBroadcast: \w+ must be .*, got an object; JSON\.stringify\(\) makes a string/,
+    ],
     ['a number as room', ['x', 5], /^wsBroadcast: room must be a string, got 5/],
     ['null as room', ['x', null], /^wsBroadcast: room must be a string, got null/],
-    ['an array as room', ['x', ['a']], /^wsBroadcast: room must be a string, got /],
+    [
+      'an array as room',
+      ['x', ['a']],
+      /^wsBroadcast: .* got an array; rooms\.broadcast\(\) of the plugin/,
+    ],
   ])('of %s is a TypeError that says what is accepted', async (_, args, message) => {
     const served = await serveRecorded();
     const member = await join(served);

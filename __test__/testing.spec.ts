@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createApp } from '../examples/host/index.js';
 import {
@@ -9,6 +10,10 @@ import {
 } from '../index.js';
 import { ConnectionRefused, connect, TestWebSocketPlugin } from '../lib/testing/index.js';
 import { portOf } from './support/server.js';
+
+const require = createRequire(import.meta.url);
+const native = require('../lib/native.js') as { WebSocketPlugin: { prototype: object } };
+const { Loopback } = require('../lib/testing/loopback.js') as { Loopback: { prototype: object } };
 
 /** A plugin without a network that is cleaned up after the test. */
 function plugin(options: WebSocketPluginOptions = { path: '/chat' }) {
@@ -66,6 +71,24 @@ describe('a plugin without a network', () => {
     app.ws('/rooms/:room', (socket) => steps.push(`handler ${socket.params.room}`));
     await connect('/rooms/tea', { headers: { 'X-User': 'ada' } });
     expect(steps).toEqual(['middleware ada', 'handler tea']);
+  });
+
+  test('has told a client that it is closed before it tells the server that it was', async () => {
+    const made = plugin();
+    const { app, connect } = bound(made);
+    const ended: string[] = [];
+    app.ws('/chat', (socket) => {
+      socket.join('tea');
+      socket.onClose((code, reason) => ended.push(`${code} ${reason}`));
+    });
+    const client = await connect('/chat');
+    made.rooms.close('tea', 4000, 'empty');
+    expect(client.closed).toEqual({ code: 4000, reason: 'empty' });
+    expect(ended).toEqual([]);
+    await new Promise(setImmediate);
+    expect(ended).toEqual(['4000 empty']);
+    client.close(4001);
+    expect(client.closed).toEqual({ code: 4000, reason: 'empty' });
   });
 
   test.each([
@@ -222,9 +245,12 @@ describe('a plugin without a network', () => {
     expect([ada.received, bob.received, eve.received]).toEqual([['once'], ['once'], []]);
 
     expect(rooms.close('cake', 4003, 'kicked')).toBe(1);
-    await vi.waitFor(() => expect(bob.closed).toEqual({ code: 4003, reason: 'kicked' }));
-    expect(connections.get(bob.socket.id)).toBe(undefined);
+    expect(bob.closed).toEqual({ code: 4003, reason: 'kicked' });
+    // The server hears of the end when the code that is running is done.
+    expect(rooms.has('cake')).toBe(true);
+    await new Promise(setImmediate);
     expect(rooms.has('cake')).toBe(false);
+    expect(connections.get(bob.socket.id)).toBe(undefined);
   });
 
   test('has the limits on rooms that the real one has, in its words', async () => {
@@ -277,6 +303,55 @@ describe('a plugin without a network', () => {
     withWebSocket(app).ws('/chat', (socket) => socket.send('welcome'));
     const client = await made.connect('/chat');
     expect(client.received).toEqual(['welcome']);
+  });
+
+  test('counts and shows the addresses that proxies tell of', async () => {
+    const made = plugin({ path: '/chat', trustProxy: 'loopback', maxConnectionsPerIp: 1 });
+    const from = (address: string) =>
+      made.connect('/chat', { headers: { 'X-Forwarded-For': address } });
+    const ada = await from('192.0.2.1');
+    expect(ada.socket.remoteAddress).toBe('192.0.2.1');
+    await expect(from('192.0.2.1')).rejects.toMatchObject({ status: 429 });
+    expect((await from('192.0.2.2')).socket.remoteAddress).toBe('192.0.2.2');
+    ada.close();
+    await from('192.0.2.1');
+  });
+
+  test('asks no broker', async () => {
+    const cluster = { url: 'redis://127.0.0.1:1' };
+    const made = plugin({ path: '/chat', cluster });
+    const events: unknown[] = [];
+    made.on('cluster:down', (reason) => events.push(reason));
+    const client = await made.connect('/chat');
+    made.broadcast('to all here');
+    expect(client.received).toEqual(['to all here']);
+    await made.cleanup();
+    expect(events).toEqual([]);
+    expect(made.getStats()).not.toHaveProperty('cluster');
+  });
+
+  test('stands in for all of the native half that knows connections', () => {
+    const names = Object.getOwnPropertyNames(native.WebSocketPlugin.prototype);
+    // Whatever is added there has to be added to the loopback, or to one of these.
+    const decide = [
+      ...['asksForAddress', 'clientAddress', 'closeTimeoutMs', 'debug', 'handshakeTimeoutMs'],
+      ...[
+        'normalised',
+        'params',
+        'protocolChoices',
+        'regexpsForJavascript',
+        'reject',
+        'rejections',
+      ],
+      ...['routeOf', 'serves', 'setShuttingDown', 'shapeOf', 'shapes', 'trustsProxies'],
+    ];
+    const needNetwork = [
+      ...['countRefusedHeader', 'expectsProxyHeader', 'joinCluster', 'leaveCluster', 'metrics'],
+      ...['nodeLeaves', 'secure', 'secured', 'speaksProxyProtocol'],
+    ];
+    const known = new Set([...decide, ...needNetwork]);
+    const left = names.filter((name) => !(name in Loopback.prototype || known.has(name)));
+    expect(left).toEqual([]);
   });
 
   test('closes everyone when it is cleaned up', async () => {

@@ -53,7 +53,14 @@ function binaryView(method, data, argument = 'data') {
   const buffer = view ? (isDataView ? bufferOfDataView : bufferOf).call(data) : data;
   if (!types.isArrayBuffer(buffer)) {
     const accepted = 'a string, Buffer, Uint8Array or ArrayBuffer';
-    if (!types.isSharedArrayBuffer(buffer)) throw wrongType(method, argument, accepted, data);
+    if (!types.isSharedArrayBuffer(buffer)) {
+      const error = wrongType(method, argument, accepted, data);
+      // What users of libraries hand over that send such values.
+      if (/^an (object|array|empty array)$/.test(describe(data))) {
+        error.message += '; JSON.stringify() makes a string of it';
+      }
+      throw error;
+    }
     throw new TypeError(
       `${method}: ${argument} must be ${accepted}, got shared memory; copy it first, for example by Buffer.from(new Uint8Array(data))`,
     );

@@ -78,7 +78,8 @@ function isPeerShown(socket) {
   return socket[PEER_IS_SHOWN] === true || Object.hasOwn(socket, 'remoteAddress');
 }
 
-const PEER_IS_SHOWN = Symbol('nextrush-websocket peer');
+/** The same for every copy of this package in the process, as one may take what another has read. */
+const PEER_IS_SHOWN = Symbol.for('nextrush-websocket.peer.1');
 
 /** Has the getters of a socket that encrypts say what those of the socket below it do. */
 function showPeerOfBelow(socket) {

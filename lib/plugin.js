@@ -391,6 +391,11 @@ class WebSocketPlugin extends Emitter {
 
   #broadcast(where, message, room) {
     const checked = checkMessage(where, message, 'message');
+    if (Array.isArray(room)) {
+      const error = wrongType(where, 'room', 'a string', room);
+      error.message += '; rooms.broadcast() of the plugin takes several rooms';
+      throw error;
+    }
     if (room !== undefined) checkString(where, 'room', room);
     this.#engine.broadcast(checked, room);
   }

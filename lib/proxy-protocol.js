@@ -4,11 +4,14 @@ const { readProxyHeader } = require('./native.js');
 const { patchMethod, showPeer } = require('./node-internals.js');
 const { Terminator } = require('./tls/terminator.js');
 
-/** On a server: its {@link ProxyHeaders}. */
+/**
+ * On a server: its {@link ProxyHeaders}. The same for every copy of this package in the process, so all that
+ * others do with it they do by its methods.
+ */
 const PROXY_HEADERS = Symbol.for('nextrush-websocket.proxy-protocol.1');
 
 /** On a socket: its header has been seen to. */
-const IS_SEEN = Symbol('nextrush-websocket PROXY header');
+const IS_SEEN = Symbol.for('nextrush-websocket.proxy-header.1');
 
 /**
  * Connections of a server whose header has not come, at most. Each costs a descriptor and, once it has
@@ -39,20 +42,30 @@ class ProxyHeaders {
   /** Has headers taken from now on. */
   static begin(server, listener) {
     const headers = server[PROXY_HEADERS] ?? new ProxyHeaders(server);
-    const others = headers.#listeners.filter((each) => each !== listener && !each.isClosed(server));
-    headers.#listeners = [...others, listener];
+    headers.add(listener);
   }
 
   /** Who speaks TLS on the server since then comes behind the headers. */
   static stayFirst(server) {
-    const headers = server[PROXY_HEADERS];
-    headers?.#undo();
-    headers?.#comeFirst();
+    server[PROXY_HEADERS]?.stayFirst();
   }
 
   constructor(server) {
     this.#server = server;
     Object.defineProperty(server, PROXY_HEADERS, { value: this });
+    this.#comeFirst();
+  }
+
+  /** As {@link ProxyHeaders.begin}. */
+  add(listener) {
+    const server = this.#server;
+    const others = this.#listeners.filter((each) => each !== listener && !each.isClosed(server));
+    this.#listeners = [...others, listener];
+  }
+
+  /** As the static one. */
+  stayFirst() {
+    this.#undo();
     this.#comeFirst();
   }
 

@@ -76,6 +76,7 @@ export function element(name, className, text) {
 /** A colour that belongs to a name. */
 export function hueOf(name) {
   let hash = 0;
-  for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 360;
-  return hash;
+  for (const character of name) hash = (hash * 31 + character.codePointAt(0)) % 65_521;
+  // Names that are nearly the same are not nearly of the same colour.
+  return (hash * 137) % 360;
 }

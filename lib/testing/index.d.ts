@@ -13,8 +13,8 @@ export interface TestConnectOptions {
   /** Subprotocols that are offered (RFC 6455 §1.9). */
   protocols?: string[] | undefined;
   /**
-   * IP address of the client's end; `X-Forwarded-For` among the headers does not change what
-   * `socket.remoteAddress` says here.
+   * IP address of the client's end, as its socket would have it: that of a proxy, where `trustProxy` and
+   * `X-Forwarded-For` among the headers say whose client it is.
    *
    * @default '127.0.0.1'
    */

@@ -99,9 +99,14 @@ class Loopback {
     return true;
   }
 
-  admit(...args) {
-    const admission = this.#native.admit(...args);
-    if (typeof admission === 'number') this.#admitted.set(admission, this.nextPeer);
+  admit(url, head, hosts, matchesPattern, address, forwarded) {
+    const native = this.#native;
+    const admission = native.admit(url, head, hosts, matchesPattern, address, forwarded);
+    if (typeof admission === 'number') {
+      const peer = this.nextPeer;
+      if (native.trustsProxies) peer.address = native.clientAddress(address, forwarded);
+      this.#admitted.set(admission, peer);
+    }
     return admission;
   }
 
@@ -124,7 +129,8 @@ class Loopback {
     const slot = this.#freeSlot();
     this.#generation += 1;
     const id = randomUUID();
-    Object.assign(peer, { id, slot, generation: this.#generation, handshake, address });
+    Object.assign(peer, { id, slot, generation: this.#generation, handshake });
+    peer.address ??= address;
     peer.phase = OPEN;
     peer.lastPong = Date.now();
     this.#peers[slot] = peer;
@@ -189,17 +195,22 @@ class Loopback {
   close(slot, generation, code, reason) {
     const peer = this.#peer(slot, generation);
     if (peer === undefined || peer.phase !== OPEN) return;
-    peer.phase = CLOSING;
-    peer.end = { code, reason };
-    this.#closing.add(peer);
+    this.#beginClosing(peer, { code, reason });
   }
 
   terminate(slot, generation) {
     const peer = this.#peer(slot, generation);
     if (peer === undefined || peer.phase === ENDED) return;
+    this.#beginClosing(peer, { code: 1006, reason: '' });
+  }
+
+  /** The peer knows at once, as of messages; the connection when the peer has answered. */
+  #beginClosing(peer, end) {
+    const isFirst = peer.phase === OPEN;
     peer.phase = CLOSING;
-    peer.end = { code: 1006, reason: '' };
+    peer.end = end;
     this.#closing.add(peer);
+    if (isFirst) peer.onEnd(end.code, end.reason);
   }
 
   ping(slot, generation) {
@@ -277,10 +288,10 @@ class Loopback {
   }
 
   #finish(peer) {
+    const { code, reason } = peer.end;
+    if (peer.phase === OPEN) peer.onEnd(code, reason);
     peer.phase = ENDED;
     this.#closing.delete(peer);
-    const { code, reason } = peer.end;
-    peer.onEnd(code, reason);
     this.#events.push(peer.slot * 4 + EVENTS.news, `${String(code).padStart(4, '0')}${reason}`);
     this.#events.push(peer.slot * 4 + EVENTS.bridge, BRIDGE.destroy);
   }

@@ -13,7 +13,10 @@ const {
   takeAccepted,
 } = require('../node-internals.js');
 
-/** On a server: its {@link Terminator}. */
+/**
+ * On a server: its {@link Terminator}. The same for every copy of this package in the process, so all that
+ * others do with it they do by its methods.
+ */
 const TERMINATOR = Symbol.for('nextrush-websocket.terminator.1');
 
 /**
@@ -59,17 +62,21 @@ class Terminator {
   /** Has the clients of a server spoken TLS with from now on. */
   static begin(server, speaker, tls) {
     const terminator = server[TERMINATOR] ?? new Terminator(server);
-    const others = terminator.#speakers.filter(
-      (each) => each !== speaker && !each.isClosed(server),
-    );
-    if (others.length > 0 && !isDeepStrictEqual(terminator.#tls.native, tls.native)) {
+    terminator.add(speaker, tls);
+  }
+
+  /** As {@link Terminator.begin}. */
+  add(speaker, tls) {
+    const server = this.#server;
+    const others = this.#speakers.filter((each) => each !== speaker && !each.isClosed(server));
+    if (others.length > 0 && !isDeepStrictEqual(this.#tls.native, tls.native)) {
       throw new Error(
         'another WebSocketPlugin speaks TLS on this server already, with another certificate or other options; give both the same option "tls", or only one of them',
       );
     }
-    terminator.#speakers = [...others, speaker];
+    this.#speakers = [...others, speaker];
     // Who comes second changes nothing: tickets that clients have are worth something as before.
-    if (others.length === 0) terminator.#show(tls);
+    if (others.length === 0) this.show(tls);
   }
 
   constructor(server) {
@@ -83,7 +90,7 @@ class Terminator {
 
   /** New certificates: those who are connected stay as they are. */
   static renew(server, tls) {
-    server[TERMINATOR]?.#show(tls);
+    server[TERMINATOR]?.show(tls);
   }
 
   /**
@@ -91,9 +98,13 @@ class Terminator {
    * what is behind the header is for TLS alone. Returns false where it is not.
    */
   static takesHeader(server, socket) {
-    const terminator = server[TERMINATOR];
-    if (terminator === undefined || terminator.#descriptorOf(socket) === undefined) return false;
-    terminator.#withHeader.add(socket);
+    return server[TERMINATOR]?.takesHeader(socket) ?? false;
+  }
+
+  /** As the static one. */
+  takesHeader(socket) {
+    if (this.#descriptorOf(socket) === undefined) return false;
+    this.#withHeader.add(socket);
     return true;
   }
 
@@ -102,7 +113,8 @@ class Terminator {
     return this.#speaker.secure === null ? undefined : acceptedDescriptor(socket);
   }
 
-  #show(tls) {
+  /** What clients are shown from now on. */
+  show(tls) {
     this.#tls = tls;
     this.#inner = null;
   }

@@ -188,6 +188,12 @@ fn client(reason: impl ToString) -> Failure {
     Failure { reason: reason.to_string(), is_ours: false, lacks_header: false }
 }
 
+/// A client that has not begun with its PROXY header.
+fn without_header(reason: &str) -> Failure {
+    let reason = format!("the PROXY header is refused: {reason}");
+    Failure { reason, is_ours: false, lacks_header: true }
+}
+
 /// Something that this process lacks.
 fn own(error: io::Error) -> Failure {
     let reason = format!("the socket cannot be served: {error}");
@@ -203,12 +209,14 @@ async fn shake_hands(
     let Securing { socket, config, expects_header, limit, .. } = securing;
     let failed = |error| (own(error), None);
     let socket = Adopted::watch(socket.into()).map_err(failed)?;
+    let lacks_header = Cell::new(expects_header);
     let greeting = async {
         // Who says nothing costs no more than his descriptor.
         drop(socket.readable().await.map_err(failed)?);
         let mut proxied = None;
         if expects_header {
             proxied = take_proxy_header(&socket).await.map_err(|failure| (failure, None))?;
+            lacks_header.set(false);
         }
         let buffers = io.tls_buffers.get_or_init(Rc::default).clone();
         let secured = Rc::new(Secured::new(socket, &config, buffers).map_err(failed)?);
@@ -217,36 +225,39 @@ async fn shake_hands(
             Err(error) => Err((client(error), Some(secured))),
         }
     };
-    let late = |_| Err((client("it was not completed in time"), None));
+    let late = |_| {
+        let failure = if lacks_header.get() {
+            without_header("it has not come in time")
+        } else {
+            client("it was not completed in time")
+        };
+        Err((failure, None))
+    };
     tokio::time::timeout(limit, greeting).await.unwrap_or_else(late)
 }
 
 /// Takes the PROXY header at the beginning of a connection, and no byte behind it. Returns who the client
 /// is, if the header says so.
 async fn take_proxy_header(socket: &Adopted) -> Result<Option<SocketAddr>, Failure> {
-    let refused = |reason: &str| {
-        let reason = format!("the PROXY header is refused: {reason}");
-        Failure { reason, is_ours: false, lacks_header: true }
-    };
     let mut header = Vec::new();
     loop {
         let mut ready = socket.readable().await.map_err(own)?;
         let taken = header.len();
         header.resize(taken + HEADER_BYTES, 0);
         match socket.peek(&mut header[taken..]) {
-            Ok(0) => return Err(refused("the connection has ended")),
+            Ok(0) => return Err(without_header("the connection has ended")),
             Ok(count) => header.truncate(taken + count),
             Err(error) => {
                 header.truncate(taken);
                 match error.kind() {
                     io::ErrorKind::WouldBlock => ready.clear_ready(),
                     io::ErrorKind::Interrupted => {}
-                    _ => return Err(refused("the connection is lost")),
+                    _ => return Err(without_header("the connection is lost")),
                 }
                 continue;
             }
         }
-        let found = proxy_protocol::read(&header).map_err(refused)?;
+        let found = proxy_protocol::read(&header).map_err(without_header)?;
         let len = match found {
             ProxyHeader::Incomplete => header.len(),
             ProxyHeader::Complete { len, .. } => len,

@@ -120,6 +120,9 @@ test('a session ends on its connections, too', async () => {
   await vi.advanceTimersByTimeAsync(HOUR / 2);
   const late = await enter('Bob');
   const { token } = sessions.begin('Eve');
+  const timers = vi.getTimerCount();
+  (await enter('Dan')).drop();
+  expect(vi.getTimerCount()).toBe(timers);
   await vi.advanceTimersByTimeAsync(HOUR / 2);
   expect(early.closed).toEqual({ code: SESSION_OVER, reason: 'the session is over' });
   expect(late.closed).toBe(null);

@@ -1,5 +1,6 @@
 /** The application over a network, as its clients see it. */
 
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { Agent, request } from 'node:https';
@@ -7,7 +8,6 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type Client, connect } from 'nextrush-websocket/testing';
 import { expect, onTestFinished, test } from 'vitest';
-import { makeCertificate } from '../../../__test__/support/certificate.js';
 import { KICKED, SESSION_OVER } from '../src/chat.js';
 import { createServer, type Settings } from '../src/server.js';
 import type { User } from '../src/sessions.js';
@@ -162,8 +162,17 @@ test('health says no while connections are closed in waves', async () => {
   await ended;
 });
 
+/** A certificate of this machine with its key, in one PEM text. */
+function makeCertificate(): string {
+  const subject = '-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1';
+  const key = '-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes';
+  const options = `req -x509 -days 1 ${subject} ${key} -keyout - -out -`;
+  return execFileSync('openssl', options.split(' '), { encoding: 'utf8', stdio: 'pipe' });
+}
+
 test('it speaks TLS, and keeps the cookie to it', async () => {
-  const tls = makeCertificate();
+  const pem = makeCertificate();
+  const tls = { cert: pem, key: pem };
   const { host } = await serve({ tls });
   const agent = new Agent({ ca: tls.cert });
   onTestFinished(() => agent.destroy());
