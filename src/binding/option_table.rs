@@ -93,7 +93,7 @@ const MAX_MESSAGE_SIZE: OptionRow = number(
 
 const MESSAGE_RATE: OptionRow =
     other("messageRate", "object", "undefined", "how many messages a connection may send")
-        .accepts("an object with perSecond, burst and policy")
+        .accepts("an object with perSecond, and burst or policy where wanted")
         .see("Floods");
 
 const ALLOW_ORIGINS: OptionRow =
