@@ -229,7 +229,12 @@ describe('the options', () => {
     ['trustProxy', '10.0.0.0/33', TypeError, 'got "10.0.0.0/33", which is none'],
     ['trustProxy', ['loopback', 'nobody'], TypeError, 'got "nobody", which is none'],
     ['trustProxy', ['loopback', 5], TypeError, 'got 5 at index 1'],
-    ['messageRate', 5, TypeError, 'an object with perSecond, and burst or policy where wanted, got 5'],
+    [
+      'messageRate',
+      5,
+      TypeError,
+      'an object with perSecond, and burst or policy where wanted, got 5',
+    ],
     [
       'messageRate',
       {},
