@@ -26,7 +26,7 @@ function checkOptions(method, options, names) {
   }
   const unknown = Object.keys(options).find((name) => !names.includes(name));
   if (unknown !== undefined) {
-    const accepted = `accepted ${names.length > 1 ? 'are' : 'is'} "${names.join('", "')}"`;
+    const accepted = `accepted ${names.length > 1 ? 'are' : 'is'} ${listed(names, 'and')}`;
     const shown = JSON.stringify(printable(unknown));
     throw new TypeError(`${method}: unknown option ${shown}; ${accepted}`);
   }
@@ -135,8 +135,15 @@ function checkJson(method, value) {
 /** The name of an event. */
 function checkEvent(method, event, events) {
   if (events.includes(event)) return;
-  const names = events.map((each) => JSON.stringify(each));
-  throw wrongType(method, 'event', `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`, event);
+  throw wrongType(method, 'event', listed(events, 'or'), event);
+}
+
+/** Names in quotes, as in `"a", "b" or "c"`. */
+function listed(names, word) {
+  const quoted = names.map((name) => JSON.stringify(name));
+  return quoted.length < 2
+    ? quoted.join()
+    : `${quoted.slice(0, -1).join(', ')} ${word} ${quoted.at(-1)}`;
 }
 
 module.exports = {

@@ -4,8 +4,7 @@
 
 const { performance } = require('node:perf_hooks');
 
-const { checkClose, wrongType } = require('./check.js');
-const { describe } = require('./text.js');
+const { checkClose, checkOptions, wrongType } = require('./check.js');
 
 /** Longest timer of Node, in milliseconds. */
 const MAX_MS = 2 ** 31 - 1;
@@ -29,14 +28,12 @@ function readWaves(options, where) {
   if (options === null || typeof options !== 'object' || Array.isArray(options)) {
     throw wrongType(where, 'options', 'an object with overMs, code and reason', options);
   }
-  const unknown = Object.keys(options).find((name) => !NAMES.includes(name));
-  if (unknown !== undefined) {
-    throw new TypeError(
-      `${where}: unknown option ${describe(unknown)}; accepted are "overMs", "code" and "reason"`,
-    );
-  }
   // `undefined` is the default.
-  const { overMs = 0, code = 1001, reason = 'server is shutting down' } = options;
+  const {
+    overMs = 0,
+    code = 1001,
+    reason = 'server is shutting down',
+  } = checkOptions(where, options, NAMES);
   if (typeof overMs !== 'number') throw wrongType(where, 'overMs', ACCEPTED_MS, overMs);
   if (!Number.isInteger(overMs) || overMs < 0 || overMs > MAX_MS) {
     throw new RangeError(`${where}: overMs must be ${ACCEPTED_MS}, got ${String(overMs)}`);

@@ -1,52 +1,44 @@
 'use strict';
 
+const { Received } = require('./received.js');
 const { ConnectionRefused } = require('./refused.js');
 
 /** A client over a network. `index.d.ts` documents it. */
 class Client {
   closed;
-  waiting = [];
   #ws;
-  #takers = [];
-  #end = null;
+  #received = new Received();
 
   constructor(ws) {
     this.#ws = ws;
-    ws.on('message', (data, isBinary) => this.#onMessage(isBinary ? data : data.toString()));
+    ws.on('message', (data, isBinary) => {
+      this.#received.push(isBinary ? data : data.toString());
+    });
     this.closed = new Promise((resolve) => {
-      ws.once('close', (code, reason) => {
-        this.#end = { code, reason: reason.toString() };
-        for (const { reject } of this.#takers.splice(0)) reject(this.#wasClosed());
-        resolve(this.#end);
+      ws.once('close', (code, bytes) => {
+        const reason = bytes.toString();
+        this.#received.end(code, reason);
+        resolve({ code, reason });
       });
     });
     // What goes wrong ends the connection, which is told.
     ws.on('error', () => {});
   }
 
-  #onMessage(message) {
-    const taker = this.#takers.shift();
-    if (taker === undefined) this.waiting.push(message);
-    else taker.resolve(message);
-  }
-
-  #wasClosed() {
-    const { code, reason } = this.#end;
-    return new Error(`the connection was closed with ${code}${reason && `: ${reason}`}`);
-  }
-
   get protocol() {
     return this.#ws.protocol;
   }
 
-  next() {
-    if (this.waiting.length > 0) return Promise.resolve(this.waiting.shift());
-    if (this.#end !== null) return Promise.reject(this.#wasClosed());
-    return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+  get waiting() {
+    return this.#received.waiting;
   }
 
-  async nextJson() {
-    return JSON.parse((await this.next()).toString());
+  next() {
+    return this.#received.next();
+  }
+
+  nextJson() {
+    return this.#received.nextJson();
   }
 
   send(data) {

@@ -2,6 +2,7 @@
 
 const { binaryView, checkClose } = require('../check.js');
 const { Peer } = require('./loopback.js');
+const { Received } = require('./received.js');
 
 /** The client of a connection without a network. `index.d.ts` documents it. */
 class TestClient {
@@ -11,8 +12,8 @@ class TestClient {
   socket;
   #loopback;
   #peer;
-  #unread = [];
-  #takers = [];
+  /** Those of {@link received} that have not been awaited. */
+  #unread = new Received();
 
   constructor(loopback) {
     this.#loopback = loopback;
@@ -32,29 +33,20 @@ class TestClient {
 
   #onMessage(message) {
     this.received.push(message);
-    const taker = this.#takers.shift();
-    if (taker === undefined) this.#unread.push(message);
-    else taker.resolve(message);
+    this.#unread.push(message);
   }
 
   #onEnd(code, reason) {
     this.closed = { code, reason };
-    for (const { reject } of this.#takers.splice(0)) reject(this.#wasClosed());
-  }
-
-  #wasClosed() {
-    const { code, reason } = this.closed;
-    return new Error(`the connection was closed with ${code}${reason && `: ${reason}`}`);
+    this.#unread.end(code, reason);
   }
 
   next() {
-    if (this.#unread.length > 0) return Promise.resolve(this.#unread.shift());
-    if (this.closed !== null) return Promise.reject(this.#wasClosed());
-    return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+    return this.#unread.next();
   }
 
-  async nextJson() {
-    return JSON.parse((await this.next()).toString());
+  nextJson() {
+    return this.#unread.nextJson();
   }
 
   send(data) {
