@@ -60,16 +60,15 @@ impl fmt::Debug for Resumed {
 
 impl Resumed {
     /// Returns after the next [`Self::wake`], or earlier.
-    pub async fn wait(&self) {
+    pub fn wait(&self) -> impl Future<Output = ()> {
         let mut waits = false;
-        std::future::poll_fn(|context| {
+        std::future::poll_fn(move |context| {
             if std::mem::replace(&mut waits, true) {
                 return Poll::Ready(());
             }
             self.0.set(Some(context.waker().clone()));
             Poll::Pending
         })
-        .await;
     }
 
     pub fn wake(&self) {

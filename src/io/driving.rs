@@ -4,6 +4,7 @@
 //! second task waits for the socket only while it does not take more, and a third sees a connection
 //! out that has ended.
 
+use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -87,79 +88,122 @@ pub(super) fn lose(io: &Rc<IoThread>, connection: &Rc<Connection>) {
 
 /// Starts the task that reads. What Node had read before, `replay`, comes first.
 pub(super) fn start_reading(io: &Rc<IoThread>, connection: &Rc<Connection>, replay: Vec<u8>) {
-    let reading = Reading { io: io.clone(), connection: connection.clone() };
+    let reading = Reading {
+        turn: Turn::new(io),
+        unread: Cell::new(0),
+        io: io.clone(),
+        connection: connection.clone(),
+    };
     let mut replay = replay.into_boxed_slice();
     // A block, as a function would keep its arguments twice.
     let task = async move {
-        let guard = PanicGuard(&reading);
-        let Reading { io, connection } = guard.0;
         if !replay.is_empty() {
-            receive(io, connection, Some(&mut std::mem::take(&mut replay)));
+            receive(&reading.io, &reading.connection, Some(&mut std::mem::take(&mut replay)));
         }
         read_until_done(&reading).await;
-        drop(guard);
     };
+    debug_assert!(size_of_val(&task) <= MAX_READER_BYTES, "{}", size_of_val(&task));
     let reader = tokio::task::spawn_local(task).abort_handle();
     // Set once, here.
     let _ = connection.reader.set(reader);
 }
 
-/// What a reader has.
+/// With so many bytes, tokio's allocation for a reader is 256 bytes long; beyond, it is 384.
+const MAX_READER_BYTES: usize = 152;
+
+/// What a reader has, as long as it reads.
 struct Reading {
     io: Rc<IoThread>,
     connection: Rc<Connection>,
+    turn: Turn,
+    /// How much of what it has been sent and not parsed is counted in [`IoThread::unread`].
+    unread: Cell<usize>,
 }
 
-/// Tokio catches a panic of a task. This sees to it that its connection is not left behind.
-struct PanicGuard<'a>(&'a Reading);
-
-impl Drop for PanicGuard<'_> {
+impl Drop for Reading {
     fn drop(&mut self) {
+        let Self { io, connection, turn, unread } = self;
+        turn.leave(io, connection);
+        io.unread.recount(unread, 0);
+        // Tokio catches a panic of a task. The connection must not be left behind.
         if std::thread::panicking() {
-            lose(&self.0.io, &self.0.connection);
+            lose(io, connection);
         }
     }
 }
 
-async fn read_until_done(Reading { io, connection }: &Reading) {
-    let mut unread = io.unread.share();
-    let mut turn = Turn::new(io, connection);
+impl Reading {
+    fn appetite(&self) -> Appetite {
+        let Self { io, connection, unread, .. } = self;
+        let session = connection.session.borrow();
+        let appetite = session.appetite(io.now_for(&session), &io.resources.borrow());
+        // Those of a connection that waits for its own handler keep nobody else waiting.
+        let waits = appetite == Appetite::Unread;
+        io.unread.recount(unread, if waits { session.unread() } else { 0 });
+        appetite
+    }
+
+    /// Goes on with bytes that have been read, unless it does not want to any more. Returns whether it has.
+    fn go_on(&self) -> bool {
+        let wants = self.io.appetite(&self.connection) == Appetite::Unread;
+        if wants {
+            receive(&self.io, &self.connection, None);
+        }
+        wants
+    }
+
+    /// Reads what is there. Returns `true` if others should get their turn before the next read.
+    fn read(&self, mut ready: Ready<'_>) -> bool {
+        let Self { io, connection, .. } = self;
+        // While this waited, others may have filled what there was room for, and JavaScript may have
+        // ended the connection.
+        match io.appetite(connection) {
+            Appetite::Hungry(most) if io.reads() => read_once(io, connection, most, &mut ready),
+            _ => false,
+        }
+    }
+
+    /// What to wait for before what has come may be read; `None` where that may be now.
+    fn turn_to_read(&self) -> Option<impl Future<Output = ()> + Unpin> {
+        self.turn.to_read(&self.io, &self.connection)
+    }
+
+    fn turn_to_go_on(&self) -> Option<impl Future<Output = ()> + Unpin> {
+        self.turn.to_go_on(&self.io, &self.connection)
+    }
+}
+
+/// Whatever it has across a wait takes room in each connection that rests.
+async fn read_until_done(reading: &Reading) {
     loop {
-        let Connection { session, transport, .. } = &**connection;
-        let appetite = {
-            let session = session.borrow();
-            let appetite = session.appetite(io.now_for(&session), &io.resources.borrow());
-            // Those of a connection that waits for its own handler keep nobody else waiting.
-            let waits = appetite == Appetite::Unread;
-            unread.set(if waits { session.unread() } else { 0 });
-            appetite
-        };
-        match appetite {
+        match reading.appetite() {
             Appetite::Done => return,
-            // The rare waits are boxed: their room would be kept for each connection that rests.
-            Appetite::Held => connection.resumed.wait().await,
+            // The rare waits are boxed.
+            Appetite::Held => reading.connection.resumed.wait().await,
             Appetite::Limited(pause) => {
-                io.counters.paused();
-                Box::pin(wait_for_rate(connection, pause)).await;
+                reading.io.counters.paused();
+                Box::pin(wait_for_rate(&reading.connection, pause)).await;
             }
             Appetite::Unread => {
-                turn.wait_to_go_on().await;
-                if io.appetite(connection) == Appetite::Unread {
-                    receive(io, connection, None);
+                if let Some(turn) = reading.turn_to_go_on() {
+                    turn.await;
+                }
+                if reading.go_on() {
                     // Others get their turn, as after a read that filled the buffer.
                     tokio::task::yield_now().await;
                 }
             }
-            Appetite::Hungry(_) if io.unread.is_full() => Box::pin(io.unread.wait_for_room()).await,
+            Appetite::Hungry(_) if reading.io.unread.is_full() => {
+                Box::pin(reading.io.unread.wait_for_room()).await;
+            }
             Appetite::Hungry(_) => {
-                let Ok(mut ready) = transport.readable().await else { return lose(io, connection) };
-                turn.wait_to_read().await;
-                // While this waited, others may have filled what there was room for, and JavaScript
-                // may have ended the connection.
-                if let Appetite::Hungry(most) = io.appetite(connection)
-                    && io.reads()
-                    && read_once(io, connection, most, &mut ready)
-                {
+                let Ok(ready) = reading.connection.transport.readable().await else {
+                    return lose(&reading.io, &reading.connection);
+                };
+                if let Some(turn) = reading.turn_to_read() {
+                    turn.await;
+                }
+                if reading.read(ready) {
                     tokio::task::yield_now().await;
                 }
             }

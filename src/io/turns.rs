@@ -89,54 +89,67 @@ pub(super) async fn call_readers(io: Rc<IoThread>) {
     }
 }
 
-/// The place of one reader in the queue of its thread.
-pub(super) struct Turn<'a> {
-    io: &'a IoThread,
-    connection: &'a Connection,
-    number: u64,
+/// The place of one reader in the queue of its thread. It knows neither, to take up little room in each
+/// connection that rests: who has one is to call [`Self::leave`] in the end.
+#[derive(Debug)]
+pub(super) struct Turn {
+    number: Cell<u64>,
     /// What it had to leave of its last read keeps the place that it was read in.
-    keeps_place: bool,
+    keeps_place: Cell<bool>,
 }
 
-impl<'a> Turn<'a> {
-    pub fn new(io: &'a IoThread, connection: &'a Connection) -> Self {
-        Self { io, connection, number: io.turns.draw(), keeps_place: false }
+impl Turn {
+    pub fn new(io: &IoThread) -> Self {
+        Self { number: Cell::new(io.turns.draw()), keeps_place: Cell::new(false) }
     }
 
-    /// Waits until the bytes that have come may be read.
-    pub async fn wait_to_read(&mut self) {
-        self.number = self.io.turns.draw();
-        self.keeps_place = true;
-        self.wait().await;
+    /// What to wait for before the bytes that have come may be read; `None` where that may be now.
+    pub fn to_read<'a>(
+        &self,
+        io: &'a IoThread,
+        connection: &'a Connection,
+    ) -> Option<impl Future<Output = ()> + Unpin + use<'a>> {
+        self.number.set(io.turns.draw());
+        self.keeps_place.set(true);
+        self.to_come(io, connection)
     }
 
-    /// Waits until what the inbox had no room for may be parsed. The first time that is before
+    /// The same before what the inbox had no room for may be parsed. The first time that is before
     /// everybody who came later. Then it goes to the end of the queue: one read may have as many
     /// messages as a thousand others.
-    pub async fn wait_to_go_on(&mut self) {
-        if !std::mem::replace(&mut self.keeps_place, false) {
-            self.number = self.io.turns.draw();
+    pub fn to_go_on<'a>(
+        &self,
+        io: &'a IoThread,
+        connection: &'a Connection,
+    ) -> Option<impl Future<Output = ()> + Unpin + use<'a>> {
+        if !self.keeps_place.replace(false) {
+            self.number.set(io.turns.draw());
         }
-        self.wait().await;
+        self.to_come(io, connection)
     }
 
-    async fn wait(&self) {
-        let Self { io, connection, number, .. } = self;
+    fn to_come<'a>(
+        &self,
+        io: &'a IoThread,
+        connection: &'a Connection,
+    ) -> Option<impl Future<Output = ()> + Unpin + use<'a>> {
         if !io.inbox_is_full() && io.turns.is_empty() {
-            return;
+            return None;
         }
-        connection.marks.waits_to_read.set(true);
+        let number = self.number.get();
         // Boxed, as room for it would be kept for each connection that rests.
-        Box::pin(io.turns.called(*number, || !io.inbox_is_full())).await;
-        connection.marks.waits_to_read.set(false);
+        Some(Box::pin(async move {
+            connection.marks.waits_to_read.set(true);
+            io.turns.called(number, || !io.inbox_is_full()).await;
+            connection.marks.waits_to_read.set(false);
+        }))
     }
-}
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
+    /// The connection reads nothing more.
+    pub fn leave(&self, io: &IoThread, connection: &Connection) {
         // Where it still waited, it has just been told that there is nothing to read any more.
-        self.io.turns.waiting.borrow_mut().remove(&self.number);
-        self.connection.marks.waits_to_read.set(false);
+        io.turns.waiting.borrow_mut().remove(&self.number.get());
+        connection.marks.waits_to_read.set(false);
     }
 }
 
@@ -199,14 +212,45 @@ mod tests {
         io.post();
     }
 
+    /// The turn of a connection, until it is dropped.
+    struct InQueue<'a> {
+        io: &'a IoThread,
+        connection: &'a Connection,
+        turn: Turn,
+    }
+
+    impl<'a> InQueue<'a> {
+        fn of(io: &'a IoThread, connection: &'a Connection) -> Self {
+            Self { io, connection, turn: Turn::new(io) }
+        }
+
+        async fn wait_to_read(&self) {
+            if let Some(turn) = self.turn.to_read(self.io, self.connection) {
+                turn.await;
+            }
+        }
+
+        async fn wait_to_go_on(&self) {
+            if let Some(turn) = self.turn.to_go_on(self.io, self.connection) {
+                turn.await;
+            }
+        }
+    }
+
+    impl Drop for InQueue<'_> {
+        fn drop(&mut self) {
+            self.turn.leave(self.io, self.connection);
+        }
+    }
+
     /// A connection that waits for its turn and then posts a message.
     fn read(io: &Rc<IoThread>, slot: u32) -> (Rc<Connection>, JoinHandle<()>) {
         let (io, connection) = (io.clone(), connection(io, slot));
         let task = spawn_local({
             let connection = connection.clone();
             async move {
-                let mut turn = Turn::new(&io, &connection);
-                turn.wait_to_read().await;
+                let place = InQueue::of(&io, &connection);
+                place.wait_to_read().await;
                 post(&io, &connection);
             }
         });
@@ -249,11 +293,11 @@ mod tests {
             spawn_local({
                 let (io, order) = (io.clone(), order.clone());
                 async move {
-                    let mut turn = Turn::new(&io, &greedy);
-                    turn.wait_to_read().await;
+                    let place = InQueue::of(&io, &greedy);
+                    place.wait_to_read().await;
                     (0..MESSAGES).for_each(|_| post(&io, &greedy));
                     for part in ["rest", "more"] {
-                        turn.wait_to_go_on().await;
+                        place.wait_to_go_on().await;
                         order.borrow_mut().push(part);
                         (0..MESSAGES).for_each(|_| post(&io, &greedy));
                     }
@@ -263,7 +307,7 @@ mod tests {
             spawn_local({
                 let (io, order, other) = (io.clone(), order.clone(), connection(&io, 2));
                 async move {
-                    Turn::new(&io, &other).wait_to_read().await;
+                    InQueue::of(&io, &other).wait_to_read().await;
                     order.borrow_mut().push("other");
                 }
             });

@@ -1,7 +1,6 @@
 //! Bytes that have been read from sockets and not been looked at yet, as JavaScript takes no more.
 
 use std::cell::Cell;
-use std::rc::Rc;
 
 use tokio::sync::Notify;
 
@@ -9,62 +8,38 @@ use tokio::sync::Notify;
 /// One read may exceed it.
 const MAX_UNREAD: usize = 4 << 20;
 
-/// What all connections of an I/O thread have of them. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub(super) struct UnreadBytes(Rc<Sum>);
-
+/// What all connections of an I/O thread have of them.
 #[derive(Debug, Default)]
-struct Sum {
+pub(super) struct UnreadBytes {
     len: Cell<usize>,
     room: Notify,
 }
 
 impl UnreadBytes {
-    /// The share of one connection, which has none yet.
-    pub fn share(&self) -> Share {
-        Share { all: self.clone(), counted: 0 }
+    /// A connection, which had `counted` of them, has `now` so many.
+    pub fn recount(&self, counted: &Cell<usize>, now: usize) {
+        let before = counted.replace(now);
+        if now == before {
+            return;
+        }
+        let was_full = self.is_full();
+        self.len.set(self.len.get() - before + now);
+        if was_full && !self.is_full() {
+            self.room.notify_waiters();
+        }
     }
 
     /// Whether sockets have to wait until some of the bytes have been taken.
     pub fn is_full(&self) -> bool {
-        self.0.len.get() >= MAX_UNREAD
+        self.len.get() >= MAX_UNREAD
     }
 
     /// Returns once there may be room again.
     pub async fn wait_for_room(&self) {
         if self.is_full() {
             // Nothing else runs between the question and the first poll.
-            self.0.room.notified().await;
+            self.room.notified().await;
         }
-    }
-}
-
-/// What one connection has of the sum, until this is dropped.
-#[derive(Debug)]
-pub(super) struct Share {
-    all: UnreadBytes,
-    counted: usize,
-}
-
-impl Share {
-    /// It has so many bytes now.
-    pub fn set(&mut self, count: usize) {
-        if count == self.counted {
-            return;
-        }
-        let was_full = self.all.is_full();
-        let Sum { len, room } = &*self.all.0;
-        len.set(len.get() - self.counted + count);
-        self.counted = count;
-        if was_full && !self.all.is_full() {
-            room.notify_waiters();
-        }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.set(0);
     }
 }
 
@@ -75,17 +50,18 @@ mod tests {
     #[test]
     fn the_bytes_of_all_connections_count_together_until_they_are_gone() {
         let all = UnreadBytes::default();
-        let (mut one, mut other) = (all.share(), all.share());
-        one.set(MAX_UNREAD - 1);
+        let (one, other) = (Cell::new(0), Cell::new(0));
+        all.recount(&one, MAX_UNREAD - 1);
         assert!(!all.is_full());
-        other.set(1);
+        all.recount(&other, 1);
         assert!(all.is_full());
-        one.set(10);
+        all.recount(&one, 10);
         assert!(!all.is_full());
-        one.set(MAX_UNREAD);
-        drop(one);
+        all.recount(&one, MAX_UNREAD);
+        assert!(all.is_full());
+        all.recount(&one, 0);
         assert!(!all.is_full());
-        drop(other);
-        assert_eq!(all.0.len.get(), 0);
+        all.recount(&other, 0);
+        assert_eq!(all.len.get(), 0);
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
 use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
@@ -45,7 +46,14 @@ impl Adopted {
 
     /// Only one task may wait at a time.
     pub(crate) async fn readable(&self) -> io::Result<ReadyGuard<'_>> {
-        std::future::poll_fn(|context| self.0.poll_read_ready(context)).await
+        std::future::poll_fn(|context| self.poll_readable(context)).await
+    }
+
+    pub(crate) fn poll_readable(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<ReadyGuard<'_>>> {
+        self.0.poll_read_ready(context)
     }
 
     pub(crate) async fn writable(&self) -> io::Result<ReadyGuard<'_>> {

@@ -11,6 +11,8 @@ pub mod secured;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
+#[cfg(unix)]
+use std::task::{Context, Poll};
 
 #[cfg(unix)]
 use adopted::Adopted;
@@ -66,16 +68,23 @@ impl Transport {
     /// # Errors
     /// When the runtime shuts down.
     pub async fn readable(&self) -> io::Result<Ready<'_>> {
+        if let Self::Bridged(bridge) = self {
+            // Boxed, as its room would be kept for each descriptor that rests.
+            Box::pin(bridge.readable()).await;
+            return Ok(Ready::Bridged(std::marker::PhantomData));
+        }
+        #[cfg(unix)]
+        return std::future::poll_fn(|context| self.poll_readable(context)).await;
+        #[cfg(not(unix))]
+        unreachable!("there are no descriptors")
+    }
+
+    #[cfg(unix)]
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready<'_>>> {
         match self {
-            #[cfg(unix)]
-            Self::Adopted(adopted) => Ok(Ready::Adopted(adopted.readable().await?)),
-            #[cfg(unix)]
-            Self::Secured(secured) => Ok(Ready::Secured(secured.readable().await?)),
-            Self::Bridged(bridge) => {
-                // Boxed, as its room would be kept for each descriptor that rests.
-                Box::pin(bridge.readable()).await;
-                Ok(Ready::Bridged(std::marker::PhantomData))
-            }
+            Self::Adopted(adopted) => adopted.poll_readable(context).map_ok(Ready::Adopted),
+            Self::Secured(secured) => secured.poll_readable(context).map_ok(Ready::Secured),
+            Self::Bridged(_) => unreachable!("a stream is waited for"),
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use super::adopted::{Adopted, ReadyGuard};
 use crate::tls::config::TlsConfig;
@@ -161,8 +162,16 @@ impl Secured {
     /// # Errors
     /// When the runtime shuts down.
     pub async fn readable(&self) -> io::Result<SecuredReady<'_>> {
-        let guard = if self.has_input() { None } else { Some(self.socket.readable().await?) };
-        Ok(SecuredReady { guard, read_from: Some(self) })
+        std::future::poll_fn(|context| self.poll_readable(context)).await
+    }
+
+    pub(super) fn poll_readable(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<SecuredReady<'_>>> {
+        let guard =
+            if self.has_input() { None } else { Some(ready!(self.socket.poll_readable(context))?) };
+        Poll::Ready(Ok(SecuredReady { guard, read_from: Some(self) }))
     }
 
     fn has_input(&self) -> bool {
