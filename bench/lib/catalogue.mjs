@@ -87,6 +87,7 @@ export const scenarios = [
   crowd({ connections: 18_000, rate: 1 }),
   crowd({ connections: 100_000, rate: 1 }),
   connect({ concurrency: 32 }),
+  connect({ concurrency: 32, application: true }),
   connect({ concurrency: 32, variant: 'tls' }),
   requests({ connections: 64 }),
   requests({ connections: 64, variant: 'tls' }),

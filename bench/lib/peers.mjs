@@ -12,6 +12,7 @@ import { bunBinary, inBench, rootDirectory } from './paths.mjs';
  * @property {Record<string, string>} [environment] added to that of the process
  * @property {Record<string, unknown>} [options] of its WebSocket server
  * @property {boolean} [hasRooms] whether its server answers `/join-leave`
+ * @property {boolean} [hasApplication] whether its server can be that of an application
  * @property {boolean} [speaksTls] `false` where it cannot speak TLS itself
  * @property {boolean} [behindHttps] whether Node's `https.Server` speaks TLS for it; then scenarios
  * without TLS would measure nothing new
@@ -245,6 +246,7 @@ function addon(name, root) {
     command: node('nextrush-websocket.js'),
     environment,
     hasRooms: true,
+    hasApplication: true,
     joinable: true,
     speaksTls,
     version: `nextrush-websocket ${version}`,

@@ -96,6 +96,7 @@ export const presets = {
       'crowd-18000',
       'crowd-100000',
       'connect',
+      'connect-application',
       'tls-connect',
       'http-64',
       'tls-http-64',

@@ -42,6 +42,14 @@ const onlyOwnProcess = (/** @type {import('./peers.mjs').Peer} */ peer) =>
   peer.command !== undefined;
 
 /**
+ * Has a server answer HTTP, and so the requests of upgrades, without a framework, as those of other
+ * peers do.
+ * @param {Scenario['server']} [server] what it needs besides
+ * @returns {NonNullable<Scenario['server']>}
+ */
+const withoutFramework = (server) => () => ({ ...server?.(), bareHttp: true });
+
+/**
  * The variants of a scenario that need a server set up for them.
  * @type {Record<'tls' | 'deflate', {
  *   title: string,
@@ -256,6 +264,7 @@ export function idle({ connections, collect = true, variant }) {
     duration: () =>
       START + (collect ? 10 : 5) + (4 * connections) / (variant ? OPENING_TLS : OPENING),
     ...needs,
+    server: withoutFramework(needs.server),
     run: (server) =>
       measureMemory(server, { connections, looks: collect ? ['gc', 'shrink'] : ['memory'] }),
     results: ({ baseline, open_each, closed_each, growth_each }) => {
@@ -276,13 +285,18 @@ export function idle({ connections, collect = true, variant }) {
 /**
  * @param {object} shape
  * @param {number} shape.concurrency
+ * @param {boolean} [shape.application] whether each upgrade goes through the middleware and the routes
+ * of an application first
  * @param {'tls'} [shape.variant]
  * @returns {Scenario}
  */
-export function connect({ concurrency, variant }) {
-  const { prefix, suffix, needs } = asVariant(variant);
-  const name = `${prefix}connect`;
-  const title = `connect and close, ${concurrency} at a time${suffix}`;
+export function connect({ concurrency, application = false, variant }) {
+  const hasApplication = (/** @type {import('./peers.mjs').Peer} */ peer) =>
+    peer.hasApplication === true;
+  const { prefix, suffix, needs } = asVariant(variant, application ? hasApplication : anybody);
+  const name = `${prefix}connect${application ? '-application' : ''}`;
+  const how = application ? ', through an application' : '';
+  const title = `connect and close, ${concurrency} at a time${how}${suffix}`;
   return {
     name,
     title,
@@ -290,6 +304,7 @@ export function connect({ concurrency, variant }) {
     quickSeconds: 1,
     duration: ({ seconds, warmup }) => START + warmup + seconds,
     ...needs,
+    server: application ? needs.server : withoutFramework(needs.server),
     run: (server, timing) =>
       runLoad('connect', { ...access(server, '/echo'), concurrency, ...timing }),
     results: (report) => [
@@ -324,7 +339,7 @@ export function requests({ connections, variant }) {
     quickSeconds: 1,
     duration: ({ seconds, warmup }) => START + warmup + seconds,
     ...needs,
-    server: () => ({ ...needs.server?.(), bareHttp: true }),
+    server: withoutFramework(needs.server),
     run: (server, timing) =>
       runLoad('requests', { ...access(server, '/ping'), connections, ...timing }),
     results: (report) => [
@@ -357,6 +372,7 @@ export function crowd({ connections, rate }) {
     quickSeconds: 2,
     duration: ({ seconds, warmup }) => START + warmup + seconds + 8 + (2 * connections) / OPENING,
     canMeasure: onlyOwnProcess,
+    server: withoutFramework(),
     cannotRun: () => tooMany(connections),
     run: (server, timing) => measureCrowd(server, { connections, rate, size: 64 }, timing),
     results: ({ phase, open_each, opened_per_second, deliveries_per_second }) => [

@@ -72,6 +72,7 @@ const GLANCES = [
       'httplag-commands-20',
       'http-64',
       'connect',
+      'connect-application',
       'idle-10000',
       'idle-10000-uncollected',
       'crowd-100000-http',
@@ -89,6 +90,7 @@ const THREADS = [
   'echo-64x16-16384-burst',
   'broadcast-10000x10-64',
   'connect',
+  'connect-application',
   'tls-echo-64x1-20',
   'tls-broadcast-1000x1-64',
   'tls-connect',
@@ -173,6 +175,12 @@ requests that a stall kept from being sent count as well.
 
 _HTTP GET_: requests on connections that are kept alive, to a server that also takes WebSockets, without
 a framework. With TLS, ${'`ws`'} stands for Node's own \`https\`.
+
+### Connections
+
+_Connect and close_, _idle_ and _very many connections_: \`plugin.attach(server)\` on a server without a
+framework, as the others are. Installed on an application, each upgrade passes its middleware and its routes
+first: _through an application_ is the same with the small one of \`examples/host\`.
 
 ### TLS
 
