@@ -68,15 +68,17 @@ impl Transport {
     /// # Errors
     /// When the runtime shuts down.
     pub async fn readable(&self) -> io::Result<Ready<'_>> {
-        if let Self::Bridged(bridge) = self {
-            // Boxed, as its room would be kept for each descriptor that rests.
-            Box::pin(bridge.readable()).await;
-            return Ok(Ready::Bridged(std::marker::PhantomData));
+        match self {
+            #[cfg(unix)]
+            Self::Adopted(_) | Self::Secured(_) => {
+                std::future::poll_fn(|context| self.poll_readable(context)).await
+            }
+            Self::Bridged(bridge) => {
+                // Boxed, as its room would be kept for each descriptor that rests.
+                Box::pin(bridge.readable()).await;
+                Ok(Ready::Bridged(std::marker::PhantomData))
+            }
         }
-        #[cfg(unix)]
-        return std::future::poll_fn(|context| self.poll_readable(context)).await;
-        #[cfg(not(unix))]
-        unreachable!("there are no descriptors")
     }
 
     #[cfg(unix)]
