@@ -22,7 +22,7 @@ const LEAD = 1.03;
 const reasons = [
   {
     title: 'A message that nobody else is there for',
-    figures: /^echo-[14]x1-/,
+    figures: /^(echo-[14]x1|cluster-1x1)-/,
     why: `What a client sends is read on an I/O thread and handled on the JavaScript thread. Under load
 the two work side by side. Where one message is all there is, it waits for a sleeping thread to wake,
 and on two cores with a load generator beside them the threads also take each other's core. An engine
