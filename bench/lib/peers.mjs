@@ -11,8 +11,8 @@ import { bunBinary, inBench, rootDirectory } from './paths.mjs';
  * @property {string[]} [command] starts the server; left out where it runs already
  * @property {Record<string, string>} [environment] added to that of the process
  * @property {Record<string, unknown>} [options] of its WebSocket server
- * @property {boolean} [hasRooms] whether its server answers `/join-leave`
- * @property {boolean} [hasApplication] whether its server can be that of an application
+ * @property {boolean} [isAddon] whether it is this package: its server answers `/join-leave`, and can be that
+ * of an application
  * @property {boolean} [speaksTls] `false` where it cannot speak TLS itself
  * @property {boolean} [behindHttps] whether Node's `https.Server` speaks TLS for it; then scenarios
  * without TLS would measure nothing new
@@ -245,8 +245,7 @@ function addon(name, root) {
     name,
     command: node('nextrush-websocket.js'),
     environment,
-    hasRooms: true,
-    hasApplication: true,
+    isAddon: true,
     joinable: true,
     speaksTls,
     version: `nextrush-websocket ${version}`,

@@ -40,6 +40,7 @@ const OPENING_TLS = 1200;
 const anybody = () => true;
 const onlyOwnProcess = (/** @type {import('./peers.mjs').Peer} */ peer) =>
   peer.command !== undefined;
+const onlyAddon = (/** @type {import('./peers.mjs').Peer} */ peer) => peer.isAddon === true;
 
 /**
  * Has a server answer HTTP, and so the requests of upgrades, without a framework, as those of other
@@ -291,9 +292,7 @@ export function idle({ connections, collect = true, variant }) {
  * @returns {Scenario}
  */
 export function connect({ concurrency, application = false, variant }) {
-  const hasApplication = (/** @type {import('./peers.mjs').Peer} */ peer) =>
-    peer.hasApplication === true;
-  const { prefix, suffix, needs } = asVariant(variant, application ? hasApplication : anybody);
+  const { prefix, suffix, needs } = asVariant(variant, application ? onlyAddon : anybody);
   const name = `${prefix}connect${application ? '-application' : ''}`;
   const how = application ? ', through an application' : '';
   const title = `connect and close, ${concurrency} at a time${how}${suffix}`;
@@ -473,7 +472,7 @@ export function joinLeave(cases) {
     seconds: 0,
     quickSeconds: 0,
     duration: () => cases.reduce((sum, { members }) => sum + 0.3 + (2 * members) / OPENING, START),
-    canMeasure: (peer) => peer.hasRooms === true,
+    canMeasure: onlyAddon,
     run: (server) => measureJoinLeave(server, cases),
     results: (report) =>
       report.results.map((/** @type {any} */ { members, others, ns_each, close_ms }) => ({

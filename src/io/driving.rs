@@ -135,11 +135,10 @@ impl Drop for Reading {
 impl Reading {
     fn appetite(&self) -> Appetite {
         let Self { io, connection, unread, .. } = self;
-        let session = connection.session.borrow();
-        let appetite = session.appetite(io.now_for(&session), &io.resources.borrow());
+        let appetite = io.appetite(connection);
         // Those of a connection that waits for its own handler keep nobody else waiting.
         let waits = appetite == Appetite::Unread;
-        io.unread.recount(unread, if waits { session.unread() } else { 0 });
+        io.unread.recount(unread, if waits { connection.session.borrow().unread() } else { 0 });
         appetite
     }
 

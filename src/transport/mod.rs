@@ -11,8 +11,6 @@ pub mod secured;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
-#[cfg(unix)]
-use std::task::{Context, Poll};
 
 #[cfg(unix)]
 use adopted::Adopted;
@@ -70,23 +68,14 @@ impl Transport {
     pub async fn readable(&self) -> io::Result<Ready<'_>> {
         match self {
             #[cfg(unix)]
-            Self::Adopted(_) | Self::Secured(_) => {
-                std::future::poll_fn(|context| self.poll_readable(context)).await
-            }
+            Self::Adopted(adopted) => adopted.readable().await.map(Ready::Adopted),
+            #[cfg(unix)]
+            Self::Secured(secured) => secured.readable().await.map(Ready::Secured),
             Self::Bridged(bridge) => {
                 // Boxed, as its room would be kept for each descriptor that rests.
                 Box::pin(bridge.readable()).await;
                 Ok(Ready::Bridged(std::marker::PhantomData))
             }
-        }
-    }
-
-    #[cfg(unix)]
-    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready<'_>>> {
-        match self {
-            Self::Adopted(adopted) => adopted.poll_readable(context).map_ok(Ready::Adopted),
-            Self::Secured(secured) => secured.poll_readable(context).map_ok(Ready::Secured),
-            Self::Bridged(_) => unreachable!("a stream is waited for"),
         }
     }
 

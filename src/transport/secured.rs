@@ -165,10 +165,7 @@ impl Secured {
         std::future::poll_fn(|context| self.poll_readable(context)).await
     }
 
-    pub(super) fn poll_readable(
-        &self,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<SecuredReady<'_>>> {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<SecuredReady<'_>>> {
         let guard =
             if self.has_input() { None } else { Some(ready!(self.socket.poll_readable(context))?) };
         Poll::Ready(Ok(SecuredReady { guard, read_from: Some(self) }))
